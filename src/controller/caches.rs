@@ -6,14 +6,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::interest::{self, Interest};
-use super::object;
+use super::meta;
 use super::overlay::{Over, Overlay};
 use super::projection;
 use super::queue::Queue;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::clock::Clock;
+use crate::workload::store;
 
 /// The caches of all kinds.
 #[derive(Debug)]
@@ -21,14 +23,14 @@ pub struct Caches {
     clock: Clock,
     queue: Arc<Queue>,
     routes: Vec<Resource>,
-    revision_label: &'static str,
+    /// The serving of a kind changed.
+    changed: Notify,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
     routes: Vec<Resource>,
-    revision_label: &'static str,
     shelves: HashMap<Resource, Shelf>,
     overlay: Overlay,
     interest: Interest,
@@ -76,17 +78,16 @@ pub enum Seen {
 }
 
 impl Caches {
-    /// Empty caches. `routes` are the kinds of route objects; `revision_label` names the Canary on a stored revision.
-    pub fn new(clock: Clock, queue: Arc<Queue>, routes: Vec<Resource>, revision_label: &'static str) -> Self {
+    /// Empty caches. `routes` are the kinds of route objects.
+    pub fn new(clock: Clock, queue: Arc<Queue>, routes: Vec<Resource>) -> Self {
         let inner = Inner {
             routes: routes.clone(),
-            revision_label,
             shelves: HashMap::new(),
             overlay: Overlay::default(),
             interest: Interest::default(),
             unsure: HashSet::new(),
         };
-        Self { clock, queue, routes, revision_label, inner: Mutex::new(inner) }
+        Self { clock, queue, routes, changed: Notify::new(), inner: Mutex::new(inner) }
     }
 
     /// Every kind that has to be watched, the Canary first: the others keep what Canaries name.
@@ -105,7 +106,7 @@ impl Caches {
 
     /// The label selector of a kind's watch.
     pub fn selector(&self, resource: Resource) -> Option<&'static str> {
-        (resource == Resource::REVISION).then_some(self.revision_label)
+        (resource == Resource::REVISION).then_some(store::CANARY)
     }
 
     // === What watches bring ===
@@ -144,6 +145,7 @@ impl Caches {
             woken.extend(inner.removed(resource, &object));
         }
         drop(inner);
+        self.changed.notify_waiters();
         self.wake(woken);
         if first && resource != Resource::CANARY {
             self.wake_all();
@@ -153,6 +155,12 @@ impl Caches {
     /// The watch of a kind cannot work for now. What was cached before is kept: it is old, but not forgotten.
     pub fn not_serving(&self, resource: Resource, serving: Serving) {
         self.lock().shelves.entry(resource).or_default().serving = serving;
+        self.changed.notify_waiters();
+    }
+
+    /// Ready when the serving of a kind has changed since this call.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Whether the first list of the kind has ended, one way or another.
@@ -171,7 +179,7 @@ impl Caches {
         let cached = inner.cached(key);
         // Not over the same or a newer object: its watch event has come already, and no other will clear the entry.
         let current = cached.is_some_and(|cached| {
-            object::uid(cached) == object::uid(&object) && object::reached(object::version(cached), object::version(&object))
+            meta::uid(cached) == meta::uid(&object) && meta::reached(meta::version(cached), meta::version(&object))
         });
         if current {
             inner.overlay.clear(key);
@@ -191,7 +199,7 @@ impl Caches {
         let mut inner = self.lock();
         inner.unsure.remove(key);
         match inner.cached(key).cloned() {
-            Some(cached) => inner.overlay.lay_gone(key.clone(), object::uid(&cached), object::version(&cached), now),
+            Some(cached) => inner.overlay.lay_gone(key.clone(), meta::uid(&cached), meta::version(&cached), now),
             None => inner.overlay.clear(key),
         }
     }
@@ -254,7 +262,7 @@ impl Caches {
             return Err(Seen::Unsure);
         }
         let now = self.clock.now();
-        let mine = |object: &Arc<Value>| interest::key_of(key.resource, object, self.revision_label) == *key;
+        let mine = |object: &Arc<Value>| interest::key_of(key.resource, object) == *key;
         let of = |name: &str| ObjectKey::new(key.resource, &key.namespace, name);
         let mut objects: HashMap<String, Arc<Value>> = HashMap::new();
         if let Some(shelf) = inner.shelves.get(&key.resource) {
@@ -304,9 +312,9 @@ impl Inner {
     }
 
     fn applied(&mut self, resource: Resource, object: Arc<Value>) -> BTreeSet<CanaryKey> {
-        let place = (object::namespace(&object).to_owned(), object::name(&object).to_owned());
+        let place = (meta::namespace(&object).to_owned(), meta::name(&object).to_owned());
         let key = ObjectKey::new(resource, &place.0, &place.1);
-        let named = interest::key_of(resource, &object, self.revision_label);
+        let named = interest::key_of(resource, &object);
         self.overlay.passed(&key, &object, false);
         let woken = if resource == Resource::CANARY {
             let mut woken = self.note_names(&object);
@@ -328,7 +336,7 @@ impl Inner {
     }
 
     fn removed(&mut self, resource: Resource, object: &Value) -> BTreeSet<CanaryKey> {
-        let place = (object::namespace(object).to_owned(), object::name(object).to_owned());
+        let place = (meta::namespace(object).to_owned(), meta::name(object).to_owned());
         let key = ObjectKey::new(resource, &place.0, &place.1);
         self.overlay.passed(&key, object, true);
         let shelf = self.shelves.entry(resource).or_default();
@@ -339,11 +347,11 @@ impl Inner {
             self.drop_unnamed(&change.dropped);
             return change.neighbours.into_iter().chain([canary]).collect();
         }
-        self.interest.in_object(&interest::key_of(resource, object, self.revision_label)).cloned().collect()
+        self.interest.in_object(&interest::key_of(resource, object)).cloned().collect()
     }
 
     fn note_names(&mut self, canary: &Value) -> BTreeSet<CanaryKey> {
-        let key = CanaryKey::new(object::namespace(canary), object::name(canary));
+        let key = CanaryKey::new(meta::namespace(canary), meta::name(canary));
         let change = self.interest.set(&key, interest::names(canary, &self.routes));
         self.drop_unnamed(&change.dropped);
         for new in change.new {
@@ -355,11 +363,10 @@ impl Inner {
     }
 
     fn drop_unnamed(&mut self, keys: &[ObjectKey]) {
-        let label = self.revision_label;
         for key in keys {
             self.unsure.remove(key);
             if let Some(shelf) = self.shelves.get_mut(&key.resource) {
-                let keep = |object: &Value| interest::key_of(key.resource, object, label) != *key;
+                let keep = |object: &Value| interest::key_of(key.resource, object) != *key;
                 shelf.objects.retain(|(namespace, _), object| *namespace != key.namespace || keep(object));
             }
         }

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::object;
+use super::meta;
+use crate::object::text;
+use crate::workload::store;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 
 /// The label by which an `EndpointSlice` names its Service.
@@ -68,26 +70,26 @@ impl Interest {
 }
 
 /// The name under which Canaries are interested in an object: slices go by their Service, revisions by their Canary.
-pub fn key_of(resource: Resource, object: &Value, revision_label: &str) -> ObjectKey {
+pub fn key_of(resource: Resource, object: &Value) -> ObjectKey {
     let name = match resource {
         Resource::ENDPOINT_SLICE => label(object, SERVICE_NAME),
-        Resource::REVISION => label(object, revision_label),
-        _ => object::name(object),
+        Resource::REVISION => label(object, store::CANARY),
+        _ => meta::name(object),
     };
-    ObjectKey::new(resource, object::namespace(object), name)
+    ObjectKey::new(resource, meta::namespace(object), name)
 }
 
 /// The objects that a Canary names, by its spec and, where it has begun, by the names that its status has fixed.
 pub fn names(canary: &Value, routes: &[Resource]) -> BTreeSet<ObjectKey> {
-    let (namespace, mut keys) = (object::namespace(canary), BTreeSet::new());
-    let spec_target = object::text(canary, "/spec/targetRef/name");
-    let spec_apex = match object::text(canary, "/spec/service/name") {
+    let (namespace, mut keys) = (meta::namespace(canary), BTreeSet::new());
+    let spec_target = text(canary, "/spec/targetRef/name");
+    let spec_apex = match text(canary, "/spec/service/name") {
         "" => spec_target,
         named => named,
     };
     let fixed = (
-        object::text(canary, "/status/serin/subject/target"),
-        object::text(canary, "/status/serin/subject/apex"),
+        text(canary, "/status/serin/subject/target"),
+        text(canary, "/status/serin/subject/apex"),
     );
     for (target, apex) in [(spec_target, spec_apex), fixed] {
         if target.is_empty() || apex.is_empty() {
@@ -103,9 +105,14 @@ pub fn names(canary: &Value, routes: &[Resource]) -> BTreeSet<ObjectKey> {
         keys.extend(routes.iter().map(|route| ObjectKey::new(*route, namespace, apex)));
     }
     if !keys.is_empty() {
-        keys.insert(ObjectKey::new(Resource::REVISION, namespace, object::name(canary)));
+        keys.insert(revisions_of(namespace, meta::name(canary)));
     }
     keys
+}
+
+/// The key of a Canary's stored revisions.
+pub fn revisions_of(namespace: &str, canary: &str) -> ObjectKey {
+    ObjectKey::new(Resource::REVISION, namespace, &store::label(canary))
 }
 
 fn label<'a>(object: &'a Value, label: &str) -> &'a str {

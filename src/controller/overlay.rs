@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::object;
+use super::meta;
 use super::resource::{ObjectKey, Resource};
 
 /// How long an entry is believed without a watch event.
@@ -47,10 +47,10 @@ pub enum Over {
 impl Overlay {
     /// Lays the answer of a write, or of a live read, over the cache. An older answer never covers a newer one.
     pub fn lay(&mut self, key: ObjectKey, object: Arc<Value>, now: DateTime<Utc>) {
-        let (uid, version) = (object::uid(&object).to_owned(), object::version(&object).to_owned());
+        let (uid, version) = (meta::uid(&object).to_owned(), meta::version(&object).to_owned());
         if let Some(old) = self.laid.get(&key)
             && old.uid == uid
-            && object::reached(&old.version, &version)
+            && meta::reached(&old.version, &version)
             && old.version != version
         {
             return;
@@ -67,8 +67,8 @@ impl Overlay {
     /// A watch brought this object; `deleted` if as its last word. Entries that it has passed go.
     pub fn passed(&mut self, key: &ObjectKey, object: &Value, deleted: bool) {
         let Some(laid) = self.laid.get(key) else { return };
-        let reached = object::reached(object::version(object), &laid.version);
-        let same = object::uid(object) == laid.uid;
+        let reached = meta::reached(meta::version(object), &laid.version);
+        let same = meta::uid(object) == laid.uid;
         // Of a deleted object only its deletion counts, or a successor's appearance.
         let passed = if laid.object.is_none() { if same { deleted } else { reached } } else { reached };
         if passed {

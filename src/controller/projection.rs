@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::object;
+use super::meta;
+use crate::object::text;
+use crate::rollout::Fingerprint;
+use crate::workload::store;
 use super::resource::Resource;
 
 /// The field manager of all our writes.
 pub const MANAGER: &str = "serin";
 
-/// Where the projection of a revision says that its content is whole (`/intact`).
-pub const INTACT: &str = "intact";
 
 /// Reduces an object as the API server sent it. `apiVersion` and `kind` are filled in: lists leave them out.
 pub fn project(resource: Resource, mut whole: Value) -> Value {
@@ -25,14 +26,15 @@ pub fn project(resource: Resource, mut whole: Value) -> Value {
         Resource::CANARY => keep_rival(whole, &managed),
         Resource::ENDPOINT_SLICE => slice(&whole),
         Resource::SERVICE => without(whole, "status"),
+        Resource::REVISION => revision(&whole),
         _ => whole,
     }
 }
 
 /// The latest write of the status by anybody but us: the manager's name, and when. Read from a projected Canary.
 pub fn rival(canary: &Value) -> Option<(&str, chrono::DateTime<chrono::Utc>)> {
-    let at = object::text(canary, "/rival/time").parse().ok()?;
-    Some((object::text(canary, "/rival/manager"), at))
+    let at = text(canary, "/rival/time").parse().ok()?;
+    Some((text(canary, "/rival/manager"), at))
 }
 
 fn keep_rival(mut canary: Value, managed: &Value) -> Value {
@@ -40,8 +42,8 @@ fn keep_rival(mut canary: Value, managed: &Value) -> Value {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|entry| object::text(entry, "/subresource") == "status" && object::text(entry, "/manager") != MANAGER)
-        .max_by_key(|entry| object::text(entry, "/time").to_owned());
+        .filter(|entry| text(entry, "/subresource") == "status" && text(entry, "/manager") != MANAGER)
+        .max_by_key(|entry| text(entry, "/time").to_owned());
     if let (Some(entry), Some(fields)) = (latest, canary.as_object_mut()) {
         fields.insert("rival".into(), json!({"manager": entry["manager"], "time": entry["time"]}));
     }
@@ -72,6 +74,22 @@ fn slice(whole: &Value) -> Value {
         "metadata": metadata,
         "endpoints": endpoints.map(endpoint).collect::<Vec<_>>(),
     })
+}
+
+/// A revision without its content: whether that is whole was found out on arrival.
+fn revision(whole: &Value) -> Value {
+    let stored = store::read(whole).filter(|stored| stored.intact);
+    json!({
+        "apiVersion": whole["apiVersion"],
+        "kind": whole["kind"],
+        "metadata": whole["metadata"],
+        "intact": stored.map(|stored| stored.fingerprint.0),
+    })
+}
+
+/// The fingerprint of a projected revision, if its content is whole.
+pub fn intact(revision: &Value) -> Option<Fingerprint> {
+    revision.get("intact")?.as_str().map(|text| Fingerprint(text.to_owned()))
 }
 
 fn without(mut whole: Value, field: &str) -> Value {

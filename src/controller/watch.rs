@@ -39,10 +39,10 @@ impl Watches {
     /// Starts all watches, the Canaries' first, and returns when every first list has ended, or cannot.
     ///
     /// The watches end when `tasks` is dropped.
-    pub async fn start(&self, client: &impl Fn() -> Client, tasks: &mut tokio::task::JoinSet<()>) {
+    pub async fn start(&self, client: &Client, tasks: &mut tokio::task::JoinSet<()>) {
         let resources = self.caches.resources();
         for resource in resources {
-            tasks.spawn(self.clone().feed(client(), resource));
+            tasks.spawn(self.clone().feed(client.clone(), resource));
             if resource == Resource::CANARY {
                 self.settled(resource).await;
             }
@@ -53,8 +53,12 @@ impl Watches {
     }
 
     async fn settled(&self, resource: Resource) {
-        while !self.caches.settled(resource) {
-            self.caches.changed().await;
+        loop {
+            let changed = self.caches.changed();
+            if self.caches.settled(resource) {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -64,9 +68,9 @@ impl Watches {
                 self.watch(&client, resource).await;
             } else {
                 self.caches.not_serving(resource, Serving::NoKind);
-                let soonest = self.clock.sleep(SEARCH);
+                let soonest = self.clock.now() + SEARCH;
                 self.wanted.notified().await;
-                soonest.await;
+                self.clock.sleep_until(soonest).await;
             }
         }
     }
