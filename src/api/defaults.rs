@@ -9,7 +9,9 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(10);
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a run moves (spec/core.md 1.3, "Strategy selection").
+/// How a run moves.
+///
+/// See spec/core.md 1.3, "Strategy selection".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Strategy {
     /// By weights, step by step.

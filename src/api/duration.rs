@@ -8,6 +8,12 @@ use std::{fmt, str::FromStr, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+/// The pattern that Flagger's schema sets on some durations. Its end is open: `1m30s` and `1ms` pass, `1h` does not.
+pub(super) const FLAGGER_DURATION: &str = "^[0-9]+(m|s)";
+
+/// The pattern of the durations that only Serin knows: Go's, not negative.
+pub(super) const GO_DURATION: &str = r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$";
+
 /// A duration as the user wrote it. It is parsed where it matters, since Flagger's schema accepts any text here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::number;
 
-/// The status of a Canary (spec/core.md 1.4).
+/// The status of a Canary.
+///
+/// See spec/core.md 1.4.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CanaryStatus {
@@ -136,7 +138,8 @@ pub struct Condition {
     /// What it is about; see [`condition`].
     #[serde(rename = "type")]
     pub type_: String,
-    /// Whether it holds.
+    /// Whether it holds: `True`, `False` or `Unknown`.
+    #[schemars(with = "String")]
     pub status: ConditionStatus,
     /// Why, in one word.
     pub reason: String,

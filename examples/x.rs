@@ -1,0 +1,2 @@
+//! x
+fn main() { for f in serin::api::crd::files() { std::fs::write(format!("crds/{}", f.name), f.yaml).unwrap(); } }
