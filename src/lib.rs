@@ -13,4 +13,7 @@
 //! Arrows point one way: `cli -> controller -> {rollout, workload, routing, metrics, hooks, notify} -> api`.
 
 pub mod api;
+pub mod clock;
+pub mod controller;
 pub mod rollout;
+pub mod telemetry;

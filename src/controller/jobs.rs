@@ -5,7 +5,7 @@
 //! check and its own key, so a conflict or a repeated pass never asks twice (`design.md`, "Questions are jobs").
 //!
 //! A round that is superseded is dropped: metrics are asked no further, since nobody wants their answer. A hook that was
-//! called has effects, so its call runs to its end, and is not repeated should the same question come up again.
+//! called has effects, so its call runs to its end; it is not repeated should the same question come up again meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -16,14 +16,9 @@ use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use crate::api::{Analysis, Canary};
+use crate::api::Canary;
 use crate::clock::Clock;
-use crate::rollout::{
-    Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, SampleRecord, Says, Verdict,
-};
-
-/// Questions of this many rounds of one canary are remembered: the present one and those whose hooks may still be running.
-const ROUNDS_KEPT: usize = 4;
+use crate::rollout::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, SampleRecord, Says, Verdict};
 
 /// One question, with everything that is needed to ask it.
 #[derive(Debug, Clone)]
@@ -42,7 +37,12 @@ impl Inquiry {
     /// Names the question among all: `uid/run/stage-weight/check/key`. Sent to hooks as `Idempotency-Key`.
     pub fn idempotency_key(&self) -> String {
         let uid = self.canary.metadata.uid.as_deref().unwrap_or_default();
-        let RoundId { run, stage, weight, check } = &self.round;
+        let RoundId {
+            run,
+            stage,
+            weight,
+            check,
+        } = &self.round;
         format!("{uid}/{run}/{stage:?}-{weight}/{check}/{}", self.key.0)
     }
 }
@@ -70,11 +70,11 @@ struct Shared {
     canaries: Mutex<HashMap<String, Rounds>>,
 }
 
-/// The rounds of one canary; the last one is the present one.
+/// The rounds of one canary: the present one, and those left of which a hook still runs.
 #[derive(Default)]
 struct Rounds {
     present: Option<RoundId>,
-    asked: Vec<(RoundId, BTreeMap<QuestionKey, Job>)>,
+    asked: BTreeMap<RoundId, BTreeMap<QuestionKey, Job>>,
 }
 
 enum Job {
@@ -86,25 +86,36 @@ impl Jobs {
     /// Asks through `asker`, at most `at_once` questions at a time over all canaries, and calls `wake` for each answer.
     pub fn new(asker: Arc<dyn Asker>, wake: Wake, clock: Clock, at_once: usize) -> Self {
         let places = Semaphore::new(at_once.max(1));
-        Self { shared: Arc::new(Shared { asker, wake, clock, places, canaries: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                asker,
+                wake,
+                clock,
+                places,
+                canaries: Mutex::default(),
+            }),
+        }
     }
 
     /// Makes `round` the canary's one round, and starts those of its questions that were not asked yet.
     pub fn ask(&self, canary: &Arc<Canary>, round: &Round) {
-        let analysis = canary.spec.analysis.clone().unwrap_or_default();
         let mut canaries = self.shared.canaries();
         let rounds = canaries.entry(uid(canary)).or_default();
         rounds.turn_to(&round.id);
-        let asked = rounds.asked_in(&round.id);
+        let asked = rounds.asked.entry(round.id.clone()).or_default();
         for question in &round.questions {
-            let Some(key) = key_of(question, &analysis) else { continue };
+            let key = QuestionKey::of(question);
             if asked.contains_key(&key) {
                 continue;
             }
-            let inquiry =
-                Inquiry { canary: canary.clone(), round: round.id.clone(), question: question.clone(), key: key.clone() };
+            let inquiry = Inquiry {
+                canary: canary.clone(),
+                round: round.id.clone(),
+                question: question.clone(),
+                key: key.clone(),
+            };
             let hook = matches!(question, Question::Hook { .. });
-            // The task waits for the lock that is held here before it can report.
+            // The task cannot report before this job is put down: the lock is held here.
             let task = tokio::spawn(run(Arc::downgrade(&self.shared), inquiry)).abort_handle();
             asked.insert(key, Job::Running { task, hook });
         }
@@ -113,14 +124,25 @@ impl Jobs {
     /// The answers of the canary's present round so far.
     pub fn answers(&self, uid: &str) -> Answers {
         let canaries = self.shared.canaries();
-        let Some(rounds) = canaries.get(uid) else { return Answers::default() };
-        let Some(present) = rounds.present.clone() else { return Answers::default() };
-        let given = rounds.asked.iter().filter(|(id, _)| *id == present).flat_map(|(_, asked)| asked);
-        let given = given.filter_map(|(key, job)| match job {
-            Job::Answered(answer) => Some((key.clone(), answer.clone())),
-            Job::Running { .. } => None,
-        });
-        Answers { given: given.collect(), round: Some(present) }
+        let Some(rounds) = canaries.get(uid) else {
+            return Answers::default();
+        };
+        let Some(present) = &rounds.present else {
+            return Answers::default();
+        };
+        let given = rounds
+            .asked
+            .get(present)
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, job)| match job {
+                Job::Answered(answer) => Some((key.clone(), answer.clone())),
+                Job::Running { .. } => None,
+            });
+        Answers {
+            given: given.collect(),
+            round: Some(present.clone()),
+        }
     }
 
     /// Nothing is to be asked for this canary now: its round is dropped.
@@ -140,7 +162,11 @@ impl Jobs {
     /// The number of questions that are being asked now.
     pub fn running(&self) -> usize {
         let canaries = self.shared.canaries();
-        let jobs = canaries.values().flat_map(|rounds| &rounds.asked).flat_map(|(_, asked)| asked.values());
+        let jobs = canaries
+            .values()
+            .flat_map(|rounds| rounds.asked.values())
+            .flatten()
+            .map(|(_, job)| job);
         jobs.filter(|job| matches!(job, Job::Running { .. })).count()
     }
 }
@@ -148,11 +174,15 @@ impl Jobs {
 impl Drop for Jobs {
     /// Asks no further. A successor asks again with the same keys.
     fn drop(&mut self) {
-        for (_, asked) in self.shared.canaries().drain().flat_map(|(_, rounds)| rounds.asked) {
-            for job in asked.into_values() {
-                if let Job::Running { task, .. } = job {
-                    task.abort();
-                }
+        let rounds = self
+            .shared
+            .canaries()
+            .drain()
+            .flat_map(|(_, rounds)| rounds.asked)
+            .collect::<Vec<_>>();
+        for job in rounds.into_iter().flat_map(|(_, asked)| asked.into_values()) {
+            if let Job::Running { task, .. } = job {
+                task.abort();
             }
         }
     }
@@ -172,63 +202,69 @@ impl Rounds {
         }
     }
 
-    /// Drops the present round: its metrics are asked no further, its hooks run on unheard.
+    /// Drops the present round: its answers are forgotten, its metrics asked no further, its hooks run on unheard.
     fn leave(&mut self) {
         self.present = None;
-        for (_, asked) in &mut self.asked {
+        for asked in self.asked.values_mut() {
             asked.retain(|_, job| match job {
+                Job::Running { hook: true, .. } => true,
                 Job::Running { task, hook: false } => {
                     task.abort();
                     false
                 }
-                _ => true,
+                Job::Answered(_) => false,
             });
         }
+        self.asked.retain(|_, asked| !asked.is_empty());
     }
 
-    fn asked_in(&mut self, id: &RoundId) -> &mut BTreeMap<QuestionKey, Job> {
-        let place = self.asked.iter().position(|(known, _)| known == id).unwrap_or_else(|| {
-            if self.asked.len() >= ROUNDS_KEPT {
-                self.asked.remove(0);
-            }
-            self.asked.push((id.clone(), BTreeMap::new()));
-            self.asked.len() - 1
-        });
-        &mut self.asked[place].1
+    /// Puts an answer down where it is waited for; elsewhere the question is merely over.
+    fn put_down(&mut self, inquiry: &Inquiry, answer: Answer) {
+        let Some(asked) = self.asked.get_mut(&inquiry.round) else {
+            return;
+        };
+        if self.present.as_ref() == Some(&inquiry.round) {
+            asked.insert(inquiry.key.clone(), Job::Answered(answer));
+        } else {
+            asked.remove(&inquiry.key);
+        }
+        self.asked.retain(|_, asked| !asked.is_empty());
     }
 }
 
 /// Asks one question and puts the answer down.
 async fn run(shared: Weak<Shared>, inquiry: Inquiry) {
     let Some(shared) = shared.upgrade() else { return };
-    let Ok(_place) = shared.places.acquire().await else { return };
+    let Ok(_place) = shared.places.acquire().await else {
+        return;
+    };
     let asked = AssertUnwindSafe(shared.asker.ask(&inquiry)).catch_unwind().await;
     let says = asked.unwrap_or_else(|_| {
         tracing::error!(key = %inquiry.idempotency_key(), "a question ended in a panic; it counts as failed");
-        unanswered(&inquiry, "internal error: the question could not be asked; this is a bug in Serin")
+        unanswered(
+            &inquiry,
+            "internal error: the question could not be asked; this is a bug in Serin",
+        )
     });
-    shared.put_down(&inquiry, Answer { at: shared.clock.now(), says });
-    (shared.wake)(&inquiry.canary);
-}
-
-impl Shared {
-    fn put_down(&self, inquiry: &Inquiry, answer: Answer) {
-        let mut canaries = self.canaries();
-        let Some(rounds) = canaries.get_mut(&uid(&inquiry.canary)) else { return };
-        let asked = rounds.asked.iter_mut().find(|(id, _)| *id == inquiry.round);
-        if let Some((_, asked)) = asked {
-            asked.insert(inquiry.key.clone(), Job::Answered(answer));
-        }
+    let answer = Answer {
+        at: shared.clock.now(),
+        says,
+    };
+    if let Some(rounds) = shared.canaries().get_mut(&uid(&inquiry.canary)) {
+        rounds.put_down(&inquiry, answer);
     }
+    (shared.wake)(&inquiry.canary);
 }
 
 /// The answer of a question that could not be asked, in the form that fits it.
 pub fn unanswered(inquiry: &Inquiry, words: &str) -> Says {
     match inquiry.question {
-        Question::Hook { .. } => Says::Refused(words.to_owned()),
+        Question::Hook { .. } | Question::Probe => Says::Refused(words.to_owned()),
         Question::Metric { index } => {
             let metrics = inquiry.canary.spec.analysis.as_ref().map(|analysis| &analysis.metrics);
-            let metric = metrics.and_then(|metrics| metrics.get(index)).map(|metric| metric.name.clone());
+            let metric = metrics
+                .and_then(|metrics| metrics.get(index))
+                .map(|metric| metric.name.clone());
             Says::Metric(Judged {
                 verdict: Verdict::Fail,
                 text: words.to_owned(),
@@ -242,14 +278,6 @@ pub fn unanswered(inquiry: &Inquiry, words: &str) -> Says {
             })
         }
     }
-}
-
-/// The key of a question; `None` when the spec has no such hook or metric any more. The index makes it unique: names may repeat.
-pub fn key_of(question: &Question, analysis: &Analysis) -> Option<QuestionKey> {
-    Some(QuestionKey(match question {
-        Question::Hook { index, .. } => format!("hook/{}/{index}", analysis.webhooks.get(*index)?.name),
-        Question::Metric { index } => format!("metric/{}/{index}", analysis.metrics.get(*index)?.name),
-    }))
 }
 
 fn uid(canary: &Canary) -> String {

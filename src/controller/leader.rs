@@ -200,7 +200,10 @@ impl Candidate {
         self.renewed = Some(began);
         self.warned = false;
         self.other = None;
-        self.standing.send_replace(Standing::Leading { expires: began + CLAIM_DURATION, transitions });
+        self.standing.send_replace(Standing::Leading {
+            expires: began + CLAIM_DURATION,
+            transitions,
+        });
     }
 
     fn take_note_of_failure(&mut self, failure: &Failure) -> bool {
@@ -229,7 +232,9 @@ impl Candidate {
         }
         match &standing {
             Standing::Waiting { holder: Some(holder) } => tracing::info!(%holder, "waiting for leadership"),
-            Standing::Failing(words) => tracing::error!(lease = LEASE_NAME, %words, "cannot take part in leader election"),
+            Standing::Failing(words) => {
+                tracing::error!(lease = LEASE_NAME, %words, "cannot take part in leader election")
+            }
             _ => {}
         }
         self.standing.send_replace(standing);
@@ -265,13 +270,18 @@ impl Candidate {
                 now
             }
         };
-        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let seconds = spec
+            .lease_duration_seconds
+            .and_then(|seconds| u64::try_from(seconds).ok());
         since.elapsed() >= seconds.map_or(LEASE_DURATION, Duration::from_secs)
     }
 
     async fn create(&mut self) -> Result<Outcome, Failure> {
         let lease = Lease {
-            metadata: ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(LEASE_NAME.to_owned()),
+                ..ObjectMeta::default()
+            },
             spec: Some(self.spec(None, 0)),
         };
         self.keep(self.leases.create(&PostParams::default(), &lease).await)

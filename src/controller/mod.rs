@@ -4,4 +4,3 @@ pub mod jobs;
 pub mod leader;
 pub mod lookup;
 pub mod settings;
-pub mod tell;
