@@ -13,4 +13,9 @@
 //! Arrows point one way: `cli -> controller -> {rollout, workload, routing, metrics, hooks, notify} -> api`.
 
 pub mod api;
+pub mod hooks;
+pub mod metrics;
+pub mod notify;
+pub mod outbound;
 pub mod rollout;
+pub mod tls;
