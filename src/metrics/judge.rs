@@ -65,16 +65,15 @@ pub fn unplanned(metric: &Metric, error: &PlanError) -> Judged {
     }
 }
 
-/// The judgement of an entry by those of its queries: the worst verdict, and the first one that has it.
-pub fn worst(judged: Vec<Judged>) -> Judged {
+/// The judgement of an entry by those of its queries: the worst verdict, and the first one that has it. `None` of none.
+pub fn worst(judged: Vec<Judged>) -> Option<Judged> {
     let rank = |judged: &Judged| match judged.verdict {
         Verdict::Fail => 0,
         Verdict::Unreachable => 1,
         Verdict::Hold => 2,
         Verdict::Pass => 3,
     };
-    let worst = judged.into_iter().min_by_key(rank);
-    worst.expect("a plan must have at least one query")
+    judged.into_iter().min_by_key(rank)
 }
 
 /// A finite number against the limits.

@@ -70,9 +70,8 @@ impl MetricsServer for Prometheus {
     }
 
     async fn online(&self, clients: &Clients, source: &Source) -> Result<(), String> {
-        #[expect(clippy::float_cmp, reason = "the answer is the literal 1 of the query")]
         match self.read(clients, source, PROBE).await {
-            Reading::Value(value) if value == 1.0 => Ok(()),
+            Reading::Value(1.0) => Ok(()),
             Reading::Failed(error) | Reading::Unreachable(error) => Err(format!("running query failed: {error}")),
             _ => Err(format!("value is not 1 for query: {PROBE}")),
         }
@@ -117,7 +116,7 @@ fn request(
     source: &Source,
     query: &str,
 ) -> Result<prometheus_http_query::InstantQueryBuilder, Reading> {
-    let unusable = |_| Reading::Failed("the address is not a valid URL".into());
+    let unusable = |()| Reading::Failed("the address is not a valid URL".into());
     let mut address = Url::parse(source.address.reveal()).map_err(|_| unusable(()))?;
     if let Some(Credentials::Basic { username, password }) = &source.credentials {
         // The HTTP client makes Basic authentication of it, and keeps it out of the URL it sends.

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use std::time::Duration;
 
-use super::{Reader, Reading, prometheus::Prometheus};
-use crate::api::MetricTemplateProvider;
+use super::{PlanError, Reader, Reading, prometheus::Prometheus};
+use crate::api::{Canary, MetricTemplateProvider};
 use crate::outbound::{ClientError, Clients, Hidden};
 
 /// The kinds of metrics servers, one line each. `MetricTemplate` names them in `spec.provider.type`.
@@ -98,6 +98,19 @@ impl Source {
         server(&provider.type_)
             .ok_or_else(|| SourceError::UnknownKind(provider.type_.clone()))?
             .source(provider, secret)
+    }
+}
+
+/// The Prometheus of a canary's built-in and inline queries: `spec.metricsServer`, else the controller's.
+pub fn server_of(canary: &Canary, global: &Source) -> Result<Source, PlanError> {
+    match canary
+        .spec
+        .metrics_server
+        .as_deref()
+        .filter(|address| !address.is_empty())
+    {
+        Some(address) => Source::prometheus(address).map_err(PlanError::Server),
+        None => Ok(global.clone()),
     }
 }
 
