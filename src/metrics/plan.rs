@@ -85,7 +85,7 @@ pub enum PlanError {
         /// Why.
         cause: template::RenderError,
     },
-    /// The template could not be read, most often because there is none of that name.
+    /// There is no such template, or it may not be used.
     #[error("Metric template {template} error: {cause}")]
     Template {
         /// `<name>.<namespace>`.
@@ -93,7 +93,15 @@ pub enum PlanError {
         /// Why.
         cause: String,
     },
-    /// The Secret of the template could not be read.
+    /// The template or its Secret could not be read just now; nothing is known about it.
+    #[error("Metric template {template} error: {cause}")]
+    Unknown {
+        /// `<name>.<namespace>`.
+        template: String,
+        /// Why.
+        cause: String,
+    },
+    /// There is no such Secret.
     #[error("Metric template {template} secret {secret} error: {cause}")]
     Secret {
         /// `<name>.<namespace>`.

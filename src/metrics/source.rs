@@ -134,11 +134,11 @@ pub struct HttpReader {
 impl HttpReader {
     /// A reader with connections of its own.
     pub fn new() -> Result<Self, ClientError> {
-        Clients::new(TIMEOUT).map(|clients| Self { clients })
+        Self::with_timeout(TIMEOUT)
     }
 
-    #[cfg(test)]
-    pub(super) fn with_timeout(timeout: Duration) -> Result<Self, ClientError> {
+    /// The same, for servers that may take longer or must be faster.
+    pub fn with_timeout(timeout: Duration) -> Result<Self, ClientError> {
         Clients::new(timeout).map(|clients| Self { clients })
     }
 }
