@@ -15,5 +15,13 @@
 pub mod api;
 pub mod clock;
 pub mod controller;
+pub mod hooks;
+pub mod metrics;
+pub mod notify;
+pub mod object;
+pub mod outbound;
 pub mod rollout;
+pub mod routing;
 pub mod telemetry;
+pub mod tls;
+pub mod workload;

@@ -1,3 +1,4 @@
 //! Tests.
 
 mod api;
+mod metrics;
