@@ -164,7 +164,11 @@ pub struct Metric {
     #[schemars(extend("pattern" = FLAGGER_DURATION))]
     pub interval: Option<DurationText>,
     /// Flagger's older single bound: least for the success rate, greatest for all others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub threshold: Option<f64>,
     /// The bounds; when present, even empty, `threshold` is not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,10 +225,18 @@ pub struct Metric {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Range {
     /// Least value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub min: Option<f64>,
     /// Greatest value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub max: Option<f64>,
 }
 

@@ -37,6 +37,7 @@ pub const PROVIDERS: [&str; 19] = [
 ];
 
 /// A progressive release of one workload.
+#[allow(clippy::duplicated_attributes)] // the printer columns share types and priorities
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "flagger.app",

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions, made from the Rust types.
+//! The custom resource definitions, made from the Rust types.
 //!
 //! The derive describes what the types hold; this file turns that into what Flagger's schema says, so that each object
 //! that Flagger's API server accepts is accepted here too (design.md, "The CRD"): no bounds, no null, no defaults that
@@ -37,7 +37,7 @@ pub fn files() -> Vec<CrdFile> {
 
 /// The three definitions as one YAML stream.
 pub fn yaml() -> String {
-    files().into_iter().map(|file| format!("---\n{}", file.yaml)).collect()
+    files().iter().flat_map(|file| ["---\n", &file.yaml]).collect()
 }
 
 fn documents() -> [(&'static str, Value); 3] {
@@ -98,9 +98,15 @@ fn canary(crd: Value) -> Value {
         "oneOf",
         balancer,
     );
-    // Absent counters are zero for the reader, not for the server.
-    for counter in ["phase", "failedChecks", "canaryWeight", "iterations"] {
-        node(schema, &["status", counter]).remove("default");
+    // What is absent in a status is zero for the reader, not for the server.
+    for path in [
+        ["phase"].as_slice(),
+        &["failedChecks"],
+        &["canaryWeight"],
+        &["iterations"],
+        &["conditions", "[]", "message"],
+    ] {
+        node(schema, &[&["status"], path].concat()).remove("default");
     }
     crd
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DurationText, Metric, TrafficMatch, duration::GO_DURATION};
+use super::{DurationText, Metric, TrafficMatch, duration::GO_DURATION, number};
 
 /// Percent of the traffic.
 pub type Weight = u32;
@@ -200,13 +200,25 @@ pub struct Compare {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_query: Option<String>,
     /// Greatest increase over the baseline that is accepted, in percent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub max_increase: Option<f64>,
     /// Difference that counts as none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub equivalence: Option<f64>,
     /// Probability of a false alarm, between 0 and 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub alpha: Option<f64>,
     /// Events on each side before a verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@ mod alert_provider;
 mod analysis;
 mod canary;
 pub mod crd;
+pub mod decode;
 mod defaults;
 pub mod duration;
 mod extension;
@@ -18,7 +19,9 @@ mod metric_template;
 mod number;
 mod service;
 mod status;
+pub mod support;
 mod traffic_policy;
+pub mod validate;
 mod webhook;
 
 pub use alert_provider::{ALERT_SERVICES, AlertProvider, AlertProviderSpec};
@@ -26,6 +29,7 @@ pub use analysis::{Alert, Analysis, HeaderMatch, Metric, Range, SessionAffinity,
 pub use canary::{
     AutoscalerRef, Canary, CanarySpec, CrossNamespaceRef, ObjectRef, PROVIDERS, ScalerReplicas, UpstreamRef,
 };
+pub use decode::{DecodeError, decode};
 pub use defaults::Strategy;
 pub use duration::{DurationText, GoDuration};
 pub use extension::{
@@ -43,6 +47,7 @@ pub use traffic_policy::{
     ConnectionPool, ConsistentHash, HttpCookie, HttpPool, LoadBalancer, LocalityDistribute, LocalityFailover,
     LocalitySetting, OutlierDetection, TlsSettings, TrafficPolicy,
 };
+pub use validate::{SpecError, Warning, validate};
 pub use webhook::{HookType, Webhook};
 
 /// The API group of the three kinds.

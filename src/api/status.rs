@@ -143,9 +143,9 @@ pub struct Condition {
     pub status: ConditionStatus,
     /// Why, in one word.
     pub reason: String,
-    /// Why, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    /// Why, for people. Always written: Argo CD's health script reads it unguarded.
+    #[serde(default)]
+    pub message: String,
     /// When it was last written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_update_time: Option<DateTime<Utc>>,

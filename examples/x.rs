@@ -1,2 +1,0 @@
-//! x
-fn main() { for f in serin::api::crd::files() { std::fs::write(format!("crds/{}", f.name), f.yaml).unwrap(); } }
