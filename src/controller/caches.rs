@@ -241,6 +241,14 @@ impl Caches {
         all.filter(|((place, _), _)| place == namespace).map(|(_, object)| object.clone()).collect()
     }
 
+    /// The primary of a target, if it is cached.
+    pub fn primary_of(&self, namespace: &str, target: &str) -> Option<Arc<Value>> {
+        match self.seen(&ObjectKey::new(Resource::DEPLOYMENT, namespace, &format!("{target}-primary"))) {
+            Seen::Is(primary) => Some(primary),
+            _ => None,
+        }
+    }
+
     /// Makes every canary due, as when this process begins to lead.
     pub fn wake_all(&self) {
         let keys: Vec<_> = {
