@@ -15,5 +15,10 @@
 pub mod api;
 pub mod clock;
 pub mod controller;
+pub mod hooks;
+pub mod metrics;
+pub mod notify;
+pub mod outbound;
 pub mod rollout;
 pub mod telemetry;
+pub mod tls;
