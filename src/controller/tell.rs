@@ -197,11 +197,8 @@ impl Outlets {
             }
         }
         if notice.event {
-            let event = event(canary, notice, clock.now());
-            let written = self
-                .attempt(clock, canary, async |events| create(events, &event).await)
-                .await;
-            if written.is_none() {
+            let request = Request::Create(Box::new(event(canary, notice, clock.now())));
+            if self.request(clock, canary, &request).await.is_none() {
                 self.metrics.untold("event");
             }
         }
@@ -209,31 +206,28 @@ impl Outlets {
 
     /// How many of these notices, from the first on, were told: all up to the last one whose Event exists.
     async fn told_before(&self, clock: &Clock, canary: &Canary, notices: &[Notice]) -> usize {
-        for (place, notice) in notices.iter().enumerate().rev().filter(|(_, notice)| notice.event) {
+        for told in (1..=notices.len()).rev() {
+            let notice = &notices[told - 1];
+            if !notice.event {
+                continue;
+            }
             let name = event(canary, notice, clock.now()).metadata.name.unwrap_or_default();
-            let found = self
-                .attempt(clock, canary, async |events| exists(events, &name).await)
-                .await;
-            if found == Some(true) {
-                return place + 1;
+            if self.request(clock, canary, &Request::Find(name)).await == Some(true) {
+                return told;
             }
         }
         0
     }
 
-    /// Tries a request until the API server has answered it for good. `None`: it never did, which has been logged.
-    async fn attempt<T>(
-        &self,
-        clock: &Clock,
-        canary: &Canary,
-        request: impl AsyncFn(&Api<Event>) -> kube::Result<T>,
-    ) -> Option<T> {
+    /// Sends a request until the API server has answered it for good: whether the Event exists now. `None`: it never did,
+    /// which has been logged.
+    async fn request(&self, clock: &Clock, canary: &Canary, request: &Request) -> Option<bool> {
         let namespace = canary.metadata.namespace.as_deref().unwrap_or_default();
         let events = Api::namespaced(self.client.clone(), namespace);
         let mut retry = Retry::between(Duration::from_secs(1), Duration::from_secs(30), namespace);
         loop {
-            let cause = match clock.timeout(REQUEST_LIMIT, request(&events)).await {
-                Ok(Ok(answer)) => return Some(answer),
+            let cause = match clock.timeout(REQUEST_LIMIT, request.send(&events)).await {
+                Ok(Ok(exists)) => return Some(exists),
                 Ok(Err(error)) if is_final(&error) => {
                     tracing::warn!(canary = %name_of(canary), "no event can be written: {error}");
                     return None;
@@ -251,16 +245,25 @@ impl Outlets {
     }
 }
 
-/// Writes an Event. One of that name is the same.
-async fn create(events: &Api<Event>, event: &Event) -> kube::Result<()> {
-    match events.create(&PostParams::default(), event).await {
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-        written => written.map(drop),
-    }
+/// What is asked of the API server about one Event.
+enum Request {
+    Create(Box<Event>),
+    Find(String),
 }
 
-async fn exists(events: &Api<Event>, name: &str) -> kube::Result<bool> {
-    events.get_opt(name).await.map(|found| found.is_some())
+impl Request {
+    /// Returns whether the Event exists afterwards.
+    async fn send(&self, events: &Api<Event>) -> kube::Result<bool> {
+        match self {
+            Self::Find(name) => events.get_opt(name).await.map(|found| found.is_some()),
+            Self::Create(event) => match events.create(&PostParams::default(), event).await {
+                Ok(_) => Ok(true),
+                // One of that name is the same: it was told.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(true),
+                Err(error) => Err(error),
+            },
+        }
+    }
 }
 
 /// Whether trying again changes nothing: the namespace goes, the right is missing, or the Event is not valid.
