@@ -92,16 +92,7 @@ impl Caches {
 
     /// Every kind that has to be watched, the Canary first: the others keep what Canaries name.
     pub fn resources(&self) -> Vec<Resource> {
-        let fixed = [
-            Resource::CANARY,
-            Resource::METRIC_TEMPLATE,
-            Resource::ALERT_PROVIDER,
-            Resource::DEPLOYMENT,
-            Resource::SERVICE,
-            Resource::ENDPOINT_SLICE,
-            Resource::REVISION,
-        ];
-        fixed.into_iter().chain(self.routes.iter().copied()).collect()
+        Resource::ALWAYS.into_iter().chain(self.routes.iter().copied()).collect()
     }
 
     /// The label selector of a kind's watch.

@@ -25,7 +25,7 @@ use super::tell::Teller;
 use super::write::{Mode, WriteError, Writer};
 use super::{lenient, say};
 use crate::api::{Canary, decode};
-use crate::rollout::{self, Answers, Block, Decision, Judged, Known, Observation, RunResult, Says, Stage};
+use crate::rollout::{self, Block, Decision, Known, Observation, RunResult, Stage};
 use crate::telemetry::metrics::{Ending, Metrics, Standing};
 
 /// Passes in a row that may ask for another one at once; more look like a loop and are slowed down.
@@ -187,7 +187,8 @@ impl Engine {
         };
         let canary = Arc::new(canary);
         if let (false, Some(block)) = (held.introduced, &block) {
-            self.teller.retell(&canary, &block.notices);
+            let written = canary.status.as_ref().and_then(|status| status.last_transition_time).unwrap_or(block.since);
+            self.teller.retell(canary.clone(), block.notices.clone(), written);
         }
         held.introduced = true;
         let site = Site::survey(&self.look, raw, canary, block.as_ref(), &self.rules).await;
@@ -224,9 +225,6 @@ impl Engine {
             self.write_status(&mut site, next, held).await?;
         }
         held.memory = memory;
-        if round_done {
-            self.judged(&site, &answers);
-        }
         if round_done || moved(block.as_ref(), new.as_ref()) {
             self.jobs.drop_round(site.uid());
         }
@@ -238,7 +236,7 @@ impl Engine {
         let hands = Hands { look: &self.look, writer: &self.writer, rules: &self.rules };
         let applied = hands.apply(&site, &block, &observation, &assertions, held).await;
         if written {
-            self.teller.tell(&site.canary, &block.notices);
+            self.teller.tell(site.canary.clone(), block.notices.clone());
         }
         self.stands(&site, &block);
         if let Some(ending) = ending {
@@ -332,15 +330,6 @@ impl Engine {
                 Err(Stop::Stale)
             }
             Err(error) => Err(Stop::Failed(format!("writing the status: {error}"))),
-        }
-    }
-
-    /// The numbers of a check that was counted.
-    fn judged(&self, site: &Site, answers: &Answers) {
-        for answer in answers.given.values() {
-            if let Says::Metric(Judged { record, value: Some(value), .. }) = &answer.says {
-                self.metrics.judged(meta::namespace(&site.raw), meta::name(&site.raw), &record.metric, *value);
-            }
         }
     }
 
