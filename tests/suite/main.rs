@@ -1,1 +1,3 @@
-//! Tests.
+//! Everything that runs without a cluster: the core by itself, the parts, and the controller on the embedded cluster.
+
+mod core;
