@@ -1,1 +1,3 @@
 //! Serin.
+pub mod clock;
+pub mod sim;
