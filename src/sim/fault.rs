@@ -98,7 +98,12 @@ pub struct FailCall {
 impl FailCall {
     /// Does `how` to the `nth` request, counted from 0, among those that `among` names.
     pub fn new(nth: usize, among: Among, how: Action) -> Self {
-        Self { nth, among, how, seen: AtomicUsize::new(0) }
+        Self {
+            nth,
+            among,
+            how,
+            seen: AtomicUsize::new(0),
+        }
     }
 
     /// Whether the chosen request has come.
@@ -112,7 +117,11 @@ impl Fault for FailCall {
         if self.among == Among::Mutating && !request.mutating {
             return Action::Pass;
         }
-        if self.seen.fetch_add(1, Ordering::SeqCst) == self.nth { self.how.clone() } else { Action::Pass }
+        if self.seen.fetch_add(1, Ordering::SeqCst) == self.nth {
+            self.how.clone()
+        } else {
+            Action::Pass
+        }
     }
 }
 
@@ -130,13 +139,19 @@ impl Recorder {
 
     /// How many requests [`FailCall`] would count.
     pub fn count(&self, among: Among) -> usize {
-        self.requests().iter().filter(|request| among == Among::Any || request.mutating).count()
+        self.requests()
+            .iter()
+            .filter(|request| among == Among::Any || request.mutating)
+            .count()
     }
 }
 
 impl Fault for Recorder {
     fn on_request(&self, request: &RequestInfo) -> Action {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(request.clone());
         Action::Pass
     }
 }
@@ -163,7 +178,13 @@ mod tests {
     #[test]
     fn only_the_chosen_write_fails() {
         let fault = FailCall::new(1, Among::Mutating, Action::FailBefore(Failure::InternalError));
-        let calls = [("get", false), ("patch", true), ("list", false), ("update", true), ("patch", true)];
+        let calls = [
+            ("get", false),
+            ("patch", true),
+            ("list", false),
+            ("update", true),
+            ("patch", true),
+        ];
         let failed: Vec<bool> = calls
             .iter()
             .map(|(verb, mutating)| fault.on_request(&request(verb, *mutating)) != Action::Pass)

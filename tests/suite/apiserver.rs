@@ -37,13 +37,19 @@ async fn kubes_watcher_sees_every_change_in_order_and_late() {
     let server = server();
     let api: Api<ConfigMap> = Api::namespaced(server.client("test"), "default");
     let writer = api.clone();
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    let mut events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .applied_objects()
+        .boxed();
     let task = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
         writer.create(&PostParams::default(), &config("a", "0")).await.unwrap();
         for value in 1..20 {
             let patch = json!({"data": {"key": value.to_string()}});
-            writer.patch("a", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+            writer
+                .patch("a", &PatchParams::default(), &Patch::Merge(&patch))
+                .await
+                .unwrap();
         }
     });
     for value in 0..20 {
@@ -68,7 +74,10 @@ async fn a_deployment_can_be_created_and_scaled() {
     let created = api.create(&PostParams::default(), &deployment).await.unwrap();
     assert_eq!(created.metadata.generation, Some(1));
     let patch = json!({"spec": {"replicas": 3}});
-    let scaled = api.patch("web", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    let scaled = api
+        .patch("web", &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .unwrap();
     assert_eq!(scaled.metadata.generation, Some(2));
     let error = api.create(&PostParams::default(), &deployment).await.unwrap_err();
     assert!(matches!(error, kube::Error::Api(status) if status.is_already_exists()));

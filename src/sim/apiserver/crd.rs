@@ -46,12 +46,12 @@ pub(super) fn fill(object: &mut Value) {
 
 /// The status of a CRD whose names are free.
 pub(super) fn established(object: &Value, now: &str) -> Value {
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now});
     let stored = object["spec"]["versions"].as_array().into_iter().flatten();
-    let stored: Vec<Value> =
-        stored.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
+    let stored: Vec<Value> = stored
+        .filter(|version| version["storage"] == true)
+        .map(|version| version["name"].clone())
+        .collect();
     json!({
         "conditions": [
             condition("NamesAccepted", "NoConflicts", "no conflicts found"),
@@ -70,11 +70,19 @@ fn versions(crd: &Value) -> Vec<Resource> {
         kind: text(&spec["names"]["kind"]),
         plural: text(&spec["names"]["plural"]),
         singular: text(&spec["names"]["singular"]),
-        short_names: spec["names"]["shortNames"].as_array().into_iter().flatten().map(text).collect(),
+        short_names: spec["names"]["shortNames"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(text)
+            .collect(),
         namespaced: spec["scope"] == "Namespaced",
     };
     let versions: Vec<&Value> = spec["versions"].as_array().into_iter().flatten().collect();
-    let storage = versions.iter().find(|version| version["storage"] == true).map(|version| text(&version["name"]));
+    let storage = versions
+        .iter()
+        .find(|version| version["storage"] == true)
+        .map(|version| text(&version["name"]));
     let storage = storage.unwrap_or_default();
     let served = versions.into_iter().filter(|version| version["served"] == true);
     served
@@ -95,7 +103,11 @@ fn versions(crd: &Value) -> Vec<Resource> {
 }
 
 fn scale(declared: &Value) -> Option<ScalePaths> {
-    let path = |field: &str| declared[field].as_str().map(|path| path.trim_start_matches('.').to_owned());
+    let path = |field: &str| {
+        declared[field]
+            .as_str()
+            .map(|path| path.trim_start_matches('.').to_owned())
+    };
     Some(ScalePaths {
         spec_replicas: path("specReplicasPath")?,
         status_replicas: path("statusReplicasPath")?,

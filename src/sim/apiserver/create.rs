@@ -32,7 +32,11 @@ pub(super) fn create(state: &mut State, call: &Call) -> Result<Stored, Refusal> 
     place(call, &mut object)?;
     managed_fields::track_update(call, &json!({}), &mut object);
     let object = insert(state, call, object)?;
-    Ok(Stored { object, created: true, warnings: decoded.warnings })
+    Ok(Stored {
+        object,
+        created: true,
+        warnings: decoded.warnings,
+    })
 }
 
 /// Puts a decoded object with its field managers into the store as a new one.
@@ -42,11 +46,19 @@ pub(super) fn insert(state: &mut State, call: &Call, mut object: Value) -> Resul
     let name = metadata::text(&object, "name").to_owned();
     namespace_is_open(state, call, &name)?;
     if metadata::text(&object, "resourceVersion") != "" && metadata::text(&object, "resourceVersion") != "0" {
-        return Err(Refusal::unexpected("resourceVersion should not be set on objects to be created"));
+        return Err(Refusal::unexpected(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     let uid = state.random.uid();
     let meta = metadata::of(&mut object);
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+        "generation",
+    ] {
         meta.remove(field);
     }
     meta.insert("uid".into(), uid.into());
@@ -92,7 +104,11 @@ fn name_object(state: &mut State, call: &Call, object: &mut Value) -> bool {
     }
     let mut name = state.random.name(&base);
     for _ in 1..NAME_TRIES {
-        if state.store.get(&call.resource.storage, &Key::new(&call.namespace, &name)).is_none() {
+        if state
+            .store
+            .get(&call.resource.storage, &Key::new(&call.namespace, &name))
+            .is_none()
+        {
             break;
         }
         name = state.random.name(&base);
@@ -103,7 +119,10 @@ fn name_object(state: &mut State, call: &Call, object: &mut Value) -> bool {
 
 fn name_errors(call: &Call, name: &str) -> Option<FieldError> {
     if name.is_empty() {
-        return Some(FieldError::required("metadata.name", "name or generateName is required"));
+        return Some(FieldError::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
     }
     let rule = match call.resource.qualified() {
         "namespaces" | "services" => NameRule::Label,
@@ -117,7 +136,9 @@ fn namespace_is_open(state: &State, call: &Call, name: &str) -> Result<(), Refus
     if !call.resource.namespaced {
         return Ok(());
     }
-    let Some(namespaces) = state.catalogue.find("", "v1", "namespaces") else { return Ok(()) };
+    let Some(namespaces) = state.catalogue.find("", "v1", "namespaces") else {
+        return Ok(());
+    };
     match state.store.get(&namespaces.storage, &Key::new("", &call.namespace)) {
         None => Err(Refusal::not_found(namespaces, &call.namespace)),
         Some(namespace) if metadata::is_terminating(namespace) => {

@@ -27,7 +27,9 @@ pub(super) struct Decoded {
 pub(super) fn object(call: &Call, mut object: Value, source: Source) -> Result<Decoded, Refusal> {
     let resource = &call.resource;
     let Some(fields) = object.as_object_mut() else {
-        return Err(Refusal::bad_request(format!("couldn't get version/kind; json parse error: {object}")));
+        return Err(Refusal::bad_request(format!(
+            "couldn't get version/kind; json parse error: {object}"
+        )));
     };
     envelope(call, fields)?;
     metadata::of(&mut object);
@@ -45,10 +47,18 @@ pub(super) fn object(call: &Call, mut object: Value, source: Source) -> Result<D
             let why = format!("strict decoding error: {}", warnings.join(", "));
             return Err(mismatch(call, &object, source, &why));
         }
-        FieldValidation::Ignore => return Ok(Decoded { object: complete(call, object), warnings: Vec::new() }),
+        FieldValidation::Ignore => {
+            return Ok(Decoded {
+                object: complete(call, object),
+                warnings: Vec::new(),
+            });
+        }
         FieldValidation::Warn | FieldValidation::Strict => {}
     }
-    Ok(Decoded { object: complete(call, object), warnings })
+    Ok(Decoded {
+        object: complete(call, object),
+        warnings,
+    })
 }
 
 /// Fills in the defaults of the kind.
@@ -84,9 +94,9 @@ fn envelope(call: &Call, fields: &mut Map<String, Value>) -> Result<(), Refusal>
 fn mismatch(call: &Call, object: &Value, source: Source, why: &str) -> Refusal {
     let (kind, version) = (&call.resource.kind, &call.resource.version);
     match source {
-        Source::Body => {
-            Refusal::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
-        }
+        Source::Body => Refusal::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+        )),
         Source::Patch => {
             let error = super::errors::FieldError::invalid("patch", object.to_string(), why);
             Refusal::invalid("", "", "", &[error])

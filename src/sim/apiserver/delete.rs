@@ -5,14 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{
-    call::Call,
-    errors::Refusal,
-    metadata, read,
-    selector::Selector,
-    state::State,
-    store::Key,
-};
+use super::{call::Call, errors::Refusal, metadata, read, selector::Selector, state::State, store::Key};
 
 /// Dependents stay, without their owner reference.
 pub(super) const ORPHAN: &str = "orphan";
@@ -43,11 +36,18 @@ struct Outcome {
 impl Options {
     /// Reads the body, or the query when there is none.
     pub(super) fn of(call: &Call) -> Result<Self, Refusal> {
-        let body = if call.body.is_empty() { Value::Null } else { call.document()? };
+        let body = if call.body.is_empty() {
+            Value::Null
+        } else {
+            call.document()?
+        };
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let query = |key: &str| call.query.get(key).filter(|_| body.is_null());
         let propagation = text(&body["propagationPolicy"]).or_else(|| query("propagationPolicy").map(str::to_owned));
-        if let Some(policy) = propagation.as_deref().filter(|p| !["Foreground", "Background", "Orphan"].contains(p)) {
+        if let Some(policy) = propagation
+            .as_deref()
+            .filter(|p| !["Foreground", "Background", "Orphan"].contains(p))
+        {
             let error = super::errors::FieldError::new(
                 "propagationPolicy",
                 super::errors::FieldErrorKind::NotSupported(policy.into()),
@@ -63,7 +63,9 @@ impl Options {
             grace: body["gracePeriodSeconds"]
                 .as_i64()
                 .or_else(|| query("gracePeriodSeconds").and_then(|text| text.parse().ok())),
-            dry_run: body["dryRun"].as_array().is_some_and(|modes| modes.iter().any(|mode| mode == "All")),
+            dry_run: body["dryRun"]
+                .as_array()
+                .is_some_and(|modes| modes.iter().any(|mode| mode == "All")),
         })
     }
 
@@ -86,7 +88,11 @@ impl Options {
         let clash = |why: String| {
             let (kind, name) = (&call.resource.kind, &call.name);
             let group = &call.resource.group;
-            let qualified = if group.is_empty() { kind.clone() } else { format!("{kind}.{group}") };
+            let qualified = if group.is_empty() {
+                kind.clone()
+            } else {
+                format!("{kind}.{group}")
+            };
             let mut refusal = Refusal::conflict(&call.resource, name, &why);
             refusal.message = format!("Operation cannot be fulfilled on {qualified} {name:?}: {why}");
             if let Some(details) = &mut refusal.details {
@@ -113,13 +119,20 @@ impl Options {
 /// Serves DELETE of one object; the code and the body of the answer.
 pub(super) fn delete(state: &mut State, call: &Call) -> Result<(u16, Value), Refusal> {
     let options = Options::of(call)?;
-    let before = state.current(call).ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
+    let before = state
+        .current(call)
+        .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
     let outcome = remove(state, call, &options, &before)?;
-    let code = if !outcome.gone && options.orphan == Some(false) { 202 } else { 200 };
+    let code = if !outcome.gone && options.orphan == Some(false) {
+        202
+    } else {
+        200
+    };
     if !outcome.gone || call.resource.returns_deleted {
         return Ok((code, call.present(&outcome.object)));
     }
-    let mut details = json!({"name": call.name, "kind": call.resource.plural, "uid": outcome.object["metadata"]["uid"]});
+    let mut details =
+        json!({"name": call.name, "kind": call.resource.plural, "uid": outcome.object["metadata"]["uid"]});
     if !call.resource.group.is_empty() {
         details["group"] = call.resource.group.clone().into();
     }
@@ -139,7 +152,11 @@ pub(super) fn delete_collection(state: &mut State, call: &Call) -> Result<Value,
         .map(|(key, object)| (key.clone(), object.clone()))
         .collect();
     for (key, object) in found {
-        let one = Call { name: key.name, namespace: key.namespace, ..call.clone() };
+        let one = Call {
+            name: key.name,
+            namespace: key.namespace,
+            ..call.clone()
+        };
         remove(state, &one, &options, &object)?;
     }
     Ok(answer)
@@ -152,7 +169,12 @@ fn remove(state: &mut State, call: &Call, options: &Options, before: &Arc<Value>
     }
     let mut after = (**before).clone();
     let grace = match grace(call, options, before) {
-        Grace::Pending => return Ok(Outcome { object: before.clone(), gone: false }),
+        Grace::Pending => {
+            return Ok(Outcome {
+                object: before.clone(),
+                gone: false,
+            });
+        }
         Grace::None => None,
         Grace::Seconds(seconds) => Some(seconds),
     };
@@ -163,7 +185,11 @@ fn remove(state: &mut State, call: &Call, options: &Options, before: &Arc<Value>
         return Ok(Outcome { object, gone: true });
     }
     mark(call, before, &mut after, grace);
-    let object = if **before == after { before.clone() } else { state.commit(call, call.key(), Some(after)) };
+    let object = if **before == after {
+        before.clone()
+    } else {
+        state.commit(call, call.key(), Some(after))
+    };
     if finalizers.is_empty() && grace == Some(0) {
         state.commit(call, call.key(), None);
         return Ok(Outcome { object, gone: true });
@@ -198,7 +224,11 @@ fn grace(call: &Call, options: &Options, object: &Value) -> Grace {
     if unscheduled || ended {
         return Grace::Seconds(0);
     }
-    Grace::Seconds(asked.or(object["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(POD_GRACE))
+    Grace::Seconds(
+        asked
+            .or(object["spec"]["terminationGracePeriodSeconds"].as_i64())
+            .unwrap_or(POD_GRACE),
+    )
 }
 
 /// Puts the marks of a deletion on an object that stays for now.
@@ -220,7 +250,10 @@ fn mark(call: &Call, before: &Value, after: &mut Value, grace: Option<i64>) {
 
 fn finalizers_after(options: &Options, object: &Value) -> Vec<String> {
     let current = metadata::finalizers(object);
-    let own = current.iter().filter(|name| !matches!(**name, ORPHAN | FOREGROUND)).map(ToString::to_string);
+    let own = current
+        .iter()
+        .filter(|name| !matches!(**name, ORPHAN | FOREGROUND))
+        .map(ToString::to_string);
     own.chain(options.collector(&current).map(str::to_owned)).collect()
 }
 
@@ -235,14 +268,23 @@ fn set_finalizers(object: &mut Value, finalizers: &[String]) {
 
 /// A namespace goes in two steps: closed now, removed when it is empty.
 fn close_namespace(state: &mut State, call: &Call, before: &Arc<Value>) -> Outcome {
-    let held = before["spec"]["finalizers"].as_array().is_some_and(|names| !names.is_empty());
+    let held = before["spec"]["finalizers"]
+        .as_array()
+        .is_some_and(|names| !names.is_empty());
     if metadata::is_terminating(before) {
         let gone = !held && metadata::finalizers(before).is_empty();
-        let object = if gone { state.commit(call, call.key(), None) } else { before.clone() };
+        let object = if gone {
+            state.commit(call, call.key(), None)
+        } else {
+            before.clone()
+        };
         return Outcome { object, gone };
     }
     let mut after = (**before).clone();
     metadata::of(&mut after).insert("deletionTimestamp".into(), metadata::seconds(call.now).into());
     after["status"]["phase"] = "Terminating".into();
-    Outcome { object: state.commit(call, call.key(), Some(after)), gone: false }
+    Outcome {
+        object: state.commit(call, call.key(), Some(after)),
+        gone: false,
+    }
 }

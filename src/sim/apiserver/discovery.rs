@@ -4,7 +4,16 @@ use serde_json::{Value, json};
 
 use super::{errors::Refusal, path::Target, resource::join_group, state::Catalogue};
 
-const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: [&str; 8] = [
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 /// Answers a discovery path.
 pub(super) fn answer(catalogue: &Catalogue, target: &Target) -> Result<Value, Refusal> {
@@ -19,7 +28,10 @@ pub(super) fn answer(catalogue: &Catalogue, target: &Target) -> Result<Value, Re
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "embedded"}],
         })),
         Target::Groups => {
-            let groups: Vec<Value> = group_names(catalogue).iter().map(|name| group(catalogue, name)).collect();
+            let groups: Vec<Value> = group_names(catalogue)
+                .iter()
+                .map(|name| group(catalogue, name))
+                .collect();
             Ok(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
         }
         Target::Group(name) if group_names(catalogue).contains(name) => {
@@ -47,8 +59,11 @@ fn group_names(catalogue: &Catalogue) -> Vec<String> {
 }
 
 fn group(catalogue: &Catalogue, name: &str) -> Value {
-    let mut versions: Vec<&str> =
-        catalogue.all().filter(|resource| resource.group == name).map(|resource| resource.version.as_str()).collect();
+    let mut versions: Vec<&str> = catalogue
+        .all()
+        .filter(|resource| resource.group == name)
+        .map(|resource| resource.version.as_str())
+        .collect();
     versions.dedup();
     if name == "authorization.k8s.io" {
         versions.push("v1");
@@ -60,7 +75,10 @@ fn group(catalogue: &Catalogue, name: &str) -> Value {
 
 fn resources(catalogue: &Catalogue, group: &str, version: &str) -> Result<Value, Refusal> {
     let mut list = Vec::new();
-    for resource in catalogue.all().filter(|resource| resource.group == group && resource.version == version) {
+    for resource in catalogue
+        .all()
+        .filter(|resource| resource.group == group && resource.version == version)
+    {
         let mut entry = json!({
             "name": resource.plural,
             "singularName": resource.singular,

@@ -36,7 +36,12 @@ pub(super) enum FieldErrorKind {
 
 impl Refusal {
     fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+        }
     }
 
     fn about(code: u16, reason: &'static str, resource: &Resource, name: &str, message: String) -> Self {
@@ -46,7 +51,12 @@ impl Refusal {
                 details.insert(key.into(), value.into());
             }
         }
-        Self { code, reason, message, details: Some(Value::Object(details)) }
+        Self {
+            code,
+            reason,
+            message,
+            details: Some(Value::Object(details)),
+        }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -61,17 +71,30 @@ impl Refusal {
     }
 
     pub(super) fn not_found(resource: &Resource, name: &str) -> Self {
-        Self::about(404, "NotFound", resource, name, format!("{} {name:?} not found", resource.qualified()))
+        Self::about(
+            404,
+            "NotFound",
+            resource,
+            name,
+            format!("{} {name:?} not found", resource.qualified()),
+        )
     }
 
     pub(super) fn already_exists(resource: &Resource, name: &str, generated: bool) -> Self {
-        let tail = if generated { ", the server was not able to generate a unique name for the object" } else { "" };
+        let tail = if generated {
+            ", the server was not able to generate a unique name for the object"
+        } else {
+            ""
+        };
         let message = format!("{} {name:?} already exists{tail}", resource.qualified());
         Self::about(409, "AlreadyExists", resource, name, message)
     }
 
     pub(super) fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified());
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: {why}",
+            resource.qualified()
+        );
         Self::about(409, "Conflict", resource, name, message)
     }
 
@@ -106,8 +129,15 @@ impl Refusal {
     }
 
     pub(super) fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-        let bodies: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.field, error.body())).collect();
+        let qualified = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
+        let bodies: Vec<String> = errors
+            .iter()
+            .map(|error| format!("{}: {}", error.field, error.body()))
+            .collect();
         let why = match bodies.as_slice() {
             [] => String::new(),
             [only] => format!(": {only}"),
@@ -127,7 +157,10 @@ impl Refusal {
             details["causes"] = causes.into();
         }
         let message = format!("{qualified} {name:?} is invalid{why}");
-        Self { details: Some(details), ..Self::plain(422, "Invalid", message) }
+        Self {
+            details: Some(details),
+            ..Self::plain(422, "Invalid", message)
+        }
     }
 
     /// A list or watch from a state that the server no longer has.
@@ -138,7 +171,11 @@ impl Refusal {
     pub(super) fn method_not_allowed() -> Self {
         Self {
             details: Some(json!({})),
-            ..Self::plain(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+            ..Self::plain(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            )
         }
     }
 
@@ -154,7 +191,11 @@ impl Refusal {
     pub(super) fn unprocessable() -> Self {
         Self {
             details: Some(json!({})),
-            ..Self::plain(422, "Invalid", "the server rejected our request due to an error in our request")
+            ..Self::plain(
+                422,
+                "Invalid",
+                "the server rejected our request due to an error in our request",
+            )
         }
     }
 
@@ -182,7 +223,10 @@ impl Refusal {
 
     /// Fields of an apply that other managers own.
     pub(super) fn apply_conflict(message: String, causes: Vec<Value>) -> Self {
-        Self { details: Some(json!({"causes": causes})), ..Self::plain(409, "Conflict", message) }
+        Self {
+            details: Some(json!({"causes": causes})),
+            ..Self::plain(409, "Conflict", message)
+        }
     }
 
     /// An answer as an admission webhook gives it.
@@ -212,7 +256,11 @@ impl Refusal {
 
 impl FieldError {
     pub(super) fn new(field: impl Into<String>, kind: FieldErrorKind, detail: impl Into<String>) -> Self {
-        Self { field: field.into(), kind, detail: detail.into() }
+        Self {
+            field: field.into(),
+            kind,
+            detail: detail.into(),
+        }
     }
 
     pub(super) fn required(field: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -250,6 +298,10 @@ impl FieldError {
             FieldErrorKind::TooLong => "Too long".to_owned(),
             FieldErrorKind::TooMany(count) => format!("Too many: {count}"),
         };
-        if self.detail.is_empty() { head } else { format!("{head}: {}", self.detail) }
+        if self.detail.is_empty() {
+            head
+        } else {
+            format!("{head}: {}", self.detail)
+        }
     }
 }

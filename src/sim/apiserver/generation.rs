@@ -60,7 +60,10 @@ mod tests {
             ("leases", "spec", false),
         ];
         for (plural, path, want) in cases {
-            let resource = BUILT_IN.iter().find(|resource| resource.plural == plural).expect("must be served");
+            let resource = BUILT_IN
+                .iter()
+                .find(|resource| resource.plural == plural)
+                .expect("must be served");
             let mut after = before.clone();
             metadata::set(&mut after, path, json!({"new": "value"}));
             assert_eq!(moves(resource, &before, &after), want, "{plural} {path}");

@@ -17,7 +17,11 @@ const KEYED: &[(&str, &str, &[&str])] = &[
     ("api.apps.v1.DaemonSetStatus", "conditions", &["type"]),
     ("api.apps.v1.DeploymentStatus", "conditions", &["type"]),
     ("api.apps.v1.ReplicaSetStatus", "conditions", &["type"]),
-    ("api.autoscaling.v2.HorizontalPodAutoscalerStatus", "conditions", &["type"]),
+    (
+        "api.autoscaling.v2.HorizontalPodAutoscalerStatus",
+        "conditions",
+        &["type"],
+    ),
     ("api.core.v1.Container", "env", &["name"]),
     ("api.core.v1.Container", "ports", &["containerPort", "protocol"]),
     ("api.core.v1.Container", "volumeDevices", &["devicePath"]),
@@ -25,7 +29,11 @@ const KEYED: &[(&str, &str, &[&str])] = &[
     ("api.core.v1.ContainerStatus", "allocatedResourcesStatus", &["name"]),
     ("api.core.v1.ContainerStatus", "volumeMounts", &["mountPath"]),
     ("api.core.v1.EphemeralContainer", "env", &["name"]),
-    ("api.core.v1.EphemeralContainer", "ports", &["containerPort", "protocol"]),
+    (
+        "api.core.v1.EphemeralContainer",
+        "ports",
+        &["containerPort", "protocol"],
+    ),
     ("api.core.v1.EphemeralContainer", "volumeDevices", &["devicePath"]),
     ("api.core.v1.EphemeralContainer", "volumeMounts", &["mountPath"]),
     ("api.core.v1.NamespaceStatus", "conditions", &["type"]),
@@ -38,7 +46,11 @@ const KEYED: &[(&str, &str, &[&str])] = &[
     ("api.core.v1.PodSpec", "initContainers", &["name"]),
     ("api.core.v1.PodSpec", "resourceClaims", &["name"]),
     ("api.core.v1.PodSpec", "schedulingGates", &["name"]),
-    ("api.core.v1.PodSpec", "topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
+    (
+        "api.core.v1.PodSpec",
+        "topologySpreadConstraints",
+        &["topologyKey", "whenUnsatisfiable"],
+    ),
     ("api.core.v1.PodSpec", "volumes", &["name"]),
     ("api.core.v1.PodStatus", "conditions", &["type"]),
     ("api.core.v1.PodStatus", "podIPs", &["ip"]),
@@ -60,8 +72,10 @@ const SETS: &[(&str, &str)] = &[
 ];
 
 /// Fields that are maps and merge as one value.
-const ATOMIC_MAPS: &[(&str, &str)] =
-    &[("api.core.v1.PodSpec", "nodeSelector"), ("api.core.v1.ServiceSpec", "selector")];
+const ATOMIC_MAPS: &[(&str, &str)] = &[
+    ("api.core.v1.PodSpec", "nodeSelector"),
+    ("api.core.v1.ServiceSpec", "selector"),
+];
 
 /// Structs that merge as one value.
 const ATOMIC_TYPES: &[&str] = &[
@@ -102,7 +116,8 @@ pub(super) fn object_meta() -> Arc<Schema> {
 
 /// Whether a struct merges as one value; `name` is the definition's full name.
 pub(super) fn is_atomic(name: &str) -> bool {
-    name.strip_prefix(PREFIX).is_some_and(|name| ATOMIC_TYPES.contains(&name))
+    name.strip_prefix(PREFIX)
+        .is_some_and(|name| ATOMIC_TYPES.contains(&name))
 }
 
 /// Whether a type holds any JSON.
@@ -122,7 +137,11 @@ pub(super) fn refine(name: &str, fields: &mut BTreeMap<String, Arc<Schema>>) {
     }
     for (_, field) in ATOMIC_MAPS.iter().filter(|(owner, _)| *owner == name) {
         replace(fields, field, |shape| match shape {
-            Shape::Object(map) => Some(Shape::Object(Object { values: map.values.clone(), atomic: true, ..Object::default() })),
+            Shape::Object(map) => Some(Shape::Object(Object {
+                values: map.values.clone(),
+                atomic: true,
+                ..Object::default()
+            })),
             _ => None,
         });
     }
@@ -132,13 +151,20 @@ fn replace(fields: &mut BTreeMap<String, Arc<Schema>>, field: &str, change: impl
     if let Some(slot) = fields.get_mut(field)
         && let Some(shape) = change(&slot.shape)
     {
-        *slot = Arc::new(Schema { shape, nullable: slot.nullable, default: slot.default.clone() });
+        *slot = Arc::new(Schema {
+            shape,
+            nullable: slot.nullable,
+            default: slot.default.clone(),
+        });
     }
 }
 
 fn with_topology(shape: &Shape, topology: Topology) -> Option<Shape> {
     match shape {
-        Shape::List(list) => Some(Shape::List(List { items: list.items.clone(), topology })),
+        Shape::List(list) => Some(Shape::List(List {
+            items: list.items.clone(),
+            topology,
+        })),
         _ => None,
     }
 }

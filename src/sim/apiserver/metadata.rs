@@ -13,7 +13,9 @@ pub(super) fn of(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
     }
-    object["metadata"].as_object_mut().expect("metadata must be a map, it was just made one")
+    object["metadata"]
+        .as_object_mut()
+        .expect("metadata must be a map, it was just made one")
 }
 
 /// Takes over fields of `metadata` from another object, absence included.
@@ -27,11 +29,18 @@ pub(super) fn keep(object: &mut Value, from: &Value, fields: &[&str]) {
 }
 
 pub(super) fn finalizers(object: &Value) -> Vec<&str> {
-    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    object["metadata"]["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 pub(super) fn is_terminating(object: &Value) -> bool {
-    object["metadata"].get("deletionTimestamp").is_some_and(|time| !time.is_null())
+    object["metadata"]
+        .get("deletionTimestamp")
+        .is_some_and(|time| !time.is_null())
 }
 
 pub(super) fn generation(object: &Value) -> i64 {
@@ -45,7 +54,9 @@ pub(super) fn seconds(time: DateTime<Utc>) -> String {
 
 /// The value at a dotted path.
 pub(super) fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').filter(|step| !step.is_empty()).try_fold(object, |value, step| value.get(step))
+    path.split('.')
+        .filter(|step| !step.is_empty())
+        .try_fold(object, |value, step| value.get(step))
 }
 
 /// Sets the value at a dotted path, making the maps on the way.

@@ -74,7 +74,11 @@ pub struct Options {
 impl Default for Options {
     /// Seed 0, no delay, the system's clock.
     fn default() -> Self {
-        Self { seed: 0, watch_delay: Duration::ZERO..=Duration::ZERO, clock: Clock::system() }
+        Self {
+            seed: 0,
+            watch_delay: Duration::ZERO..=Duration::ZERO,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -156,7 +160,13 @@ impl ApiServer {
     /// A server with the namespaces `default` and `kube-system` and nothing else.
     pub fn new(options: Options) -> Self {
         let state = Mutex::new(State::new(options.seed));
-        let server = Self { inner: Arc::new(Inner { state, options, work: Notify::new() }) };
+        let server = Self {
+            inner: Arc::new(Inner {
+                state,
+                options,
+                work: Notify::new(),
+            }),
+        };
         for name in ["default", "kube-system"] {
             server.insert("v1", "Namespace", &json!({"metadata": {"name": name}}));
         }
@@ -181,12 +191,21 @@ impl ApiServer {
 
     /// One object as it is stored.
     pub fn object(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        Snapshot { state: &self.inner.lock() }.object(api_version, kind, namespace, name).cloned()
+        Snapshot {
+            state: &self.inner.lock(),
+        }
+        .object(api_version, kind, namespace, name)
+        .cloned()
     }
 
     /// All objects of a kind in list order; an empty namespace means all.
     pub fn objects(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<Value> {
-        Snapshot { state: &self.inner.lock() }.objects(api_version, kind, namespace).cloned().collect()
+        Snapshot {
+            state: &self.inner.lock(),
+        }
+        .objects(api_version, kind, namespace)
+        .cloned()
+        .collect()
     }
 
     /// Calls `observer` after each committed write, under the server's lock: it must not call the server.
@@ -222,7 +241,9 @@ impl ApiServer {
     /// Creates or replaces an object without a client.
     fn insert(&self, api_version: &str, kind: &str, object: &Value) {
         let mut state = self.inner.lock();
-        let Some(resource) = state.catalogue.by_kind(api_version, kind).cloned() else { return };
+        let Some(resource) = state.catalogue.by_kind(api_version, kind).cloned() else {
+            return;
+        };
         let key = Key::new(metadata::text(object, "namespace"), metadata::text(object, "name"));
         let exists = state.store.get(&resource.storage, &key).is_some();
         let verb = if exists { Verb::Update } else { Verb::Create };
@@ -232,8 +253,11 @@ impl ApiServer {
             metadata::keep(&mut object, &before, &["resourceVersion"]);
         }
         call.body = object.to_string().into();
-        let outcome =
-            if exists { update::replace(&mut state, &call) } else { create::create(&mut state, &call) };
+        let outcome = if exists {
+            update::replace(&mut state, &call)
+        } else {
+            create::create(&mut state, &call)
+        };
         if let Err(refusal) = outcome {
             tracing::error!(message = %refusal.message, "the embedded API server refused its own object");
         }
@@ -254,13 +278,22 @@ impl<'a> Snapshot<'a> {
     /// One object as it is stored.
     pub fn object(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<&'a Value> {
         let resource = self.state.catalogue.by_kind(api_version, kind)?;
-        self.state.store.get(&resource.storage, &Key::new(namespace, name)).map(AsRef::as_ref)
+        self.state
+            .store
+            .get(&resource.storage, &Key::new(namespace, name))
+            .map(AsRef::as_ref)
     }
 
     /// All objects of a kind in list order; an empty namespace means all.
     pub fn objects(&self, api_version: &str, kind: &str, namespace: &'a str) -> impl Iterator<Item = &'a Value> {
-        let storage = self.state.catalogue.by_kind(api_version, kind).map(|resource| resource.storage.clone());
+        let storage = self
+            .state
+            .catalogue
+            .by_kind(api_version, kind)
+            .map(|resource| resource.storage.clone());
         let state = self.state;
-        storage.into_iter().flat_map(move |storage| state.store.list(&storage, namespace).map(|(_, object)| &**object))
+        storage
+            .into_iter()
+            .flat_map(move |storage| state.store.list(&storage, namespace).map(|(_, object)| &**object))
     }
 }

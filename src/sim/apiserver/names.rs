@@ -122,7 +122,11 @@ mod tests {
             ("", false, false),
         ];
         for (name, subdomain, label) in cases {
-            assert_eq!(check(name, NameRule::Subdomain).is_none(), subdomain, "{name:?} as a subdomain");
+            assert_eq!(
+                check(name, NameRule::Subdomain).is_none(),
+                subdomain,
+                "{name:?} as a subdomain"
+            );
             assert_eq!(check(name, NameRule::Label).is_none(), label, "{name:?} as a label");
         }
     }

@@ -22,14 +22,20 @@ pub(super) fn patch(state: &mut State, call: &Call) -> Result<Stored, Refusal> {
         return apply::apply(state, call);
     }
     Kind::of(call)?;
-    let before = state.current(call).ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
+    let before = state
+        .current(call)
+        .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
     let patched = patched(call, &before, call.document()?)?;
     let decoded = decode::object(call, patched, Source::Patch)?;
     let mut after = decoded.object;
     placed(call, &after)?;
     managed_fields::track_update(call, &before, &mut after);
     let object = update::change(state, call, &before, after)?;
-    Ok(Stored { object, created: false, warnings: decoded.warnings })
+    Ok(Stored {
+        object,
+        created: false,
+        warnings: decoded.warnings,
+    })
 }
 
 /// What a patch of the call's media type makes of an object.
@@ -62,9 +68,8 @@ impl Kind {
                 }
                 known.push("application/apply-patch+yaml");
                 let known = known.join(", ");
-                let message = format!(
-                    "the body of the request was in an unknown format - accepted media types include: {known}"
-                );
+                let message =
+                    format!("the body of the request was in an unknown format - accepted media types include: {known}");
                 Err(Refusal::unsupported_media(message))
             }
         }
@@ -98,7 +103,9 @@ fn json_patch(before: &Value, document: Value) -> Result<Value, Refusal> {
 
 fn merge(before: &Value, document: &Value) -> Result<Value, Refusal> {
     if !document.is_object() {
-        return Err(Refusal::bad_request("error decoding patch: the patch must be an object"));
+        return Err(Refusal::bad_request(
+            "error decoding patch: the patch must be an object",
+        ));
     }
     let mut after = before.clone();
     json_patch::merge(&mut after, document);

@@ -42,7 +42,11 @@ pub(super) struct Query(BTreeMap<String, String>);
 impl Target {
     /// Reads a path; `None` when no API has it.
     pub(super) fn parse(path: &str) -> Option<Self> {
-        let decoded: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(percent_decode).collect();
+        let decoded: Vec<String> = path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(percent_decode)
+            .collect();
         let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
         Some(match parts.as_slice() {
             ["version"] => Self::Version,
@@ -50,10 +54,14 @@ impl Target {
             ["api"] => Self::CoreVersions,
             ["apis"] => Self::Groups,
             ["apis", group] => Self::Group((*group).to_owned()),
-            ["api", version] => Self::Resources { group: String::new(), version: (*version).to_owned() },
-            ["apis", group, version] => {
-                Self::Resources { group: (*group).to_owned(), version: (*version).to_owned() }
-            }
+            ["api", version] => Self::Resources {
+                group: String::new(),
+                version: (*version).to_owned(),
+            },
+            ["apis", group, version] => Self::Resources {
+                group: (*group).to_owned(),
+                version: (*version).to_owned(),
+            },
             ["api", version, rest @ ..] => Self::Resource(ResourcePath::parse("", version, rest)?),
             ["apis", group, version, rest @ ..] => Self::Resource(ResourcePath::parse(group, version, rest)?),
             _ => return None,
@@ -63,7 +71,11 @@ impl Target {
 
 impl ResourcePath {
     fn parse(group: &str, version: &str, rest: &[&str]) -> Option<Self> {
-        let base = Self { group: group.to_owned(), version: version.to_owned(), ..Self::default() };
+        let base = Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            ..Self::default()
+        };
         let named = |plural: &str, namespace: &str, name: &str, subresource: &str| Self {
             plural: plural.to_owned(),
             namespace: namespace.to_owned(),
@@ -144,10 +156,19 @@ mod tests {
         let cases = [
             ("/api/v1/pods", ["", "pods", "", "", ""]),
             ("/api/v1/namespaces/test", ["", "namespaces", "", "test", ""]),
-            ("/api/v1/namespaces/test/finalize", ["", "namespaces", "", "test", "finalize"]),
+            (
+                "/api/v1/namespaces/test/finalize",
+                ["", "namespaces", "", "test", "finalize"],
+            ),
             ("/api/v1/namespaces/test/pods?", ["", "pods?", "test", "", ""]),
-            ("/apis/apps/v1/namespaces/a/deployments/web/scale", ["apps", "deployments", "a", "web", "scale"]),
-            ("/apis/flagger.app/v1beta1/canaries", ["flagger.app", "canaries", "", "", ""]),
+            (
+                "/apis/apps/v1/namespaces/a/deployments/web/scale",
+                ["apps", "deployments", "a", "web", "scale"],
+            ),
+            (
+                "/apis/flagger.app/v1beta1/canaries",
+                ["flagger.app", "canaries", "", "", ""],
+            ),
         ];
         for (path, want) in cases {
             let want: Vec<String> = want.iter().map(ToString::to_string).collect();

@@ -64,7 +64,11 @@ fn is_envelope(object: &Object, name: &str) -> bool {
 
 /// A path with one more field, as Kubernetes prints it.
 pub(super) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 #[cfg(test)]
@@ -74,16 +78,18 @@ mod tests {
     use super::{super::schema::from_crd, *};
 
     fn schema() -> std::sync::Arc<Schema> {
-        from_crd(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
-            "weight": {"type": "integer", "default": 1},
-            "note": {"type": "string", "nullable": true},
-            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-            "rules": {"type": "array", "items": {"type": "object", "properties": {
-                "kind": {"type": "string", "default": "Service"}}}},
-            "strategy": {"type": "object", "default": {}, "properties": {
-                "type": {"type": "string", "default": "Rolling"}}},
-        }}}}))
+        from_crd(
+            &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+                "weight": {"type": "integer", "default": 1},
+                "note": {"type": "string", "nullable": true},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "rules": {"type": "array", "items": {"type": "object", "properties": {
+                    "kind": {"type": "string", "default": "Service"}}}},
+                "strategy": {"type": "object", "default": {}, "properties": {
+                    "type": {"type": "string", "default": "Rolling"}}},
+            }}}}),
+        )
     }
 
     #[test]

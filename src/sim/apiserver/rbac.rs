@@ -58,7 +58,11 @@ impl Denials {
         let text = |field: &str| asked[field].as_str().unwrap_or_default();
         let resource = with_subresource(text("resource"), text("subresource"));
         let denied = asked.is_object() && self.denies(user, text("verb"), text("group"), &resource);
-        review["status"] = if denied { json!({"allowed": false}) } else { json!({"allowed": true, "reason": "embedded"}) };
+        review["status"] = if denied {
+            json!({"allowed": false})
+        } else {
+            json!({"allowed": true, "reason": "embedded"})
+        };
         review["metadata"] = json!({});
         review
     }
@@ -70,17 +74,32 @@ impl Denials {
         mut review: Value,
         resources: impl Iterator<Item = &'a Resource>,
     ) -> Value {
-        let verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+        let verbs = [
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ];
         let mut rules = Vec::new();
         if self.0.is_empty() {
             rules.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
         } else {
             for resource in resources {
-                let subresources = [("", true), ("status", resource.status), ("scale", resource.scale.is_some())];
+                let subresources = [
+                    ("", true),
+                    ("status", resource.status),
+                    ("scale", resource.scale.is_some()),
+                ];
                 for (subresource, _) in subresources.into_iter().filter(|(_, served)| *served) {
                     let name = with_subresource(&resource.plural, subresource);
-                    let allowed: Vec<&str> =
-                        verbs.into_iter().filter(|verb| !self.denies(user, verb, &resource.group, &name)).collect();
+                    let allowed: Vec<&str> = verbs
+                        .into_iter()
+                        .filter(|verb| !self.denies(user, verb, &resource.group, &name))
+                        .collect();
                     rules.push(json!({"verbs": allowed, "apiGroups": [resource.group], "resources": [name]}));
                 }
             }
@@ -92,5 +111,9 @@ impl Denials {
 }
 
 fn with_subresource(plural: &str, subresource: &str) -> String {
-    if subresource.is_empty() { plural.to_owned() } else { format!("{plural}/{subresource}") }
+    if subresource.is_empty() {
+        plural.to_owned()
+    } else {
+        format!("{plural}/{subresource}")
+    }
 }

@@ -53,14 +53,20 @@ pub(super) fn get(state: &State, call: &Call) -> Result<Value, Refusal> {
     if let Revision::At(revision) = Revision::of(&call.query)? {
         reached(state, revision)?;
     }
-    let object = state.current(call).ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
+    let object = state
+        .current(call)
+        .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
     Ok(call.present(&object))
 }
 
 /// GET of a collection.
 pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
     let selector = Selector::of(&call.query, &call.resource)?;
-    let limit = call.query.get("limit").and_then(|text| text.parse::<usize>().ok()).filter(|&limit| limit > 0);
+    let limit = call
+        .query
+        .get("limit")
+        .and_then(|text| text.parse::<usize>().ok())
+        .filter(|&limit| limit > 0);
     let page = call.query.get("continue").map(Page::parse).transpose()?;
     let exact = call.query.get("resourceVersionMatch") == Some("Exact");
     let revision = match (&page, Revision::of(&call.query)?) {
@@ -71,13 +77,16 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
         }
         (None, _) => state.store.revision(),
     };
-    let table = state.store.at(&call.resource.storage, revision).map_err(|Compacted { oldest }| {
-        if page.is_some() {
-            Refusal::expired(EXPIRED_PAGE)
-        } else {
-            Refusal::expired(format!("too old resource version: {revision} ({oldest})"))
-        }
-    })?;
+    let table = state
+        .store
+        .at(&call.resource.storage, revision)
+        .map_err(|Compacted { oldest }| {
+            if page.is_some() {
+                Refusal::expired(EXPIRED_PAGE)
+            } else {
+                Refusal::expired(format!("too old resource version: {revision} ({oldest})"))
+            }
+        })?;
     let mut found: Vec<(Key, Arc<Value>)> = table
         .into_iter()
         .filter(|(key, _)| call.namespace.is_empty() || key.namespace == call.namespace)
@@ -91,7 +100,12 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
         }
         found.truncate(limit);
         if let Some((last, _)) = found.last() {
-            meta["continue"] = Page { revision, after: last.clone() }.token().into();
+            meta["continue"] = Page {
+                revision,
+                after: last.clone(),
+            }
+            .token()
+            .into();
         }
     }
     let items = found.iter().map(|(_, object)| item(call, object)).collect();
@@ -102,7 +116,9 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
 fn reached(state: &State, revision: u64) -> Result<(), Refusal> {
     let current = state.store.revision();
     if revision > current {
-        return Err(Refusal::timeout(&format!("Too large resource version: {revision}, current: {current}")));
+        return Err(Refusal::timeout(&format!(
+            "Too large resource version: {revision}, current: {current}"
+        )));
     }
     Ok(())
 }
@@ -144,7 +160,10 @@ impl Page {
             let text = String::from_utf8(bytes?).ok()?;
             let (revision, key) = text.split_once('/')?;
             let (namespace, name) = key.split_once('/')?;
-            Some(Self { revision: revision.parse().ok()?, after: Key::new(namespace, name) })
+            Some(Self {
+                revision: revision.parse().ok()?,
+                after: Key::new(namespace, name),
+            })
         };
         read().ok_or_else(|| Refusal::bad_request("continue key is not valid"))
     }

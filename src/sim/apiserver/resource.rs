@@ -142,39 +142,104 @@ pub(super) struct CrdNames {
 
 /// `apps/v1`, or `v1` for the core group.
 pub(super) fn join_group(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 /// The built-in resources; parsed once for all servers of a process.
 pub(super) static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
-    let workload = Rules { status: true, scale: true, generation: Generation::Spec, ..Rules::default() };
-    let returned = Rules { returns_deleted: true, ..Rules::default() };
-    let status = Rules { status: true, ..Rules::default() };
+    let workload = Rules {
+        status: true,
+        scale: true,
+        generation: Generation::Spec,
+        ..Rules::default()
+    };
+    let returned = Rules {
+        returns_deleted: true,
+        ..Rules::default()
+    };
+    let status = Rules {
+        status: true,
+        ..Rules::default()
+    };
     vec![
-        resource::<core::Namespace>(&["ns"], Rules { status: true, ..returned }),
-        resource::<core::Pod>(&["po"], Rules { status: true, generation: Generation::Spec, ..returned }),
-        resource::<core::Service>(&["svc"], Rules { status: true, create_on_update: true, ..returned }),
+        resource::<core::Namespace>(
+            &["ns"],
+            Rules {
+                status: true,
+                ..returned
+            },
+        ),
+        resource::<core::Pod>(
+            &["po"],
+            Rules {
+                status: true,
+                generation: Generation::Spec,
+                ..returned
+            },
+        ),
+        resource::<core::Service>(
+            &["svc"],
+            Rules {
+                status: true,
+                create_on_update: true,
+                ..returned
+            },
+        ),
         resource::<core::ConfigMap>(&["cm"], Rules::default()),
         resource::<core::Secret>(&[], Rules::default()),
-        resource::<core::Event>(&["ev"], Rules { create_on_update: true, ..Rules::default() }),
+        resource::<core::Event>(
+            &["ev"],
+            Rules {
+                create_on_update: true,
+                ..Rules::default()
+            },
+        ),
         resource::<core::Node>(&["no"], status),
         resource::<core::ServiceAccount>(&["sa"], returned),
-        resource::<apps::Deployment>(&["deploy"], Rules { generation: Generation::SpecOrAnnotations, ..workload }),
+        resource::<apps::Deployment>(
+            &["deploy"],
+            Rules {
+                generation: Generation::SpecOrAnnotations,
+                ..workload
+            },
+        ),
         resource::<apps::ReplicaSet>(&["rs"], workload),
-        resource::<apps::DaemonSet>(&["ds"], Rules { scale: false, ..workload }),
+        resource::<apps::DaemonSet>(
+            &["ds"],
+            Rules {
+                scale: false,
+                ..workload
+            },
+        ),
         resource::<apps::ControllerRevision>(&[], Rules::default()),
         resource::<autoscaling::HorizontalPodAutoscaler>(&["hpa"], status),
         resource::<coordination::Lease>(
             &[],
-            Rules { create_on_update: true, unconditional_update: false, ..Rules::default() },
+            Rules {
+                create_on_update: true,
+                unconditional_update: false,
+                ..Rules::default()
+            },
         ),
         resource::<discovery::EndpointSlice>(
             &[],
-            Rules { generation: Generation::ContentOrLabels, ..Rules::default() },
+            Rules {
+                generation: Generation::ContentOrLabels,
+                ..Rules::default()
+            },
         ),
         resource::<apiextensions::CustomResourceDefinition>(
             &["crd", "crds"],
-            Rules { status: true, generation: Generation::Spec, unconditional_update: false, ..Rules::default() },
+            Rules {
+                status: true,
+                generation: Generation::Spec,
+                unconditional_update: false,
+                ..Rules::default()
+            },
         ),
     ]
     .into_iter()
@@ -183,7 +248,10 @@ pub(super) static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
 });
 
 #[derive(Clone, Copy)]
-#[allow(clippy::struct_excessive_bools, reason = "a row of a table of independent yes-or-no rules")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a row of a table of independent yes-or-no rules"
+)]
 struct Rules {
     status: bool,
     scale: bool,
@@ -218,7 +286,12 @@ where
         selector: Some("spec.selector".into()),
     });
     Resource {
-        storage: if K::GROUP.is_empty() { plural.clone() } else { format!("{plural}.{}", K::GROUP) }.into(),
+        storage: if K::GROUP.is_empty() {
+            plural.clone()
+        } else {
+            format!("{plural}.{}", K::GROUP)
+        }
+        .into(),
         storage_version: K::API_VERSION.to_owned(),
         group: K::GROUP.to_owned(),
         version: K::VERSION.to_owned(),

@@ -72,7 +72,11 @@ pub(super) enum Topology {
 
 impl Schema {
     pub(super) fn any() -> Arc<Self> {
-        Arc::new(Self { shape: Shape::Any, nullable: true, default: None })
+        Arc::new(Self {
+            shape: Shape::Any,
+            nullable: true,
+            default: None,
+        })
     }
 
     /// The schema of a field, or of a map's value.
@@ -94,11 +98,18 @@ impl Schema {
 
 /// Reads the root schema of a CRD version; `metadata` gets its real shape.
 pub(super) fn from_crd(openapi: &Value) -> Arc<Schema> {
-    let mut root = Reader { definitions: None, known: BTreeMap::new() }.node(openapi, None);
+    let mut root = Reader {
+        definitions: None,
+        known: BTreeMap::new(),
+    }
+    .node(openapi, None);
     if let Shape::Object(object) = &mut root.shape {
         object.fields.insert("metadata".into(), merge_keys::object_meta());
         for name in ["apiVersion", "kind"] {
-            object.fields.entry(name.into()).or_insert_with(|| Arc::new(scalar(Scalar::Text)));
+            object
+                .fields
+                .entry(name.into())
+                .or_insert_with(|| Arc::new(scalar(Scalar::Text)));
         }
     }
     Arc::new(root)
@@ -106,14 +117,23 @@ pub(super) fn from_crd(openapi: &Value) -> Arc<Schema> {
 
 /// The schema of a type of k8s-openapi.
 pub(super) fn builtin<K: schemars::JsonSchema>() -> Arc<Schema> {
-    let document = schemars::SchemaGenerator::default().into_root_schema_for::<K>().to_value();
-    let mut reader = Reader { definitions: document.get("$defs"), known: BTreeMap::new() };
+    let document = schemars::SchemaGenerator::default()
+        .into_root_schema_for::<K>()
+        .to_value();
+    let mut reader = Reader {
+        definitions: document.get("$defs"),
+        known: BTreeMap::new(),
+    };
     let name = K::schema_name();
     Arc::new(reader.node(&document, Some(&name)))
 }
 
 fn scalar(kind: Scalar) -> Schema {
-    Schema { shape: Shape::Scalar(kind), nullable: false, default: None }
+    Schema {
+        shape: Shape::Scalar(kind),
+        nullable: false,
+        default: None,
+    }
 }
 
 /// Reads JSON schema nodes; definitions are read once and shared.
@@ -133,7 +153,11 @@ impl Reader<'_> {
         if merge_keys::is_free_form(name) {
             return Schema::any();
         }
-        let definition = self.definitions.and_then(|all| all.get(name)).cloned().unwrap_or_default();
+        let definition = self
+            .definitions
+            .and_then(|all| all.get(name))
+            .cloned()
+            .unwrap_or_default();
         let schema = Arc::new(self.node(&definition, Some(name)));
         self.known.insert(name.to_owned(), schema.clone());
         schema
@@ -143,7 +167,11 @@ impl Reader<'_> {
     fn node(&mut self, node: &Value, name: Option<&str>) -> Schema {
         let nullable = node["nullable"].as_bool().unwrap_or(false);
         let shape = self.shape(node, name);
-        Schema { shape, nullable, default: node.get("default").cloned() }
+        Schema {
+            shape,
+            nullable,
+            default: node.get("default").cloned(),
+        }
     }
 
     fn shape(&mut self, node: &Value, name: Option<&str>) -> Shape {
@@ -221,7 +249,10 @@ mod tests {
         let containers = at(&deployment, &["spec", "template", "spec", "containers"]);
         assert_eq!(containers.items().unwrap().topology, Topology::Map(vec!["name".into()]));
         let ports = at(&service, &["spec", "ports"]);
-        assert_eq!(ports.items().unwrap().topology, Topology::Map(vec!["port".into(), "protocol".into()]));
+        assert_eq!(
+            ports.items().unwrap().topology,
+            Topology::Map(vec!["port".into(), "protocol".into()])
+        );
         assert!(matches!(&at(&service, &["spec", "selector"]).shape, Shape::Object(map) if map.atomic));
         let finalizers = at(&service, &["metadata", "finalizers"]);
         assert_eq!(finalizers.items().unwrap().topology, Topology::Set);
@@ -229,11 +260,13 @@ mod tests {
 
     #[test]
     fn a_crd_schema_keeps_defaults_and_topology() {
-        let schema = from_crd(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
-            "weight": {"type": "integer", "default": 1},
-            "parents": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
-                "items": {"type": "object"}},
-        }}}}));
+        let schema = from_crd(
+            &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+                "weight": {"type": "integer", "default": 1},
+                "parents": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                    "items": {"type": "object"}},
+            }}}}),
+        );
         assert_eq!(at(&schema, &["spec", "weight"]).default, Some(json!(1)));
         let parents = at(&schema, &["spec", "parents"]).items().unwrap();
         assert_eq!(parents.topology, Topology::Map(vec!["name".into()]));

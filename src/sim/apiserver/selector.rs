@@ -89,7 +89,11 @@ fn split(text: &str) -> Vec<&str> {
         }
     }
     parts.push(&text[start..]);
-    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
+    parts
+        .into_iter()
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 fn label_term(term: &str) -> Option<LabelTerm> {
@@ -123,12 +127,18 @@ fn field_term(term: &str, resource: &Resource) -> Result<FieldTerm, Refusal> {
     } else if let Some((path, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
         (path, value, true)
     } else {
-        return Err(Refusal::bad_request(format!("invalid selector: '{term}'; can't understand '{term}'")));
+        return Err(Refusal::bad_request(format!(
+            "invalid selector: '{term}'; can't understand '{term}'"
+        )));
     };
     if !supported(path, resource) {
         return Err(Refusal::bad_request(format!("field label not supported: {path}")));
     }
-    Ok(FieldTerm { path: path.to_owned(), value: value.to_owned(), equal })
+    Ok(FieldTerm {
+        path: path.to_owned(),
+        value: value.to_owned(),
+        equal,
+    })
 }
 
 /// The fields that a kind can be selected by.
@@ -139,8 +149,14 @@ fn supported(path: &str, resource: &Resource) -> bool {
     match resource.qualified() {
         "pods" => matches!(
             path,
-            "spec.nodeName" | "spec.restartPolicy" | "spec.schedulerName" | "spec.serviceAccountName"
-                | "spec.hostNetwork" | "status.phase" | "status.podIP" | "status.nominatedNodeName"
+            "spec.nodeName"
+                | "spec.restartPolicy"
+                | "spec.schedulerName"
+                | "spec.serviceAccountName"
+                | "spec.hostNetwork"
+                | "status.phase"
+                | "status.podIP"
+                | "status.nominatedNodeName"
         ),
         "events" => path.starts_with("involvedObject.") || matches!(path, "reason" | "type" | "source"),
         "namespaces" => path == "status.phase",
@@ -159,8 +175,14 @@ mod tests {
     use super::{super::resource::BUILT_IN, *};
 
     fn selector(labels: &str, fields: &str) -> Result<Selector, Refusal> {
-        let pods = BUILT_IN.iter().find(|resource| resource.is("", "pods")).expect("pods must be served");
-        Selector::of(&Query::parse(&format!("labelSelector={labels}&fieldSelector={fields}")), pods)
+        let pods = BUILT_IN
+            .iter()
+            .find(|resource| resource.is("", "pods"))
+            .expect("pods must be served");
+        Selector::of(
+            &Query::parse(&format!("labelSelector={labels}&fieldSelector={fields}")),
+            pods,
+        )
     }
 
     #[test]
@@ -185,8 +207,15 @@ mod tests {
     #[test]
     fn fields_are_selected_and_unknown_ones_refused() {
         let pod = json!({"metadata": {"name": "web-1"}, "status": {"phase": "Running"}});
-        assert!(selector("", "metadata.name=web-1,status.phase!=Failed").unwrap().matches(&pod));
+        assert!(
+            selector("", "metadata.name=web-1,status.phase!=Failed")
+                .unwrap()
+                .matches(&pod)
+        );
         assert!(!selector("", "metadata.name=web-2").unwrap().matches(&pod));
-        assert_eq!(selector("", "spec.image=a").unwrap_err().message, "field label not supported: spec.image");
+        assert_eq!(
+            selector("", "spec.image=a").unwrap_err().message,
+            "field label not supported: spec.image"
+        );
     }
 }

@@ -44,7 +44,11 @@ pub(super) struct Connection {
 
 /// What a handler answers.
 enum Reply {
-    Document { code: u16, body: Value, warnings: Vec<String> },
+    Document {
+        code: u16,
+        body: Value,
+        warnings: Vec<String>,
+    },
     Stream(AnswerBody),
 }
 
@@ -59,7 +63,12 @@ struct Incoming {
 
 impl Connection {
     pub(super) fn new(server: Arc<Inner>, user: &str, fault: Arc<dyn Fault>) -> Self {
-        Self { server, user: user.into(), fault, sent: Arc::default() }
+        Self {
+            server,
+            user: user.into(),
+            fault,
+            sent: Arc::default(),
+        }
     }
 }
 
@@ -151,7 +160,11 @@ impl Incoming {
     }
 
     fn header(&self, name: header::HeaderName) -> &str {
-        self.parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -181,9 +194,9 @@ fn serve(server: &Arc<Inner>, incoming: &Incoming) -> Result<Answer, BoxError> {
     server.work.notify_one();
     match outcome {
         Ok(Reply::Document { code, body, warnings }) => Ok(document(code, &body, &warnings)),
-        Ok(Reply::Stream(body)) => {
-            Ok(Response::builder().header(header::CONTENT_TYPE, "application/json").body(body)?)
-        }
+        Ok(Reply::Stream(body)) => Ok(Response::builder()
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body)?),
         Err(refusal) => Ok(refuse(&refusal)),
     }
 }
@@ -217,20 +230,29 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
         Verb::Create => create::create(state, &call).map(stored),
         Verb::Update => update::replace(state, &call).map(stored),
         Verb::Patch => patch::patch(state, &call).map(stored),
-        Verb::Delete => {
-            delete::delete(state, &call).map(|(code, body)| Reply::Document { code, body, warnings: Vec::new() })
-        }
+        Verb::Delete => delete::delete(state, &call).map(|(code, body)| Reply::Document {
+            code,
+            body,
+            warnings: Vec::new(),
+        }),
         Verb::DeleteCollection => delete::delete_collection(state, &call).map(ok),
     }
 }
 
 /// Reads a request to a resource.
 fn call(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath) -> Result<Call, Refusal> {
-    let resource = state.catalogue.find(&path.group, &path.version, &path.plural).ok_or_else(Refusal::no_such_path)?;
+    let resource = state
+        .catalogue
+        .find(&path.group, &path.version, &path.plural)
+        .ok_or_else(Refusal::no_such_path)?;
     let verb = incoming.verb().ok_or_else(Refusal::method_not_allowed)?;
     let misplaced = resource.namespaced && path.namespace.is_empty() && !matches!(verb, Verb::List | Verb::Watch);
     if misplaced || (!resource.namespaced && !path.namespace.is_empty()) {
-        return Err(if misplaced && verb == Verb::Create { Refusal::method_not_allowed() } else { Refusal::no_such_path() });
+        return Err(if misplaced && verb == Verb::Create {
+            Refusal::method_not_allowed()
+        } else {
+            Refusal::no_such_path()
+        });
     }
     let subresource = path.subresource.as_str();
     let served = match subresource {
@@ -247,9 +269,16 @@ fn call(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath)
         return Err(Refusal::method_not_allowed());
     }
     if let Some(mode) = incoming.query.get("dryRun").filter(|mode| *mode != "All") {
-        return Err(Refusal::bad_request(format!("dryRun: Unsupported value: {mode:?}: supported values: \"All\"")));
+        return Err(Refusal::bad_request(format!(
+            "dryRun: Unsupported value: {mode:?}: supported values: \"All\""
+        )));
     }
-    let content_type = incoming.header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    let content_type = incoming
+        .header(header::CONTENT_TYPE)
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     let mut call = Call {
         user: incoming.user.to_string(),
         verb,
@@ -289,11 +318,19 @@ fn review(state: &State, incoming: &Incoming, path: &ResourcePath) -> Result<Rep
         }
         _ => return Err(Refusal::no_such_path()),
     };
-    Ok(Reply::Document { code: 201, body, warnings: Vec::new() })
+    Ok(Reply::Document {
+        code: 201,
+        body,
+        warnings: Vec::new(),
+    })
 }
 
 fn ok(body: Value) -> Reply {
-    Reply::Document { code: 200, body, warnings: Vec::new() }
+    Reply::Document {
+        code: 200,
+        body,
+        warnings: Vec::new(),
+    }
 }
 
 fn fail(failure: &Failure) -> Result<Answer, BoxError> {
@@ -308,11 +345,16 @@ fn refuse(refusal: &Refusal) -> Answer {
 }
 
 fn document(code: u16, body: &Value, warnings: &[String]) -> Answer {
-    let bytes = Full::new(Bytes::from(body.to_string())).map_err(|never: Infallible| match never {}).boxed_unsync();
+    let bytes = Full::new(Bytes::from(body.to_string()))
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync();
     let mut answer = Response::new(bytes);
     *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     for warning in warnings {
         let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = header::HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {

@@ -34,7 +34,9 @@ pub(super) struct State {
 
 impl Catalogue {
     pub(super) fn new() -> Self {
-        let mut catalogue = Self { resources: BTreeMap::new() };
+        let mut catalogue = Self {
+            resources: BTreeMap::new(),
+        };
         for resource in BUILT_IN.iter() {
             catalogue.add(resource.clone());
         }
@@ -42,7 +44,11 @@ impl Catalogue {
     }
 
     pub(super) fn add(&mut self, resource: Arc<Resource>) {
-        let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
+        let key = (
+            resource.group.clone(),
+            resource.version.clone(),
+            resource.plural.clone(),
+        );
         self.resources.insert(key, resource);
     }
 
@@ -52,13 +58,14 @@ impl Catalogue {
     }
 
     pub(super) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
-        self.resources.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+        self.resources
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
     pub(super) fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Resource>> {
-        self.resources.values().find(|resource| {
-            resource.kind == kind && join_group(&resource.group, &resource.version) == api_version
-        })
+        self.resources
+            .values()
+            .find(|resource| resource.kind == kind && join_group(&resource.group, &resource.version) == api_version)
     }
 
     /// Some version of the resource whose objects lie in a table.
@@ -119,6 +126,10 @@ impl State {
         for observer in &self.observers {
             observer(&write);
         }
-        change.after.clone().or_else(|| change.before.clone()).unwrap_or_default()
+        change
+            .after
+            .clone()
+            .or_else(|| change.before.clone())
+            .unwrap_or_default()
     }
 }

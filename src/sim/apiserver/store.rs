@@ -47,13 +47,21 @@ pub(super) struct Store {
 
 impl Key {
     pub(super) fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 
 impl Store {
     pub(super) fn new() -> Self {
-        Self { tables: BTreeMap::new(), revision: 1, log: VecDeque::new(), compacted: 0 }
+        Self {
+            tables: BTreeMap::new(),
+            revision: 1,
+            log: VecDeque::new(),
+            compacted: 0,
+        }
     }
 
     /// The revision of the last write.
@@ -80,7 +88,9 @@ impl Store {
 
     /// Every object of every table.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Key, &Arc<Value>)> {
-        self.tables.iter().flat_map(|(storage, table)| table.iter().map(move |(key, object)| (storage, key, object)))
+        self.tables
+            .iter()
+            .flat_map(|(storage, table)| table.iter().map(move |(key, object)| (storage, key, object)))
     }
 
     /// Puts an object, or removes it, as one revision.
@@ -95,7 +105,13 @@ impl Store {
             Some(object) => table.insert(key.clone(), object.clone()),
             None => table.remove(&key),
         };
-        let change = Arc::new(Change { revision: self.revision, storage: storage.clone(), key, before, after });
+        let change = Arc::new(Change {
+            revision: self.revision,
+            storage: storage.clone(),
+            key,
+            before,
+            after,
+        });
         self.log.push_back(change.clone());
         while self.log.len() > LOG_LENGTH {
             if let Some(oldest) = self.log.pop_front() {
@@ -134,7 +150,11 @@ impl Store {
     }
 
     fn check(&self, revision: u64) -> Result<(), Compacted> {
-        if revision < self.compacted { Err(Compacted { oldest: self.compacted }) } else { Ok(()) }
+        if revision < self.compacted {
+            Err(Compacted { oldest: self.compacted })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -152,7 +172,9 @@ mod tests {
     fn a_table_can_be_read_as_it_was() {
         let (mut store, pods) = (Store::new(), Arc::<str>::from("pods"));
         store.put(&pods, Key::new("a", "one"), Some(json!({"metadata": {}})));
-        let then = store.put(&pods, Key::new("a", "two"), Some(json!({"metadata": {}}))).revision;
+        let then = store
+            .put(&pods, Key::new("a", "two"), Some(json!({"metadata": {}})))
+            .revision;
         store.put(&pods, Key::new("a", "one"), None);
         store.put(&pods, Key::new("a", "three"), Some(json!({"metadata": {}})));
         assert_eq!(names(&store.at("pods", then).unwrap()), ["one", "two"]);
@@ -162,8 +184,12 @@ mod tests {
     #[test]
     fn a_compacted_revision_is_refused() {
         let (mut store, pods) = (Store::new(), Arc::<str>::from("pods"));
-        let old = store.put(&pods, Key::new("a", "one"), Some(json!({"metadata": {}}))).revision;
-        let new = store.put(&pods, Key::new("a", "two"), Some(json!({"metadata": {}}))).revision;
+        let old = store
+            .put(&pods, Key::new("a", "one"), Some(json!({"metadata": {}})))
+            .revision;
+        let new = store
+            .put(&pods, Key::new("a", "two"), Some(json!({"metadata": {}})))
+            .revision;
         store.compact();
         assert_eq!(store.at("pods", old).unwrap_err(), Compacted { oldest: new });
         assert!(store.since(new).is_ok());

@@ -43,7 +43,9 @@ pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value)
                 "numberReady": 0,
             });
         }
-        "horizontalpodautoscalers.autoscaling" => object["status"] = json!({"currentMetrics": null, "desiredReplicas": 0}),
+        "horizontalpodautoscalers.autoscaling" => {
+            object["status"] = json!({"currentMetrics": null, "desiredReplicas": 0})
+        }
         _ => {}
     }
     Ok(())
@@ -74,7 +76,10 @@ pub(super) fn prepare_update(call: &Call, before: &Value, after: &mut Value) {
 /// A status write changes the status and little else.
 fn prepare_status(call: &Call, before: &Value, after: &mut Value) {
     if call.resource.custom {
-        let (status, managed) = (after.get("status").cloned(), after["metadata"].get("managedFields").cloned());
+        let (status, managed) = (
+            after.get("status").cloned(),
+            after["metadata"].get("managedFields").cloned(),
+        );
         let version = after["metadata"].get("resourceVersion").cloned();
         *after = before.clone();
         match status {
@@ -127,8 +132,16 @@ fn keep_addresses(before: &Value, after: &mut Value) {
     if after["spec"]["type"] == "ExternalName" {
         return;
     }
-    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
-        if after["spec"].get(field).is_none_or(|value| value.is_null() || value == "")
+    for field in [
+        "clusterIP",
+        "clusterIPs",
+        "ipFamilies",
+        "ipFamilyPolicy",
+        "healthCheckNodePort",
+    ] {
+        if after["spec"]
+            .get(field)
+            .is_none_or(|value| value.is_null() || value == "")
             && let Some(value) = before["spec"].get(field)
         {
             after["spec"][field] = value.clone();

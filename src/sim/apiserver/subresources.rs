@@ -28,7 +28,9 @@ pub(super) fn serve(state: &mut State, call: &Call) -> Result<Value, Refusal> {
 
 /// A Scale is a view of two numbers; it has no generation of its own.
 fn scale(state: &mut State, call: &Call, paths: &ScalePaths) -> Result<Value, Refusal> {
-    let before = state.current(call).ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
+    let before = state
+        .current(call)
+        .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
     let current = view(paths, &before);
     let wanted = match call.verb {
         Verb::Update => call.document()?,
@@ -45,7 +47,10 @@ fn scale(state: &mut State, call: &Call, paths: &ScalePaths) -> Result<Value, Re
     }
     let mut after = (*before).clone();
     metadata::set(&mut after, &paths.spec_replicas, replicas.into());
-    if let Some(version) = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
+    if let Some(version) = wanted["metadata"]["resourceVersion"]
+        .as_str()
+        .filter(|version| !version.is_empty())
+    {
         metadata::of(&mut after).insert("resourceVersion".into(), version.into());
     }
     managed_fields::track_update(call, &before, &mut after);
@@ -82,11 +87,16 @@ fn selector_text(selector: &Value) -> String {
         return text.to_owned();
     }
     let equals = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut terms: Vec<String> =
-        equals.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let mut terms: Vec<String> = equals
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
         let key = expression["key"].as_str().unwrap_or_default();
-        let values = expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let values = expression["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
         let values: Vec<&str> = values.collect();
         terms.push(match expression["operator"].as_str() {
             Some("In") => format!("{key} in ({})", values.join(",")),
@@ -101,7 +111,9 @@ fn selector_text(selector: &Value) -> String {
 
 /// Takes the finalizers of a namespace's spec; the last one gone, the namespace goes.
 fn finalize(state: &mut State, call: &Call) -> Result<Value, Refusal> {
-    let before = state.current(call).ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
+    let before = state
+        .current(call)
+        .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
     if call.verb != Verb::Update {
         return Ok(call.present(&before));
     }

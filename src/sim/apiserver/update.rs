@@ -26,14 +26,26 @@ pub(super) fn replace(state: &mut State, call: &Call) -> Result<Stored, Refusal>
             return Err(Refusal::not_found(&call.resource, &call.name));
         }
         managed_fields::track_update(call, &Value::Null, &mut object);
-        return Ok(Stored { object: create::insert(state, call, object)?, created: true, warnings });
+        return Ok(Stored {
+            object: create::insert(state, call, object)?,
+            created: true,
+            warnings,
+        });
     };
     let (given, stored) = (metadata::text(&object, "uid"), metadata::text(&before, "uid"));
     if !given.is_empty() && given != stored {
-        return Err(Refusal::conflict(&call.resource, &call.name, &uid_message(call, given, stored)));
+        return Err(Refusal::conflict(
+            &call.resource,
+            &call.name,
+            &uid_message(call, given, stored),
+        ));
     }
     managed_fields::track_update(call, &before, &mut object);
-    Ok(Stored { object: change(state, call, &before, object)?, created: false, warnings })
+    Ok(Stored {
+        object: change(state, call, &before, object)?,
+        created: false,
+        warnings,
+    })
 }
 
 /// Stores a changed object, if it may be and if it differs.
@@ -51,7 +63,12 @@ pub(super) fn change(
     let mut errors = metadata_errors(before, &after);
     errors.extend(validate::object(&call.resource, &after));
     if !errors.is_empty() {
-        return Err(Refusal::invalid(&call.resource.group, &call.resource.kind, &call.name, &errors));
+        return Err(Refusal::invalid(
+            &call.resource.group,
+            &call.resource.kind,
+            &call.name,
+            &errors,
+        ));
     }
     managed_fields::ignore_times(before, &mut after);
     if finished(before, &after) {
@@ -90,7 +107,12 @@ fn fresh(call: &Call, before: &Value, after: &mut Value) -> Result<(), Refusal> 
         }
         "" | "0" => {
             let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
-            Err(Refusal::invalid(&call.resource.group, &call.resource.plural, &call.name, &[error]))
+            Err(Refusal::invalid(
+                &call.resource.group,
+                &call.resource.plural,
+                &call.name,
+                &[error],
+            ))
         }
         given if given.parse::<u64>().is_err() => {
             let why = format!("strconv.ParseUint: parsing {given:?}: invalid syntax");
@@ -120,12 +142,19 @@ fn metadata_errors(before: &Value, after: &Value) -> Vec<FieldError> {
     for field in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let (old, new) = (&before["metadata"][field], &after["metadata"][field]);
         if old != new {
-            errors.push(FieldError::invalid(format!("metadata.{field}"), new.clone(), "field is immutable"));
+            errors.push(FieldError::invalid(
+                format!("metadata.{field}"),
+                new.clone(),
+                "field is immutable",
+            ));
         }
     }
     if metadata::is_terminating(before) {
         let old = metadata::finalizers(before);
-        let new: Vec<&str> = metadata::finalizers(after).into_iter().filter(|name| !old.contains(name)).collect();
+        let new: Vec<&str> = metadata::finalizers(after)
+            .into_iter()
+            .filter(|name| !old.contains(name))
+            .collect();
         if !new.is_empty() {
             let shown: Vec<String> = new.iter().map(|name| format!("{name:?}")).collect();
             let shown = shown.join(", ");
@@ -143,7 +172,9 @@ fn metadata_errors(before: &Value, after: &Value) -> Vec<FieldError> {
 fn finished(before: &Value, after: &Value) -> bool {
     let grace = before["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
     let namespace_open = before["kind"] == "Namespace"
-        && after["spec"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
+        && after["spec"]["finalizers"]
+            .as_array()
+            .is_some_and(|finalizers| !finalizers.is_empty());
     metadata::is_terminating(before) && metadata::finalizers(after).is_empty() && grace == 0 && !namespace_open
 }
 
@@ -155,7 +186,11 @@ fn uid_message(call: &Call, given: &str, stored: &str) -> String {
         _ if resource.custom => format!("{}/{}", resource.group, resource.plural),
         _ => resource.plural.clone(),
     };
-    let place = if call.namespace.is_empty() { String::new() } else { format!("/{}", call.namespace) };
+    let place = if call.namespace.is_empty() {
+        String::new()
+    } else {
+        format!("/{}", call.namespace)
+    };
     let key = format!("/registry/{table}{place}/{}", call.name);
     format!(
         "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \

@@ -62,10 +62,11 @@ pub(super) struct Hub {
 impl Hub {
     /// Hands a change to every watch that wants it; forgets watches whose client is gone.
     pub(super) fn publish(&mut self, change: &Change, now: DateTime<Utc>) {
-        self.watchers.retain_mut(|watcher| match watcher.filter.event(change, now) {
-            Some(event) => watcher.events.send(event).is_ok(),
-            None => !watcher.events.is_closed(),
-        });
+        self.watchers
+            .retain_mut(|watcher| match watcher.filter.event(change, now) {
+                Some(event) => watcher.events.send(event).is_ok(),
+                None => !watcher.events.is_closed(),
+            });
     }
 }
 
@@ -83,7 +84,12 @@ impl Filter {
             (Some(before), None) => ("DELETED", before),
         };
         let due = self.due(now);
-        Some(Event { kind, object, revision: change.revision, due })
+        Some(Event {
+            kind,
+            object,
+            revision: change.revision,
+            due,
+        })
     }
 
     fn names(&self, key: &Key) -> bool {
@@ -154,7 +160,11 @@ pub(super) fn open(
 }
 
 fn lifetime(call: &Call, random: &mut Random) -> TimeDelta {
-    let asked = call.query.get("timeoutSeconds").and_then(|text| text.parse::<u64>().ok()).filter(|&s| s > 0);
+    let asked = call
+        .query
+        .get("timeoutSeconds")
+        .and_then(|text| text.parse::<u64>().ok())
+        .filter(|&s| s > 0);
     let seconds = asked.unwrap_or_else(|| SHORTEST_WATCH + random.below(SHORTEST_WATCH));
     TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1000))
 }
@@ -168,20 +178,32 @@ fn backlog(state: &State, filter: &mut Filter, revision: Revision, now: DateTime
             .store
             .list(&filter.call.resource.storage, &filter.call.namespace)
             .filter(|(key, object)| filter.names(key) && filter.selector.matches(object))
-            .map(|(_, object)| Event { kind: "ADDED", object: object.clone(), revision: 0, due: now });
+            .map(|(_, object)| Event {
+                kind: "ADDED",
+                object: object.clone(),
+                revision: 0,
+                due: now,
+            });
         let mut queue: VecDeque<Event> = present.collect();
         if initial && filter.call.query.flag("allowWatchBookmarks") {
             queue.push_back(bookmark(&filter.call, state.store.revision(), true, now));
         }
         return queue;
     }
-    let Revision::At(revision) = revision else { return VecDeque::new() };
+    let Revision::At(revision) = revision else {
+        return VecDeque::new();
+    };
     match state.store.since(revision) {
         Ok(changes) => changes.filter_map(|change| filter.event(change, now)).collect(),
         Err(compacted) => {
             let message = format!("too old resource version: {revision} ({})", compacted.oldest);
             let status = Refusal::expired(message).status();
-            VecDeque::from([Event { kind: "ERROR", object: Arc::new(status), revision: 0, due: now }])
+            VecDeque::from([Event {
+                kind: "ERROR",
+                object: Arc::new(status),
+                revision: 0,
+                due: now,
+            }])
         }
     }
 }
@@ -195,7 +217,12 @@ fn bookmark(call: &Call, revision: u64, ends_initial: bool, due: DateTime<Utc>) 
     if ends_initial {
         object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
-    Event { kind: "BOOKMARK", object: Arc::new(object), revision: 0, due }
+    Event {
+        kind: "BOOKMARK",
+        object: Arc::new(object),
+        revision: 0,
+        due,
+    }
 }
 
 impl Running {

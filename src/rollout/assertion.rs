@@ -1,0 +1,65 @@
+//! What `render` says about the world: statements, in order. The controller makes true what is not.
+
+use super::observation::Selects;
+use super::state::Fingerprint;
+use super::weight::{Side, Weight};
+
+/// One statement about the world. `apply` sends a write only where the observation does not already show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assertion {
+    /// The Canary carries our finalizer.
+    Finalizer,
+    /// The store holds the target's template with this fingerprint, exactly as observed.
+    Stored(Fingerprint),
+    /// The primary exists; where it does not, it is made from this stored revision with that many replicas.
+    PrimaryExists {
+        /// The stored revision.
+        revision: Fingerprint,
+        /// Replicas for a new one.
+        replicas: u32,
+    },
+    /// The primary's template is the copy of this stored revision. `salt` makes a promotion restart pods even when the template is equal.
+    PrimaryTemplate {
+        /// The stored revision.
+        revision: Fingerprint,
+        /// The run that promotes it; becomes the `flagger-id` annotation together with the Canary's uid.
+        run: u64,
+        /// Replicas, strategy and other Deployment fields follow the target where no scaler does.
+        replicas: u32,
+    },
+    /// This side's workload has at least that many replicas.
+    Floor {
+        /// Whose workload.
+        side: Side,
+        /// The least number of replicas.
+        replicas: u32,
+    },
+    /// The target has no replicas.
+    TargetDown,
+    /// `<apex>-primary` or `<apex>-canary` stands as rendered.
+    SideService(Side),
+    /// The route stands as rendered and carries this weight.
+    Route(Weight),
+    /// The apex Service stands as rendered and selects these pods.
+    Apex(Selects),
+    /// Every kind of write that the run will send was accepted as a dry run: first weight, way back, primary's template, target down.
+    Rehearsed {
+        /// The run.
+        run: u64,
+        /// The first weight.
+        first: Weight,
+        /// The revision under test.
+        revision: Fingerprint,
+    },
+    /// The store keeps these revisions and no others of this Canary.
+    Pruned(Vec<Fingerprint>),
+    /// The route leads to the apex Service alone, or to what stood there before Serin, with `original`.
+    RouteHandedBack {
+        /// Restore what was stored at adoption (`revertOnDeletion`).
+        original: bool,
+    },
+    /// Objects that carry the target's traffic are no longer owned by the Canary, so that the garbage collector leaves them.
+    Released,
+    /// The finalizer is gone. Nothing is done after it.
+    Unfinalized,
+}

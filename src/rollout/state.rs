@@ -1,0 +1,228 @@
+//! `status.serin`: the program counter of one canary. Everything that must survive a crash stands here, nothing else does.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::notice::Notice;
+use super::weight::Weight;
+
+/// The layout of [`Block`] that this version writes. A block of a newer layout is left alone, and the canary is held.
+pub const VERSION: u32 = 1;
+
+/// Texts in the block are cut to this many bytes, so that the block stays below 16 KiB (`design.md`, "The status").
+pub const TEXT_LIMIT: usize = 256;
+
+/// Where the canary stands and what it remembers (`status.serin`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Block {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// What is being done now.
+    pub stage: Stage,
+    /// When the stage was entered.
+    pub since: DateTime<Utc>,
+    /// What the canary rolls out, fixed from initialisation on.
+    pub subject: Subject,
+    /// The number of the current or last run; 0 before the first.
+    pub run: u64,
+    /// The plan of the run that is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// The canary's intended share of the traffic.
+    pub weight: Weight,
+    /// What the primary runs, or is to run: the last good revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<Fingerprint>,
+    /// The promoted revision before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_promoted: Option<Fingerprint>,
+    /// The revision under test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Fingerprint>,
+    /// The last revision that failed: not tried again until another one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failed: Option<Fingerprint>,
+    /// What the target looked like when it was last taken note of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+    /// N: the primary's ready pods when the run started; its floor until traffic is home.
+    #[serde(default)]
+    pub capacity: u32,
+    /// Failed checks of this run.
+    #[serde(default)]
+    pub failed_checks: u32,
+    /// Checks in a row in which the metrics could not be read (`onError: hold`).
+    #[serde(default)]
+    pub unreachable_checks: u32,
+    /// Hooks that have passed or been refused and need not be told again: name to state. Emptied at each step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gates: BTreeMap<String, GateState>,
+    /// How the last run ended, or the present one is ending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The last numbers read, one a metric.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<SampleRecord>,
+    /// Why the canary stands where it stands.
+    pub why: Why,
+    /// What the last write of the status announced; told again by a successor that finds no Event of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+}
+
+/// What is being done now. Flagger's closed set of phases is the public face of it (`public.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Stage {
+    /// A live application is being taken over: primary, Services, route, apex, settle, target down.
+    Initializing,
+    /// Nothing is going on. The outcome tells how it came to this.
+    Resting,
+    /// A new revision waits for `confirm-rollout`.
+    Waiting,
+    /// The target is scaled up and gets ready; no traffic yet.
+    Raising,
+    /// The canary has its share of the traffic and is checked at each interval.
+    Stepping,
+    /// As stepping, at the last weight; `confirm-promotion` was refused.
+    WaitingPromotion,
+    /// The primary could not carry its share while it rolls: the canary takes all traffic first.
+    Shielding,
+    /// The primary's template was written; its roll is waited for.
+    Promoting,
+    /// The primary is ready; traffic goes home, at once or by `stepWeightPromotion`.
+    Returning,
+    /// Traffic is home after a promotion; the target goes down.
+    Finalising,
+    /// The run failed: traffic goes home, then the target goes down.
+    RollingBack,
+    /// The target returned to the promoted revision: traffic goes home, the target goes down, no failure.
+    Reverting,
+    /// A newer revision came: traffic goes home, then the run begins anew.
+    Restarting,
+    /// The primary did not come up after its template was written: traffic stays on the canary.
+    HoldOnCanary,
+    /// A new revision came while traffic is held on the canary: the primary gets the last good template back.
+    Restoring,
+    /// The Canary is being deleted: the target gets everything back.
+    Leaving,
+}
+
+/// The names a canary works on. They are fixed once objects exist by them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subject {
+    /// `spec.targetRef.name`.
+    pub target: String,
+    /// `spec.service.name`, else the target's name.
+    pub apex: String,
+    /// The traffic provider, after the controller's default was applied.
+    pub provider: String,
+}
+
+/// What a run does, decided when it starts. Thresholds, metrics and hooks are read live instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The weights in ascending order; the last one is where promotion is decided. Empty when analysis is skipped.
+    pub steps: Vec<Weight>,
+    /// How much traffic goes home at a time during promotion; `None`: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion_step: Option<Weight>,
+}
+
+/// The identity of a pod template: `v1:` and a sha-256 in hex over its canonical JSON.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub String);
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What tells a real edit of the template from a change of its encoding (`design.md`, "Fingerprint").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Baseline {
+    /// The target's fingerprint when it was last taken note of.
+    pub fingerprint: Fingerprint,
+    /// The target's `deployment.kubernetes.io/revision` then: it moves only with the template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<String>,
+    /// Whether the target was paused then; a paused Deployment moves no anchor.
+    #[serde(default)]
+    pub paused: bool,
+    /// The versions of Serin and Kubernetes then, as `serin/kubernetes`.
+    pub versions: String,
+}
+
+/// Where one gate or once-a-run hook stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GateState {
+    /// It passed; it is not asked again.
+    Passed,
+    /// It was refused and that has been said; it is asked again at each interval.
+    Refused,
+}
+
+/// How a run ended, or is about to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The result.
+    pub result: RunResult,
+    /// A word for machines, such as `FailedChecks`, `ProgressDeadlineExceeded`, `RollbackHook`, `MetricsUnavailable`.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// The result of initialisation or of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunResult {
+    /// The application was taken over; no run yet.
+    Initialized,
+    /// A revision was promoted, or the target came back to the promoted one.
+    Succeeded,
+    /// The run was rolled back.
+    Failed,
+}
+
+/// The last reading of one metric, for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SampleRecord {
+    /// `analysis.metrics[].name`.
+    pub metric: String,
+    /// What was read: a number with its unit, or `no data`, or the error.
+    pub value: String,
+    /// The limits it was held against, such as `>= 99` or `<= 500ms`.
+    pub limit: String,
+    /// Whether it passed.
+    pub passed: bool,
+}
+
+/// One sentence about the present, and what comes next (`design.md`, issue of the road: "What `advance` decides it explains").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Why {
+    /// A word for machines. A change of it is a change of state and is written; a change of the message alone is not.
+    pub reason: String,
+    /// A sentence for people, with the numbers at the time of writing.
+    pub message: String,
+    /// What is awaited, if anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaiting: Option<String>,
+    /// Until when it is awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// What happens then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<String>,
+}
