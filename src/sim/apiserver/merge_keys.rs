@@ -99,6 +99,10 @@ const ATOMIC_TYPES: &[&str] = &[
     "apimachinery.pkg.apis.meta.v1.OwnerReference",
 ];
 
+/// Key fields that may be left out, with the value that then counts.
+const KEY_DEFAULTS: &[(&str, &str, &str)] =
+    &[("api.core.v1.ContainerPort", "protocol", "TCP"), ("api.core.v1.ServicePort", "protocol", "TCP")];
+
 /// Types that hold any JSON.
 const FREE_FORM: &[&str] = &[
     "apimachinery.pkg.apis.meta.v1.FieldsV1",
@@ -131,6 +135,11 @@ pub(super) fn refine(name: &str, fields: &mut BTreeMap<String, Arc<Schema>>) {
     for (_, field, keys) in KEYED.iter().filter(|(owner, ..)| *owner == name) {
         let keys = keys.iter().map(ToString::to_string).collect();
         replace(fields, field, |shape| with_topology(shape, Topology::Map(keys)));
+    }
+    for (_, field, value) in KEY_DEFAULTS.iter().filter(|(owner, ..)| *owner == name) {
+        if let Some(slot) = fields.get_mut(*field) {
+            *slot = Arc::new(Schema { default: Some((*value).into()), ..Schema::clone(slot) });
+        }
     }
     for (_, field) in SETS.iter().filter(|(owner, _)| *owner == name) {
         replace(fields, field, |shape| with_topology(shape, Topology::Set));

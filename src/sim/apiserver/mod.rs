@@ -7,6 +7,7 @@
 //! [`ApiServer`] is the handle; [`service`] is the road of a request; each other file is one concern of the server.
 
 mod apply;
+mod background;
 mod call;
 mod crd;
 mod create;
@@ -15,6 +16,8 @@ mod defaults;
 mod delete;
 mod discovery;
 mod errors;
+mod field_set;
+mod gc;
 mod generation;
 mod managed_fields;
 mod merge_keys;
@@ -29,11 +32,14 @@ mod resource;
 mod schema;
 mod selector;
 mod service;
+mod skeleton;
 mod state;
 mod store;
 mod strategic;
 mod strategy;
 mod subresources;
+mod teardown;
+mod typed;
 mod update;
 mod validate;
 mod watch;
@@ -47,9 +53,9 @@ use std::{
 use chrono::{DateTime, Utc};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 use self::{
+    background::Background,
     call::{Call, Verb},
     service::Connection,
     state::State,
@@ -91,8 +97,7 @@ pub struct ApiServer {
 struct Inner {
     state: Mutex<State>,
     options: Options,
-    /// Told after every request, for the background work.
-    work: Notify,
+    background: Background,
 }
 
 /// One served request.
@@ -164,7 +169,7 @@ impl ApiServer {
             inner: Arc::new(Inner {
                 state,
                 options,
-                work: Notify::new(),
+                background: Background::default(),
             }),
         };
         for name in ["default", "kube-system"] {

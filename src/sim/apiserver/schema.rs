@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::merge_keys;
 
 /// One node of a kind's shape.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Schema {
     pub(super) shape: Shape,
     /// Whether null is a value of its own.
@@ -20,7 +20,7 @@ pub(super) struct Schema {
 }
 
 /// What a node holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Shape {
     /// Unknown content that is kept as it is and deduced when it is merged.
     Any,
@@ -40,7 +40,7 @@ pub(super) enum Scalar {
 }
 
 /// A struct or a map.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Object {
     pub(super) fields: BTreeMap<String, Arc<Schema>>,
     /// The schema of the values of a map.
@@ -55,7 +55,7 @@ pub(super) struct Object {
 }
 
 /// A list and how its items are told apart.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct List {
     pub(super) items: Arc<Schema>,
     pub(super) topology: Topology,

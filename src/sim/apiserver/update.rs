@@ -87,10 +87,11 @@ pub(super) fn check_name(call: &Call, object: &Value) -> Result<(), Refusal> {
     if given == call.name {
         return Ok(());
     }
-    if given.is_empty() {
-        return Err(Refusal::bad_request("name must be provided"));
-    }
     let url = &call.name;
+    if given.is_empty() {
+        let message = format!("the name of the object ({url} based on URL) was undeterminable: name must be provided");
+        return Err(Refusal::bad_request(message));
+    }
     Err(Refusal::bad_request(format!(
         "the name of the object ({given}) does not match the name on the URL ({url})"
     )))
