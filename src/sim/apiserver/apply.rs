@@ -34,22 +34,34 @@ pub(super) fn apply(state: &mut State, call: &Call) -> Result<Stored, Refusal> {
     let Some(before) = before else {
         let uid = metadata::text(&object, "uid");
         if !uid.is_empty() {
-            let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(Refusal::conflict(&call.resource, &call.name, &why));
         }
         create::place(call, &mut object)?;
         update::check_name(call, &object)?;
-        return Ok(Stored { object: create::insert(state, call, object)?, created: true, warnings });
+        return Ok(Stored {
+            object: create::insert(state, call, object)?,
+            created: true,
+            warnings,
+        });
     };
     patch::placed(call, &object)?;
-    Ok(Stored { object: update::change(state, call, &before, object)?, created: false, warnings })
+    Ok(Stored {
+        object: update::change(state, call, &before, object)?,
+        created: false,
+        warnings,
+    })
 }
 
 /// Reads the applied object and checks that it has the shape of its kind.
 fn intent(call: &Call) -> Result<Value, Refusal> {
     let config = call.document()?;
     let resource = &call.resource;
-    let (version, kind) = (config["apiVersion"].as_str(), config["kind"].as_str().unwrap_or_default());
+    let (version, kind) = (
+        config["apiVersion"].as_str(),
+        config["kind"].as_str().unwrap_or_default(),
+    );
     if version != Some(resource.api_version().as_str()) {
         return Err(Refusal::bad_request(format!(
             "Incorrect version specified in apply patch. Specified patch version: {}, expected: {}",
@@ -64,7 +76,10 @@ fn intent(call: &Call) -> Result<Value, Refusal> {
             resource.kind
         )));
     }
-    if config["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
+    if config["metadata"]
+        .get("managedFields")
+        .is_some_and(|fields| !fields.is_null())
+    {
         return Err(Refusal::bad_request("metadata.managedFields must be nil"));
     }
     let mistakes = typed::mistakes(resource.schema(), &config, "");
@@ -86,5 +101,9 @@ fn intent(call: &Call) -> Result<Value, Refusal> {
 /// The object as error texts name it.
 fn place(call: &Call, config: &Value) -> String {
     let (namespace, name) = (metadata::text(config, "namespace"), metadata::text(config, "name"));
-    format!("{namespace}/{name}; {}, Kind={}", call.resource.api_version(), call.resource.kind)
+    format!(
+        "{namespace}/{name}; {}, Kind={}",
+        call.resource.api_version(),
+        call.resource.kind
+    )
 }

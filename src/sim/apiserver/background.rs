@@ -48,16 +48,16 @@ pub(super) fn concerns(change: &Change) -> bool {
     let owners = |object: &serde_json::Value| object["metadata"].get("ownerReferences").cloned();
     match (&change.before, &change.after) {
         (_, None) => true,
-        (before, Some(after)) => {
-            metadata::is_terminating(after) || owners(after) != before.as_deref().and_then(owners)
-        }
+        (before, Some(after)) => metadata::is_terminating(after) || owners(after) != before.as_deref().and_then(owners),
     }
 }
 
 async fn run(server: Weak<Inner>, notify: Arc<Notify>) {
     loop {
         notify.notified().await;
-        let Some(clock) = server.upgrade().map(|server| server.clock().clone()) else { return };
+        let Some(clock) = server.upgrade().map(|server| server.clock().clone()) else {
+            return;
+        };
         clock.sleep(REACTION).await;
         let Some(server) = server.upgrade() else { return };
         let mut state = server.lock();

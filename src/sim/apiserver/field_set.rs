@@ -39,8 +39,10 @@ impl Step {
         match self {
             Self::Field(name) => format!("f:{name}"),
             Self::Key(fields) => {
-                let pairs: Vec<String> =
-                    fields.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+                let pairs: Vec<String> = fields
+                    .iter()
+                    .map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())))
+                    .collect();
                 format!("k:{{{}}}", pairs.join(","))
             }
             Self::Item(value) => format!("v:{value}"),
@@ -54,7 +56,12 @@ impl Step {
             "f" => Self::Field(rest.to_owned()),
             "k" => {
                 let fields: Map<String, Value> = serde_json::from_str(rest).ok()?;
-                Self::Key(fields.into_iter().map(|(name, value)| (name, value.to_string())).collect())
+                Self::Key(
+                    fields
+                        .into_iter()
+                        .map(|(name, value)| (name, value.to_string()))
+                        .collect(),
+                )
             }
             "v" => Self::Item(serde_json::from_str::<Value>(rest).ok()?.to_string()),
             "i" => Self::Index(rest.parse().ok()?),
@@ -101,14 +108,21 @@ impl FieldSet {
 
     pub(super) fn intersection(&self, other: &Self) -> Self {
         let members = self.members.intersection(&other.members).cloned().collect();
-        self.with(members, |step, set| other.children.get(step).map(|other| set.intersection(other)))
+        self.with(members, |step, set| {
+            other.children.get(step).map(|other| set.intersection(other))
+        })
     }
 
     /// What is in `self` and not in `other`; a field of `other` does not take the fields below it away.
     pub(super) fn difference(&self, other: &Self) -> Self {
         let members = self.members.difference(&other.members).cloned().collect();
         self.with(members, |step, set| {
-            Some(other.children.get(step).map_or_else(|| set.clone(), |other| set.difference(other)))
+            Some(
+                other
+                    .children
+                    .get(step)
+                    .map_or_else(|| set.clone(), |other| set.difference(other)),
+            )
         })
     }
 
@@ -138,7 +152,10 @@ impl FieldSet {
     }
 
     fn with_ways_below(&self, path: &mut Vec<Step>, is_field: &dyn Fn(&[Step]) -> bool) -> Self {
-        let mut set = Self { members: self.members.clone(), children: BTreeMap::new() };
+        let mut set = Self {
+            members: self.members.clone(),
+            children: BTreeMap::new(),
+        };
         for (step, child) in &self.children {
             path.push(step.clone());
             if is_field(path) {
@@ -154,7 +171,11 @@ impl FieldSet {
     pub(super) fn paths(&self) -> Vec<Vec<Step>> {
         let mut paths: Vec<Vec<Step>> = self.members.iter().map(|step| vec![step.clone()]).collect();
         for (step, set) in &self.children {
-            paths.extend(set.paths().into_iter().map(|rest| std::iter::once(step.clone()).chain(rest).collect()));
+            paths.extend(
+                set.paths()
+                    .into_iter()
+                    .map(|rest| std::iter::once(step.clone()).chain(rest).collect()),
+            );
         }
         paths
     }
@@ -231,7 +252,11 @@ mod tests {
 
     #[test]
     fn paths_read_as_kubernetes_prints_them() {
-        let mut shown: Vec<String> = FieldSet::decode(&ports()).paths().iter().map(|path| display(path)).collect();
+        let mut shown: Vec<String> = FieldSet::decode(&ports())
+            .paths()
+            .iter()
+            .map(|path| display(path))
+            .collect();
         shown.sort();
         let want = [
             ".metadata.finalizers[=\"a\"]",
@@ -247,7 +272,10 @@ mod tests {
     fn a_difference_is_by_field_or_by_tree() {
         let set = FieldSet::decode(&ports());
         let labels = FieldSet::decode(&json!({"f:metadata": {"f:labels": {}}}));
-        assert_eq!(set.difference(&labels).encode()["f:metadata"]["f:labels"], json!({"f:app": {}}));
+        assert_eq!(
+            set.difference(&labels).encode()["f:metadata"]["f:labels"],
+            json!({"f:app": {}})
+        );
         assert_eq!(set.without(&labels).encode()["f:metadata"].get("f:labels"), None);
         assert_eq!(set.intersection(&labels), labels);
         assert_eq!(set.difference(&labels).union(&labels), set);

@@ -40,7 +40,11 @@ pub(super) fn collect(state: &mut State, now: DateTime<Utc>) {
     let found: Vec<Found> = state
         .store
         .all()
-        .map(|(storage, key, object)| Found { storage: storage.clone(), key: key.clone(), object: object.clone() })
+        .map(|(storage, key, object)| Found {
+            storage: storage.clone(),
+            key: key.clone(),
+            object: object.clone(),
+        })
         .collect();
     for dependent in found.iter().filter(|found| !owners(&found.object).is_empty()) {
         follow(state, dependent, now);
@@ -65,8 +69,10 @@ fn follow(state: &mut State, dependent: &Found, now: DateTime<Utc>) {
         return;
     }
     let references = owners(&dependent.object);
-    let states: Vec<Owner> =
-        references.iter().map(|reference| owner(state, &dependent.key.namespace, reference)).collect();
+    let states: Vec<Owner> = references
+        .iter()
+        .map(|reference| owner(state, &dependent.key.namespace, reference))
+        .collect();
     if states.contains(&Owner::Unknown) || states.iter().all(|state| *state == Owner::Solid) {
         return;
     }
@@ -95,7 +101,9 @@ fn follow(state: &mut State, dependent: &Found, now: DateTime<Utc>) {
 
 fn owner(state: &State, namespace: &str, reference: &Value) -> Owner {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
-    let Some(resource) = state.catalogue.by_kind(text("apiVersion"), text("kind")) else { return Owner::Unknown };
+    let Some(resource) = state.catalogue.by_kind(text("apiVersion"), text("kind")) else {
+        return Owner::Unknown;
+    };
     let key = Key::new(if resource.namespaced { namespace } else { "" }, text("name"));
     match state.store.get(&resource.storage, &key) {
         Some(object) if metadata::text(object, "uid") == text("uid") => {
@@ -108,9 +116,15 @@ fn owner(state: &State, namespace: &str, reference: &Value) -> Owner {
 
 /// Takes references off an object as it is stored now.
 fn release(state: &mut State, dependent: &Found, now: DateTime<Utc>, dead: impl Fn(&Value) -> bool) {
-    let Some(call) = call(state, Verb::Patch, dependent, now) else { return };
+    let Some(call) = call(state, Verb::Patch, dependent, now) else {
+        return;
+    };
     let Some(before) = state.current(&call) else { return };
-    let left: Vec<Value> = owners(&before).iter().filter(|reference| !dead(reference)).cloned().collect();
+    let left: Vec<Value> = owners(&before)
+        .iter()
+        .filter(|reference| !dead(reference))
+        .cloned()
+        .collect();
     if left.len() == owners(&before).len() {
         return;
     }
@@ -124,9 +138,14 @@ fn release(state: &mut State, dependent: &Found, now: DateTime<Utc>, dead: impl 
 }
 
 fn drop_finalizer(state: &mut State, found: &Found, finalizer: &str, now: DateTime<Utc>) {
-    let Some(call) = call(state, Verb::Patch, found, now) else { return };
+    let Some(call) = call(state, Verb::Patch, found, now) else {
+        return;
+    };
     let Some(before) = state.current(&call) else { return };
-    let left: Vec<&str> = metadata::finalizers(&before).into_iter().filter(|name| *name != finalizer).collect();
+    let left: Vec<&str> = metadata::finalizers(&before)
+        .into_iter()
+        .filter(|name| *name != finalizer)
+        .collect();
     let mut after = (*before).clone();
     metadata::of(&mut after).insert("finalizers".to_owned(), left.into());
     change(state, &call, &before, after);
@@ -141,17 +160,25 @@ fn change(state: &mut State, call: &Call, before: &Arc<Value>, after: Value) {
 /// Whether a dependent still holds its owner back.
 fn is_blocked(state: &State, uid: &str) -> bool {
     state.store.all().any(|(_, _, object)| {
-        owners(object).iter().any(|reference| reference["uid"] == uid && reference["blockOwnerDeletion"] == true)
+        owners(object)
+            .iter()
+            .any(|reference| reference["uid"] == uid && reference["blockOwnerDeletion"] == true)
     })
 }
 
 fn has_dependents(state: &State, owner: &Value) -> bool {
     let uid = metadata::text(owner, "uid");
-    state.store.all().any(|(_, _, object)| owners(object).iter().any(|reference| reference["uid"] == uid))
+    state
+        .store
+        .all()
+        .any(|(_, _, object)| owners(object).iter().any(|reference| reference["uid"] == uid))
 }
 
 fn owners(object: &Value) -> &[Value] {
-    object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default()
+    object["metadata"]["ownerReferences"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 fn call(state: &State, verb: Verb, found: &Found, now: DateTime<Utc>) -> Option<Call> {

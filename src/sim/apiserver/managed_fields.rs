@@ -41,7 +41,14 @@ pub(super) type Managers = BTreeMap<Manager, Share>;
 
 /// Fields of metadata that nobody owns.
 const UNOWNED: &[&str] = &[
-    "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
+    "name",
+    "namespace",
+    "creationTimestamp",
+    "selfLink",
+    "uid",
+    "clusterName",
+    "generation",
+    "managedFields",
     "resourceVersion",
 ];
 
@@ -49,7 +56,9 @@ const UNOWNED: &[&str] = &[
 pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
     let creating = metadata::text(before, "uid").is_empty();
     let given = read(after);
-    let reset = after["metadata"]["managedFields"].as_array().is_some_and(|list| list == &[json!({})]);
+    let reset = after["metadata"]["managedFields"]
+        .as_array()
+        .is_some_and(|list| list == &[json!({})]);
     let mut managers = match (call.subresource.is_empty(), reset) {
         (true, true) => Managers::new(),
         (true, false) if !given.is_empty() => given,
@@ -65,15 +74,28 @@ pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
     let changed = comparison.added.union(&comparison.modified);
     let gone = changed.union(&comparison.removed);
     let own = Manager::updater(call);
-    for share in managers.iter_mut().filter(|(manager, _)| **manager != own).map(|(_, share)| share) {
+    for share in managers
+        .iter_mut()
+        .filter(|(manager, _)| **manager != own)
+        .map(|(_, share)| share)
+    {
         share.fields = share.fields.difference(&gone);
     }
     let mut fields = owned(&changed);
     if !fields.is_empty() {
-        let previous = managers.get(&own).map(|share| share.fields.difference(&comparison.removed));
+        let previous = managers
+            .get(&own)
+            .map(|share| share.fields.difference(&comparison.removed));
         fields = previous.unwrap_or_default().union(&fields);
         let time = Some(metadata::seconds(call.now));
-        managers.insert(own, Share { fields, api_version: call.resource.api_version(), time });
+        managers.insert(
+            own,
+            Share {
+                fields,
+                api_version: call.resource.api_version(),
+                time,
+            },
+        );
     } else if let Some(share) = managers.get_mut(&own) {
         share.fields = share.fields.difference(&comparison.removed);
     }
@@ -89,14 +111,25 @@ pub(super) fn apply(call: &Call, live: Option<&Value>, config: &Value, force: bo
     let mut managers = live.map(read).unwrap_or_default();
     if let Some(live) = live.filter(|_| managers.is_empty()) {
         let fields = owned(&typed::compare(schema, &skeleton::of(&call.resource), &without_managers(live)).added);
-        let share = Share { fields, api_version: call.resource.api_version(), time: None };
+        let share = Share {
+            fields,
+            api_version: call.resource.api_version(),
+            time: None,
+        };
         managers.insert(Manager::before_first_apply(call), share);
     }
     let own = Manager::applier(call);
     let last = managers.get(&own).map(|share| share.fields.clone()).unwrap_or_default();
     let fields = filtered(call, &typed::fields(schema, config));
     let time = managers.get(&own).and_then(|share| share.time.clone());
-    managers.insert(own.clone(), Share { fields, api_version: call.resource.api_version(), time });
+    managers.insert(
+        own.clone(),
+        Share {
+            fields,
+            api_version: call.resource.api_version(),
+            time,
+        },
+    );
     let merged = typed::merge(schema, &base, config);
     let merged = drop_abandoned(call, merged, &last, &managers);
 
@@ -147,7 +180,9 @@ fn drop_abandoned(call: &Call, merged: Value, last: &FieldSet, managers: &Manage
     let is_field = |path: &[Step]| typed::is_field(schema, path);
     let last = last.with_ways(&is_field);
     let pruned = typed::remove(schema, &merged, &last).unwrap_or_else(|| json!({}));
-    let claimed = managers.values().fold(FieldSet::default(), |all, share| all.union(&share.fields));
+    let claimed = managers
+        .values()
+        .fold(FieldSet::default(), |all, share| all.union(&share.fields));
     let (all, left) = (typed::fields(schema, &merged), typed::fields(schema, &pruned));
     let (all, left) = (all.with_ways(&is_field), left.with_ways(&is_field));
     let kept = left.union(&claimed.with_ways(&is_field));
@@ -176,7 +211,11 @@ fn refuse(conflicts: &[(Manager, FieldSet)], managers: &Managers) -> Refusal {
     let message = match causes.as_slice() {
         [only] => {
             let (with, path) = (only["message"].as_str(), only["field"].as_str());
-            format!("Apply failed with 1 conflict: {}: {}", with.unwrap_or_default(), path.unwrap_or_default())
+            format!(
+                "Apply failed with 1 conflict: {}: {}",
+                with.unwrap_or_default(),
+                path.unwrap_or_default()
+            )
         }
         several => format!("Apply failed with {} conflicts: {}", several.len(), lines.join("\n")),
     };
@@ -194,11 +233,18 @@ impl Manager {
     }
 
     fn applier(call: &Call) -> Self {
-        Self { operation: Operation::Apply, version: String::new(), ..Self::updater(call) }
+        Self {
+            operation: Operation::Apply,
+            version: String::new(),
+            ..Self::updater(call)
+        }
     }
 
     fn before_first_apply(call: &Call) -> Self {
-        Self { name: "before-first-apply".to_owned(), ..Self::updater(call) }
+        Self {
+            name: "before-first-apply".to_owned(),
+            ..Self::updater(call)
+        }
     }
 
     fn shown(&self, managers: &Managers) -> String {
@@ -207,7 +253,10 @@ impl Manager {
             shown = format!("{shown} with subresource {:?}", self.subresource);
         }
         if self.operation == Operation::Update {
-            let version = managers.get(self).map(|share| share.api_version.as_str()).unwrap_or_default();
+            let version = managers
+                .get(self)
+                .map(|share| share.api_version.as_str())
+                .unwrap_or_default();
             shown = format!("{shown} using {version}");
         }
         shown
@@ -224,8 +273,17 @@ pub(super) fn read(object: &Value) -> Managers {
             Some("Update") => Operation::Update,
             _ => continue,
         };
-        let version = if operation == Operation::Apply { String::new() } else { text("apiVersion") };
-        let manager = Manager { operation, name: text("manager"), subresource: text("subresource"), version };
+        let version = if operation == Operation::Apply {
+            String::new()
+        } else {
+            text("apiVersion")
+        };
+        let manager = Manager {
+            operation,
+            name: text("manager"),
+            subresource: text("subresource"),
+            version,
+        };
         let share = Share {
             fields: FieldSet::decode(&entry["fieldsV1"]),
             api_version: text("apiVersion"),
@@ -238,11 +296,14 @@ pub(super) fn read(object: &Value) -> Managers {
 
 /// Writes the managers into an object, those without a field left out.
 fn write(object: &mut Value, managers: &Managers) {
-    let mut shares: Vec<(&Manager, &Share)> =
-        managers.iter().filter(|(_, share)| !share.fields.is_empty()).collect();
+    let mut shares: Vec<(&Manager, &Share)> = managers.iter().filter(|(_, share)| !share.fields.is_empty()).collect();
     shares.sort_by(|(a, x), (b, y)| {
         let order = |manager: &Manager, share: &Share| {
-            let key = (manager.operation, share.time.clone().unwrap_or_default(), manager.name.clone());
+            let key = (
+                manager.operation,
+                share.time.clone().unwrap_or_default(),
+                manager.name.clone(),
+            );
             (key, share.api_version.clone(), manager.subresource.clone())
         };
         order(a, x).cmp(&order(b, y))
@@ -250,7 +311,11 @@ fn write(object: &mut Value, managers: &Managers) {
     let entries: Vec<Value> = shares
         .into_iter()
         .map(|(manager, share)| {
-            let operation = if manager.operation == Operation::Apply { "Apply" } else { "Update" };
+            let operation = if manager.operation == Operation::Apply {
+                "Apply"
+            } else {
+                "Update"
+            };
             let mut entry = json!({
                 "manager": manager.name,
                 "operation": operation,

@@ -23,6 +23,7 @@ mod managed_fields;
 mod merge_keys;
 mod metadata;
 mod names;
+mod openapi;
 mod patch;
 mod path;
 mod prune;
@@ -43,6 +44,7 @@ mod typed;
 mod update;
 mod validate;
 mod watch;
+mod zero_values;
 
 use std::{
     ops::RangeInclusive,

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    AuditEntry, Observer, Snapshot, Write,
-    background,
+    AuditEntry, Observer, Snapshot, Write, background,
     call::Call,
     crd,
     names::Random,

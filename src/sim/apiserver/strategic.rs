@@ -19,7 +19,9 @@ const ORDER: &str = "$setElementOrder/";
 /// Merges a patch into an object of a built-in kind.
 pub(super) fn merge(schema: &Schema, before: &Value, patch: &Value) -> Result<Value, Refusal> {
     if !patch.is_object() {
-        return Err(Refusal::bad_request("error decoding patch: the patch must be an object"));
+        return Err(Refusal::bad_request(
+            "error decoding patch: the patch must be an object",
+        ));
     }
     merge_value(Some(schema), before.clone(), patch)
 }
@@ -43,7 +45,9 @@ fn merge_map(
         None | Some("merge") => {}
         Some("replace") => {
             let rest = patch.iter().filter(|(name, _)| *name != "$patch");
-            return Ok(Value::Object(rest.map(|(name, value)| (name.clone(), value.clone())).collect()));
+            return Ok(Value::Object(
+                rest.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            ));
         }
         Some("delete") => return Ok(Value::Object(Map::new())),
         Some(other) => return Err(Refusal::bad_request(format!("Unknown patch type found: {other}"))),
@@ -62,7 +66,10 @@ fn merge_map(
     }
     for (directive, value) in patch {
         let Some(named) = value.as_array() else { continue };
-        if let Some(list) = directive.strip_prefix(DELETE_FROM).and_then(|name| fields.get_mut(name)) {
+        if let Some(list) = directive
+            .strip_prefix(DELETE_FROM)
+            .and_then(|name| fields.get_mut(name))
+        {
             if let Some(items) = list.as_array_mut() {
                 items.retain(|item| !named.contains(item));
             }
@@ -79,17 +86,31 @@ fn merge_map(
 fn merge_list(schema: Option<&Schema>, mut items: Vec<Value>, patch: &[Value]) -> Result<Value, Refusal> {
     let list = schema.and_then(Schema::items);
     if list.is_some_and(|list| list.topology == Topology::Set) {
-        items.extend(patch.iter().filter(|item| !items.contains(item)).cloned().collect::<Vec<_>>());
+        items.extend(
+            patch
+                .iter()
+                .filter(|item| !items.contains(item))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
         return Ok(Value::Array(items));
     }
-    let (Some(list), Some(key)) = (list, merge_key(schema)) else { return Ok(Value::Array(patch.to_vec())) };
+    let (Some(list), Some(key)) = (list, merge_key(schema)) else {
+        return Ok(Value::Array(patch.to_vec()));
+    };
     if patch.iter().any(|item| item["$patch"] == "replace") {
-        let rest = patch.iter().filter(|item| item["$patch"] != "replace").cloned().collect();
+        let rest = patch
+            .iter()
+            .filter(|item| item["$patch"] != "replace")
+            .cloned()
+            .collect();
         return Ok(Value::Array(rest));
     }
     for item in patch {
         let Some(id) = item.get(&key) else {
-            return Err(Refusal::unexpected(format!("map: {item} does not contain declared merge key: {key}")));
+            return Err(Refusal::unexpected(format!(
+                "map: {item} does not contain declared merge key: {key}"
+            )));
         };
         let at = items.iter().position(|known| known.get(&key) == Some(id));
         match (item["$patch"].as_str(), at) {
@@ -112,7 +133,10 @@ fn merge_key(schema: Option<&Schema>) -> Option<String> {
 fn reorder(items: &mut [Value], order: &[Value], key: Option<&str>) {
     let rank = |item: &Value| {
         let id = |value: &Value| key.map_or_else(|| value.clone(), |key| value[key].clone());
-        order.iter().position(|wanted| id(wanted) == id(item)).unwrap_or(order.len())
+        order
+            .iter()
+            .position(|wanted| id(wanted) == id(item))
+            .unwrap_or(order.len())
     };
     items.sort_by_key(rank);
 }
@@ -149,7 +173,10 @@ mod tests {
     fn finalizers_add_up_and_null_removes() {
         let patch = json!({"metadata": {"finalizers": ["b", "a"], "labels": {"x": null}}});
         let after = merge(&builtin::<Deployment>(), &pod(json!([])), &patch).unwrap();
-        assert_eq!(after["metadata"], json!({"finalizers": ["a", "b"], "labels": {"y": "2"}}));
+        assert_eq!(
+            after["metadata"],
+            json!({"finalizers": ["a", "b"], "labels": {"y": "2"}})
+        );
     }
 
     #[test]

@@ -35,10 +35,18 @@ fn terminating(state: &State, storage: &str) -> Vec<(Key, Arc<Value>)> {
 
 /// Deletes what a namespace holds; the last object gone, the namespace follows.
 fn empty_namespace(state: &mut State, key: &Key, namespace: &Arc<Value>, now: DateTime<Utc>) {
-    let resources: Vec<Arc<Resource>> =
-        state.catalogue.all().filter(|resource| resource.namespaced).cloned().collect();
-    let left = resources.iter().fold(0, |left, resource| left + delete_all(state, resource, &key.name, now));
-    let Some(resource) = state.catalogue.by_storage("namespaces").filter(|_| left == 0).cloned() else { return };
+    let resources: Vec<Arc<Resource>> = state
+        .catalogue
+        .all()
+        .filter(|resource| resource.namespaced)
+        .cloned()
+        .collect();
+    let left = resources
+        .iter()
+        .fold(0, |left, resource| left + delete_all(state, resource, &key.name, now));
+    let Some(resource) = state.catalogue.by_storage("namespaces").filter(|_| left == 0).cloned() else {
+        return;
+    };
     let mut after = (**namespace).clone();
     after["spec"]["finalizers"] = json!([]);
     finish(state, &resource, key, namespace, after, now);
@@ -53,9 +61,13 @@ fn empty_definition(state: &mut State, key: &Key, definition: &Arc<Value>, now: 
         Some(resource) => delete_all(state, &resource, "", now),
         None => 0,
     };
-    let finalizers: Vec<&str> =
-        metadata::finalizers(definition).into_iter().filter(|name| *name != crd::CLEANUP).collect();
-    let Some(resource) = state.catalogue.by_storage(crd::CRDS).filter(|_| left == 0).cloned() else { return };
+    let finalizers: Vec<&str> = metadata::finalizers(definition)
+        .into_iter()
+        .filter(|name| *name != crd::CLEANUP)
+        .collect();
+    let Some(resource) = state.catalogue.by_storage(crd::CRDS).filter(|_| left == 0).cloned() else {
+        return;
+    };
     let mut after = (**definition).clone();
     metadata::of(&mut after).insert("finalizers".to_owned(), finalizers.into());
     finish(state, &resource, key, definition, after, now);

@@ -100,7 +100,12 @@ fn differ(schema: &Schema, [before, after]: [Option<&Value>; 2], path: &mut Vec<
             let (left, right) = (index(list, before), index(list, after));
             for step in left.keys().chain(right.keys().filter(|step| !left.contains_key(step))) {
                 path.push(step.clone());
-                differ(&list.items, [left.get(step).copied(), right.get(step).copied()], path, found);
+                differ(
+                    &list.items,
+                    [left.get(step).copied(), right.get(step).copied()],
+                    path,
+                    found,
+                );
                 path.pop();
             }
         }
@@ -135,7 +140,10 @@ fn merge_node(schema: &Schema, live: Option<&Value>, config: Option<&Value>) -> 
                 .into_iter()
                 .filter_map(|name| {
                     let pair = (left.and_then(|map| map.get(name)), right.and_then(|map| map.get(name)));
-                    Some((name.to_owned(), merge_node(&child_schema(object, name), pair.0, pair.1)?))
+                    Some((
+                        name.to_owned(),
+                        merge_node(&child_schema(object, name), pair.0, pair.1)?,
+                    ))
                 })
                 .collect();
             Some(Value::Object(merged))
@@ -205,9 +213,11 @@ pub(super) fn remove(schema: &Schema, value: &Value, gone: &FieldSet) -> Option<
 pub(super) fn is_field(schema: &Schema, path: &[Step]) -> bool {
     match (&schema.shape, path) {
         (Shape::Object(object), [Step::Field(last)]) => object.fields.contains_key(last),
-        (Shape::Object(object), [Step::Field(name), rest @ ..]) => {
-            object.fields.get(name).or(object.values.as_ref()).is_some_and(|schema| is_field(schema, rest))
-        }
+        (Shape::Object(object), [Step::Field(name), rest @ ..]) => object
+            .fields
+            .get(name)
+            .or(object.values.as_ref())
+            .is_some_and(|schema| is_field(schema, rest)),
         (Shape::List(list), [_, rest @ ..]) if !rest.is_empty() => is_field(&list.items, rest),
         _ => false,
     }
@@ -280,13 +290,20 @@ fn as_map(value: Option<&Value>) -> Option<&Map<String, Value>> {
 }
 
 fn names<'a>(left: Option<&'a Map<String, Value>>, right: Option<&'a Map<String, Value>>) -> BTreeSet<&'a str> {
-    left.into_iter().chain(right).flat_map(Map::keys).map(String::as_str).collect()
+    left.into_iter()
+        .chain(right)
+        .flat_map(Map::keys)
+        .map(String::as_str)
+        .collect()
 }
 
 /// The items of a list with their identities; those without one are left out.
 fn items<'a>(list: &List, value: Option<&'a Value>) -> Vec<(Step, &'a Value)> {
     let values = value.and_then(Value::as_array).into_iter().flatten();
-    values.enumerate().filter_map(|(at, item)| Some((step(list, at, item)?, item))).collect()
+    values
+        .enumerate()
+        .filter_map(|(at, item)| Some((step(list, at, item)?, item)))
+        .collect()
 }
 
 fn index<'a>(list: &List, value: Option<&'a Value>) -> BTreeMap<Step, &'a Value> {

@@ -61,7 +61,7 @@ pub(super) fn change(
     strategy::prepare_update(call, before, &mut after);
     system_metadata(before, &mut after);
     let mut errors = metadata_errors(before, &after);
-    errors.extend(validate::object(&call.resource, &after));
+    errors.extend(validate::object(&call.resource, Some(before), &after));
     if !errors.is_empty() {
         return Err(Refusal::invalid(
             &call.resource.group,
