@@ -4,3 +4,4 @@ mod core;
 //! Tests.
 
 mod api;
+mod apiserver;
