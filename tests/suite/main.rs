@@ -5,3 +5,4 @@ mod core;
 
 mod api;
 mod apiserver;
+mod metrics;
