@@ -13,4 +13,7 @@
 //! Arrows point one way: `cli -> controller -> {rollout, workload, routing, metrics, hooks, notify} -> api`.
 
 pub mod api;
+pub mod object;
 pub mod rollout;
+pub mod routing;
+pub mod workload;
