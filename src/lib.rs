@@ -22,3 +22,7 @@ pub mod notify;
 pub mod outbound;
 pub mod rollout;
 pub mod tls;
+pub mod object;
+pub mod rollout;
+pub mod routing;
+pub mod workload;
