@@ -12,4 +12,5 @@
 //!
 //! Arrows point one way: `cli -> controller -> {rollout, workload, routing, metrics, hooks, notify} -> api`.
 
+pub mod api;
 pub mod rollout;
