@@ -27,18 +27,23 @@ finish() { rm -rf "$2"; mv "$1" "$2"; }
 
 # go_part PART MODULE [NAME]: builds the tools that PART's go.mod names. NAME renames the program of a part that has just one.
 go_part() {
-  local part=$1 module=$2 name=${3:-} version folder stage tool start
+  local part=$1 module=$2 name=${3:-} version folder stage tool start link='-s -w'
   cd "$here/go/$part"
   command -v go >/dev/null || fail "Go is not installed. Go 1.21 or newer is enough: it fetches the version that $part needs."
   version=$(awk -v m="$module" '$1 == m {print $2; exit} $1 == "require" && $2 == m {print $3; exit}' go.mod)
   folder=$cache/$part-${version#v}
+  if [ "$part" = kubernetes ]; then
+    # Controllers read the server's version, and it is not in the source.
+    local at=k8s.io/component-base/version number=${version#v1.}
+    link+=" -X $at.gitVersion=$version -X $at.gitMajor=1 -X $at.gitMinor=${number%%.*}"
+  fi
   if [ ! -d "$folder" ]; then
     say "building $part $version (once; it stays in $cache)"
     start=$SECONDS
     stage=$(mktemp -d "$cache/.stage.XXXXXX")
     for tool in $(go mod edit -json | awk -F'"' '/"Tool"/ {on = 1} on && $2 == "Path" {print $4} /"Replace"/ {on = 0}'); do
       GOTOOLCHAIN=auto GOFLAGS=-mod=readonly CGO_ENABLED=0 nice -n 10 \
-        go build -trimpath -ldflags '-s -w' -o "$stage/${name:-${tool##*/}}" "$tool"
+        go build -trimpath -ldflags "$link" -o "$stage/${name:-${tool##*/}}" "$tool"
     done
     finish "$stage" "$folder"
     say "built $part in $((SECONDS - start)) s"

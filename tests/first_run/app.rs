@@ -29,20 +29,24 @@ pub const ROLE: &str = "app";
 /// The header of an answer that says which version gave it. What comes without it did not come from the application.
 pub const VERSION_HEADER: &str = "x-app-version";
 
+/// The header of an answer that says which pod gave it.
+pub const POD_HEADER: &str = "x-app-pod";
+
 /// After it was asked to end it still serves that long: the news that it leaves needs a moment to reach the gateway.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 8] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
-/// What the kubelet passes: the address from the cluster, the version from the image's tag, the rest from the pod's
-/// environment.
+/// What the kubelet passes: address and pod, the version from the image's tag, the rest from the pod's environment.
 #[derive(Parser)]
 struct Settings {
     #[arg(long)]
     listen: std::net::SocketAddr,
     #[arg(long)]
     version: String,
+    #[arg(long)]
+    pod: String,
     /// How many of 100 answers are an error 500, spread evenly.
     #[arg(long, env = "FAIL_PERCENT", default_value_t = 0)]
     fail_percent: u64,
@@ -71,8 +75,16 @@ pub fn run() -> Outcome<()> {
     let durations = Durations::new_with_constructor(|| Histogram::new(BUCKETS));
     let mut registry = Registry::default();
     registry.register("http_request_duration_seconds", "Time to answer", durations.clone());
-    let app = Arc::new(App { settings, asked: AtomicU64::new(0), durations, registry });
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(app))
+    let app = Arc::new(App {
+        settings,
+        asked: AtomicU64::new(0),
+        durations,
+        registry,
+    });
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(app))
 }
 
 async fn serve(app: Arc<App>) -> Outcome<()> {
@@ -95,16 +107,21 @@ async fn serve(app: Arc<App>) -> Outcome<()> {
 async fn answer(State(app): State<Arc<App>>) -> Response {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_millis(app.settings.latency_ms)).await;
-    let status =
-        if fails(app.asked.fetch_add(1, Ordering::Relaxed), app.settings.fail_percent) {
-            StatusCode::INTERNAL_SERVER_ERROR
-        } else {
-            StatusCode::OK
-        };
+    let status = if fails(app.asked.fetch_add(1, Ordering::Relaxed), app.settings.fail_percent) {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::OK
+    };
     app.durations
-        .get_or_create(&Labels { status: status.as_u16() })
+        .get_or_create(&Labels {
+            status: status.as_u16(),
+        })
         .observe(start.elapsed().as_secs_f64());
-    (status, [(VERSION_HEADER, app.settings.version.clone())], "shop\n").into_response()
+    let headers = [
+        (VERSION_HEADER, app.settings.version.clone()),
+        (POD_HEADER, app.settings.pod.clone()),
+    ];
+    (status, headers, "shop\n").into_response()
 }
 
 /// Whether the `n`-th answer is a failure, so that `percent` of every hundred are.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use kube::{Client, Config, config::Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use tokio::time::{Instant, sleep};
 
 use crate::kubelet::Kubelet;
@@ -40,9 +41,8 @@ pub struct Cluster {
     kubeconfig: PathBuf,
     state: PathBuf,
     controller: Option<Process>,
-    /// In the order in which they were started.
     processes: Vec<Process>,
-    _kubelet: Kubelet,
+    kubelet: Kubelet,
 }
 
 impl Cluster {
@@ -56,7 +56,9 @@ impl Cluster {
         start_control_plane(programs, state, &mut processes)?;
         let client = client(&kubeconfig).await?;
         until("the API server answers", &mut processes, async || {
-            client.request_text(http::Request::get("/readyz").body(Vec::new())?).await?;
+            client
+                .request_text(http::Request::get("/readyz").body(Vec::new())?)
+                .await?;
             Ok(true)
         })
         .await?;
@@ -70,19 +72,24 @@ impl Cluster {
             Controller::Serin(_) => objects::apply_folder(&client, &checkout.join("crds")).await?,
             Controller::Flagger(_) => {
                 let source = programs.place("flagger-source")?;
-                objects::apply_file(&client, &source.join("artifacts/flagger/crd.yaml")).await?;
+                objects::apply_lenient_file(&client, &source.join("artifacts/flagger/crd.yaml")).await?;
             }
         }
         objects::all_definitions_are_served(&client, PATIENCE).await?;
         objects::apply_file(&client, &checkout.join("tests/cluster/objects/edge.yaml")).await?;
 
         start_gateway(programs, &config, state, &mut processes)?;
-        start_prometheus(programs, &config, state, &mut processes)?;
         let kubelet = Kubelet::start(client.clone(), state).await?;
+        start_prometheus(programs, &config, state, &mut processes)?;
         let prometheus = "http://127.0.0.1:19090".to_owned();
         let web = reqwest::Client::builder().no_proxy().build()?;
         until("Prometheus is ready", &mut processes, async || {
-            Ok(web.get(format!("{prometheus}/-/ready")).send().await?.status().is_success())
+            Ok(web
+                .get(format!("{prometheus}/-/ready"))
+                .send()
+                .await?
+                .status()
+                .is_success())
         })
         .await?;
 
@@ -94,7 +101,7 @@ impl Cluster {
             state: state.to_owned(),
             controller: None,
             processes,
-            _kubelet: kubelet,
+            kubelet,
         })
     }
 
@@ -139,23 +146,21 @@ impl Cluster {
         }
     }
 
-    /// Stops everything, the last first.
-    pub async fn stop(mut self) -> Outcome<()> {
-        if let Some(controller) = &mut self.controller {
-            controller.stop(FAREWELL).await?;
-        }
-        while let Some(mut process) = self.processes.pop() {
-            process.stop(Duration::from_secs(5)).await?;
-        }
-        Ok(())
-    }
-
     /// Prints the end of every log, for a person who has to find out what went wrong.
     pub fn print_log_tails(&self) {
         for process in self.processes.iter().chain(&self.controller) {
             eprintln!("\n--- the last lines of {}.log", process.name);
             eprintln!("{}", process.tail(if process.name == "controller" { 40 } else { 6 }));
         }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Nothing here has to be kept, so nobody is asked to end; but the kubelet would complain about the others' going.
+        self.kubelet.stop();
+        self.controller = None;
+        self.processes.drain(..).rev().for_each(drop);
     }
 }
 
@@ -173,13 +178,20 @@ fn start_control_plane(programs: &Programs, state: &Path, processes: &mut Vec<Pr
             .args(["--initial-cluster", &format!("default={peer}")]),
     )?);
 
-    succeed(Command::new("openssl").args(["genrsa", "-out", "accounts.key", "2048"]).current_dir(state))?;
+    succeed(
+        Command::new("openssl")
+            .args(["genrsa", "-out", "accounts.key", "2048"])
+            .current_dir(state),
+    )?;
     succeed(
         Command::new("openssl")
             .args(["rsa", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"])
             .current_dir(state),
     )?;
-    std::fs::write(state.join("tokens.csv"), "admin-of-the-test-cluster,admin,admin,system:masters\n")?;
+    std::fs::write(
+        state.join("tokens.csv"),
+        "admin-of-the-test-cluster,admin,admin,system:masters\n",
+    )?;
     processes.push(Process::start(
         "kube-apiserver",
         state,
@@ -187,10 +199,20 @@ fn start_control_plane(programs: &Programs, state: &Path, processes: &mut Vec<Pr
             .arg(format!("--etcd-servers={ETCD}"))
             .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
             .arg(format!("--secure-port={API_PORT}"))
-            .args(["--cert-dir=certificates", "--token-auth-file=tokens.csv", "--authorization-mode=RBAC"])
-            .args(["--service-account-key-file=accounts.pub", "--service-account-signing-key-file=accounts.key"])
+            .args([
+                "--cert-dir=certificates",
+                "--token-auth-file=tokens.csv",
+                "--authorization-mode=RBAC",
+            ])
+            .args([
+                "--service-account-key-file=accounts.pub",
+                "--service-account-signing-key-file=accounts.key",
+            ])
             .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .args(["--service-cluster-ip-range=10.0.0.0/16", "--endpoint-reconciler-type=none"])
+            .args([
+                "--service-cluster-ip-range=10.0.0.0/16",
+                "--endpoint-reconciler-type=none",
+            ])
             // No pod here uses a service account, and no controller takes the not-ready taint off the nodes.
             .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition"),
     )?);
@@ -202,18 +224,29 @@ fn start_controllers(programs: &Programs, state: &Path, processes: &mut Vec<Proc
         "kube-controller-manager",
         state,
         Command::new(programs.place("kube-controller-manager")?)
-            .args(["--kubeconfig=kubeconfig", "--service-account-private-key-file=accounts.key"])
+            .args([
+                "--kubeconfig=kubeconfig",
+                "--service-account-private-key-file=accounts.key",
+            ])
             .args(["--use-service-account-credentials=false", "--leader-elect=false"])
             // The process kubelet keeps no node leases, so nobody may conclude from them that a node is dead.
             .arg("--controllers=*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle,-route,-service-lb-controller")
-            .args(["--bind-address=127.0.0.1", "--secure-port=16444", "--cert-dir=certificates-manager"]),
+            .args([
+                "--bind-address=127.0.0.1",
+                "--secure-port=16444",
+                "--cert-dir=certificates-manager",
+            ]),
     )?);
     processes.push(Process::start(
         "kube-scheduler",
         state,
         Command::new(programs.place("kube-scheduler")?)
             .args(["--kubeconfig=kubeconfig", "--leader-elect=false"])
-            .args(["--bind-address=127.0.0.1", "--secure-port=16445", "--cert-dir=certificates-scheduler"]),
+            .args([
+                "--bind-address=127.0.0.1",
+                "--secure-port=16445",
+                "--cert-dir=certificates-scheduler",
+            ]),
     )?);
     Ok(())
 }
@@ -225,10 +258,20 @@ fn start_gateway(programs: &Programs, config: &Path, state: &Path, processes: &m
         "contour",
         state,
         Command::new(contour)
-            .args(["serve", "--insecure", "--disable-leader-election", "--kubeconfig=kubeconfig"])
+            .args([
+                "serve",
+                "--insecure",
+                "--disable-leader-election",
+                "--kubeconfig=kubeconfig",
+            ])
             .arg("--config-path")
             .arg(config.join("contour.yaml"))
-            .args(["--xds-address=127.0.0.1", "--xds-port=8001", "--stats-address=127.0.0.1", "--stats-port=8002"]),
+            .args([
+                "--xds-address=127.0.0.1",
+                "--xds-port=8001",
+                "--stats-address=127.0.0.1",
+                "--stats-port=8002",
+            ]),
     )?);
     // The path of a socket may have 107 characters at most, so it is given relative to the folder Envoy runs in.
     output_of(
@@ -241,14 +284,21 @@ fn start_gateway(programs: &Programs, config: &Path, state: &Path, processes: &m
         "envoy",
         state,
         Command::new(programs.place("envoy")?)
-            .args(["--config-path", "envoy.json", "--service-cluster", "edge", "--service-node", "envoy"])
+            .args([
+                "--config-path",
+                "envoy.json",
+                "--service-cluster",
+                "edge",
+                "--service-node",
+                "envoy",
+            ])
             .args(["--log-level", "warning", "--concurrency", "2"]),
     )?);
     Ok(())
 }
 
 fn start_prometheus(programs: &Programs, config: &Path, state: &Path, processes: &mut Vec<Process>) -> Outcome<()> {
-    // It reads the kubeconfig from beside its own file.
+    // It looks for the list of pods beside its own file.
     std::fs::copy(config.join("prometheus.yml"), state.join("prometheus.yml"))?;
     processes.push(Process::start(
         "prometheus",
@@ -261,7 +311,8 @@ fn start_prometheus(programs: &Programs, config: &Path, state: &Path, processes:
 }
 
 async fn client(kubeconfig: &Path) -> Outcome<Client> {
-    let config = Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &Default::default()).await?;
+    let config =
+        Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
 

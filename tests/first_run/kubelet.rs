@@ -26,13 +26,14 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::process::Process;
+use crate::scraping::ScrapedPods;
 use crate::{Outcome, app};
 
 /// The name of the one node.
 const NODE: &str = "processes";
 
 /// Where the application listens if the pod names no port.
-const DEFAULT_PORT: u16 = 8080;
+const DEFAULT_PORT: u16 = 9898;
 
 /// Between the end of a container and its next start.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -40,7 +41,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// What a pod gets between the two signals if it doesn't say.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
-/// Runs until dropped.
+/// Runs until stopped.
 pub struct Kubelet {
     task: JoinHandle<()>,
 }
@@ -54,17 +55,22 @@ impl Kubelet {
         let host = Arc::new(Host {
             pods: Api::all(client.clone()),
             client,
-            web: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build()?,
+            web: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(1))
+                .build()?,
             program: std::env::current_exe()?,
             logs,
             addresses: AtomicU16::new(1),
+            scraped: ScrapedPods::new(state)?,
         });
-        Ok(Self { task: tokio::spawn(look_after_pods(host)) })
+        Ok(Self {
+            task: tokio::spawn(look_after_pods(host)),
+        })
     }
-}
 
-impl Drop for Kubelet {
-    fn drop(&mut self) {
+    /// Looks after nothing any more. The pods' processes end with the harness.
+    pub fn stop(&self) {
         self.task.abort();
     }
 }
@@ -79,7 +85,9 @@ async fn register(client: &Client) -> Outcome<()> {
             "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],
         },
     }))?;
-    Api::<Node>::all(client.clone()).create(&PostParams::default(), &node).await?;
+    Api::<Node>::all(client.clone())
+        .create(&PostParams::default(), &node)
+        .await?;
     Ok(())
 }
 
@@ -92,29 +100,30 @@ struct Host {
     logs: PathBuf,
     /// The last address that was given out, as the lower half of 10.99.x.y.
     addresses: AtomicU16,
+    scraped: ScrapedPods,
 }
 
 /// One task for each pod; the watch tells it how the pod's object stands now.
 async fn look_after_pods(host: Arc<Host>) {
     let mine = watcher::Config::default().fields(&format!("spec.nodeName={NODE}"));
     let mut events = watcher(host.pods.clone(), mine).default_backoff().boxed();
-    let mut running: HashMap<String, (watch::Sender<Pod>, JoinHandle<()>)> = HashMap::new();
+    let mut running: HashMap<String, watch::Sender<Pod>> = HashMap::new();
     loop {
         match events.try_next().await {
             Ok(Some(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => {
                 let uid = pod.uid().unwrap_or_default();
-                if let Some((object, _)) = running.get(&uid) {
+                if let Some(object) = running.get(&uid) {
                     object.send_replace(pod);
                 } else {
                     let (sender, object) = watch::channel(pod);
-                    running.insert(uid, (sender, tokio::spawn(live(Arc::clone(&host), object))));
+                    running.insert(uid, sender);
+                    tokio::spawn(live(Arc::clone(&host), object));
                 }
             }
             Ok(Some(watcher::Event::Delete(pod))) => {
-                // Normally the task deleted the object itself and is done; after a forced deletion its process must go.
-                if let Some((_, task)) = running.remove(&pod.uid().unwrap_or_default()) {
-                    task.abort();
-                }
+                // Normally the task deleted the object itself; after a forced deletion it ends because nobody tells it
+                // of the pod any more.
+                running.remove(&pod.uid().unwrap_or_default());
             }
             Ok(Some(watcher::Event::Init | watcher::Event::InitDone)) => {}
             Ok(None) => return,
@@ -135,6 +144,7 @@ struct PodProcess {
     host: Arc<Host>,
     api: Api<Pod>,
     object: watch::Receiver<Pod>,
+    namespace: String,
     name: String,
     uid: String,
     container: Container,
@@ -146,13 +156,20 @@ struct PodProcess {
 impl PodProcess {
     fn new(host: Arc<Host>, object: watch::Receiver<Pod>) -> Self {
         let pod = object.borrow().clone();
-        let container =
-            pod.spec.as_ref().and_then(|spec| spec.containers.first().cloned()).unwrap_or_default();
+        let container = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.containers.first().cloned())
+            .unwrap_or_default();
         let port = container.ports.as_deref().and_then(|ports| ports.first());
-        let port = port.and_then(|port| u16::try_from(port.container_port).ok()).unwrap_or(DEFAULT_PORT);
+        let port = port
+            .and_then(|port| u16::try_from(port.container_port).ok())
+            .unwrap_or(DEFAULT_PORT);
         let [high, low] = host.addresses.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let namespace = pod.namespace().unwrap_or_default();
         Self {
-            api: Api::namespaced(host.client.clone(), &pod.namespace().unwrap_or_default()),
+            api: Api::namespaced(host.client.clone(), &namespace),
+            namespace,
             name: pod.name_any(),
             uid: pod.uid().unwrap_or_default(),
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 99, high, low)), port),
@@ -168,21 +185,42 @@ impl PodProcess {
     async fn live(mut self) -> Outcome<()> {
         let mut leaving = self.object.clone();
         let mut process = self.start()?;
-        let stayed = tokio::select! {
-            outcome = self.keep_running(&mut process) => outcome,
-            left = leaving.wait_for(|pod| pod.metadata.deletion_timestamp.is_some()) => left.map(drop).map_err(Into::into),
-        };
-        stayed?;
+        if self.wants_scraping() {
+            self.host.scraped.add(self.address, &self.namespace, &self.name)?;
+        }
+        tokio::select! {
+            outcome = self.keep_running(&mut process) => return outcome,
+            left = leaving.wait_for(|pod| pod.metadata.deletion_timestamp.is_some()) => {
+                if left.is_err() {
+                    // The object is gone already, or the kubelet was stopped.
+                    return self.host.scraped.remove(self.address);
+                }
+            }
+        }
         let grace = self.object.borrow().metadata.deletion_grace_period_seconds;
-        let grace = grace.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DEFAULT_GRACE, Duration::from_secs);
+        let grace = grace
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map_or(DEFAULT_GRACE, Duration::from_secs);
         self.sleep_before_stop().await;
         process.stop(grace).await?;
+        self.host.scraped.remove(self.address)?;
         let now = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(self.uid.clone()), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: Some(self.uid.clone()),
+                resource_version: None,
+            }),
             ..DeleteParams::default().grace_period(0)
         };
         self.api.delete(&self.name, &now).await?;
         Ok(())
+    }
+
+    fn wants_scraping(&self) -> bool {
+        self.object
+            .borrow()
+            .annotations()
+            .get("prometheus.io/scrape")
+            .is_some_and(|word| word == "true")
     }
 
     fn start(&self) -> Outcome<Process> {
@@ -191,7 +229,14 @@ impl PodProcess {
         let mut command = Command::new(&self.host.program);
         command
             .arg(app::ROLE)
-            .args(["--listen", &self.address.to_string(), "--version", version])
+            .args([
+                "--listen",
+                &self.address.to_string(),
+                "--version",
+                version,
+                "--pod",
+                &self.name,
+            ])
             .env_clear();
         for variable in self.container.env.iter().flatten() {
             command.env(&variable.name, variable.value.as_deref().unwrap_or_default());
@@ -228,7 +273,12 @@ impl PodProcess {
 
     /// Whether the pod is ready by its probe; without one it is as soon as it runs.
     async fn probe(&self) -> bool {
-        let Some(get) = self.container.readiness_probe.as_ref().and_then(|probe| probe.http_get.as_ref()) else {
+        let Some(get) = self
+            .container
+            .readiness_probe
+            .as_ref()
+            .and_then(|probe| probe.http_get.as_ref())
+        else {
             return true;
         };
         let port = match &get.port {
@@ -237,11 +287,20 @@ impl PodProcess {
         };
         let path = get.path.as_deref().unwrap_or("/");
         let url = format!("http://{}:{port}{path}", self.address.ip());
-        self.host.web.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+        self.host
+            .web
+            .get(url)
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
     }
 
     async fn sleep_before_stop(&self) {
-        let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+        let hook = self
+            .container
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         if let Some(pause) = hook.and_then(|hook| hook.sleep.as_ref()) {
             sleep(Duration::from_secs(u64::try_from(pause.seconds).unwrap_or_default())).await;
         }
@@ -274,7 +333,9 @@ impl PodProcess {
             }],
         }});
         // A strategic patch merges conditions by type, so the scheduler's own stays.
-        self.api.patch_status(&self.name, &PatchParams::default(), &Patch::Strategic(&status)).await?;
+        self.api
+            .patch_status(&self.name, &PatchParams::default(), &Patch::Strategic(&status))
+            .await?;
         Ok(())
     }
 }

@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::app::VERSION_HEADER;
 use crate::Outcome;
+use crate::app::{POD_HEADER, VERSION_HEADER};
 
 /// Nobody waits longer than this for a shop.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,14 +23,22 @@ const AT_ONCE: usize = 64;
 const MOST_REQUESTS: u32 = 200_000;
 
 /// What came back for one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Answer {
-    /// The application answered well.
-    Good { version: String },
-    /// The application answered with an error of its own.
-    Failed { version: String },
+    /// The application answered.
+    Given {
+        /// The version of the pod.
+        version: String,
+        /// Whether the pod belongs to the primary.
+        by_primary: bool,
+        /// Whether the answer was a good one.
+        good: bool,
+    },
     /// Nobody of the application answered: the gateway refused, or the connection broke.
-    Lost { why: String },
+    Lost {
+        /// In words.
+        why: String,
+    },
 }
 
 /// An answer and the moment it was asked for.
@@ -45,37 +53,42 @@ pub struct Counted {
 /// Answers of some span of time, added up.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Good answers by version.
-    pub good: BTreeMap<String, u32>,
-    /// Errors of the application by version.
-    pub failed: BTreeMap<String, u32>,
-    /// Lost requests by reason.
-    pub lost: BTreeMap<String, u32>,
+    /// Answers of the application.
+    pub answered: u32,
+    /// Those of them that were errors.
+    pub errors: u32,
+    /// Those of them that pods outside of the primary gave.
+    pub by_canary: u32,
+    /// Requests that the application never answered.
+    pub lost: u32,
+    by_version: BTreeMap<String, u32>,
 }
 
 impl Tally {
-    /// All answers of a version, good or not.
+    /// Answers of a version, good or not.
     pub fn of_version(&self, version: &str) -> u32 {
-        self.good.get(version).unwrap_or(&0) + self.failed.get(version).unwrap_or(&0)
+        *self.by_version.get(version).unwrap_or(&0)
     }
 
-    /// All answers of the application.
-    pub fn answered(&self) -> u32 {
-        self.good.values().chain(self.failed.values()).sum()
-    }
-
-    /// Requests that the application never answered.
-    pub fn lost(&self) -> u32 {
-        self.lost.values().sum()
+    /// How much of a hundred answers pods outside of the primary gave.
+    pub fn canary_percent(&self) -> f64 {
+        100.0 * f64::from(self.by_canary) / f64::from(self.answered.max(1))
     }
 
     fn add(&mut self, answer: &Answer) {
-        let count = match answer {
-            Answer::Good { version } => self.good.entry(version.clone()),
-            Answer::Failed { version } => self.failed.entry(version.clone()),
-            Answer::Lost { why } => self.lost.entry(why.clone()),
-        };
-        *count.or_default() += 1;
+        match answer {
+            Answer::Given {
+                version,
+                by_primary,
+                good,
+            } => {
+                self.answered += 1;
+                self.errors += u32::from(!good);
+                self.by_canary += u32::from(!by_primary);
+                *self.by_version.entry(version.clone()).or_default() += 1;
+            }
+            Answer::Lost { .. } => self.lost += 1,
+        }
     }
 }
 
@@ -104,7 +117,7 @@ impl Answers {
         all.iter()
             .filter_map(|counted| match &counted.answer {
                 Answer::Lost { why } => Some((counted.at, why.clone())),
-                _ => None,
+                Answer::Given { .. } => None,
             })
             .collect()
     }
@@ -124,8 +137,19 @@ impl Load {
         let answers = Answers::default();
         let under_way = Arc::new(Semaphore::new(AT_ONCE));
         let web = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-        let task = tokio::spawn(send(web, format!("http://{gateway}/"), host, rate, answers.clone(), Arc::clone(&under_way)));
-        Ok(Self { answers, task, under_way })
+        let task = tokio::spawn(send(
+            web,
+            format!("http://{gateway}/"),
+            host,
+            rate,
+            answers.clone(),
+            Arc::clone(&under_way),
+        ));
+        Ok(Self {
+            answers,
+            task,
+            under_way,
+        })
     }
 
     /// Sends nothing more and waits for the answers that are under way.
@@ -155,7 +179,9 @@ async fn send(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for _ in 0..MOST_REQUESTS {
         ticks.tick().await;
-        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else {
+            return;
+        };
         let request = web.get(&url).header("host", host);
         let answers = answers.clone();
         tokio::spawn(async move {
@@ -171,12 +197,25 @@ async fn send(
 async fn request_once(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.send().await?;
     let status = response.status();
-    let version = response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let version = header(VERSION_HEADER);
+    let by_primary = header(POD_HEADER).is_some_and(|pod| pod.contains("-primary-"));
     response.bytes().await?;
     Ok(match version {
-        Some(version) if status.is_success() => Answer::Good { version },
-        Some(version) => Answer::Failed { version },
-        None => Answer::Lost { why: format!("the gateway answered {status}") },
+        Some(version) => Answer::Given {
+            version,
+            by_primary,
+            good: status.is_success(),
+        },
+        None => Answer::Lost {
+            why: format!("the gateway answered {status}"),
+        },
     })
 }
 

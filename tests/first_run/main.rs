@@ -1,7 +1,7 @@
 //! The first run: Serin on a real Kubernetes control plane, with a real gateway and real requests.
 //!
 //! One command, `tests/first-run.sh`, builds and starts everything in a network namespace of its own, gives the controller
-//! a good release and a bad one, through an HTTPProxy and through an HTTPRoute at once, counts every answer, and writes
+//! a good release and a bad one, through an `HTTPProxy` and an `HTTPRoute` at once, counts every answer, and writes
 //! `docs/first-run.md`. It fails if anything went otherwise than it should.
 //!
 //! The way through the files: [`namespace`] closes the door behind us, [`programs`] finds what to start, [`cluster`]
@@ -20,6 +20,7 @@ mod programs;
 mod record;
 mod release;
 mod report;
+mod scraping;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -86,12 +87,15 @@ fn inside() -> Outcome<()> {
         .install_default()
         .map_err(|_| "a TLS provider is installed already")?;
     namespace::prepare()?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        tokio::select! {
-            outcome = run(&arguments) => outcome,
-            () = namespace::told_to_stop() => Err("stopped; everything that ran is gone".into()),
-        }
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            tokio::select! {
+                outcome = run(&arguments) => outcome,
+                () = namespace::told_to_stop() => Err("stopped; everything that ran is gone".into()),
+            }
+        })
 }
 
 fn checkout() -> &'static Path {
@@ -104,28 +108,29 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
     let programs = Programs::find(arguments)?;
 
     let mut cluster = Cluster::start(&programs, checkout(), &state.path).await?;
-    println!("The cluster is up after {:.0?}; logs are in {}", started.elapsed(), state.path.display());
+    println!(
+        "The cluster is up after {:.0?}; logs are in {}",
+        started.elapsed(),
+        state.path.display()
+    );
     let outcome = releases(arguments, &programs, &mut cluster, &state.path).await;
-    if let Err(error) = &outcome {
+    if outcome.is_err() {
         cluster.print_log_tails();
-        eprintln!("\nfirst-run: {error}");
     }
     if arguments.stay {
-        println!("\nThe cluster stays until Ctrl-C. Enter it from another terminal:\n  {}", namespace::way_in());
+        println!(
+            "\nThe cluster stays until Ctrl-C. Enter it from another terminal:\n  {}",
+            namespace::way_in()
+        );
         std::future::pending::<()>().await;
     }
-    cluster.stop().await?;
+    drop(cluster);
     println!("Everything is stopped after {:.0?}.", started.elapsed());
     outcome
 }
 
 /// Both routes at once, then the judgement and the page.
-async fn releases(
-    arguments: &Arguments,
-    programs: &Programs,
-    cluster: &mut Cluster,
-    state: &Path,
-) -> Outcome<()> {
+async fn releases(arguments: &Arguments, programs: &Programs, cluster: &mut Cluster, state: &Path) -> Outcome<()> {
     cluster.start_controller(programs).await?;
     let (by_proxy, by_route) = tokio::join!(
         Release::by_httpproxy(cluster, checkout(), arguments.rate).run(),
@@ -134,9 +139,13 @@ async fn releases(
     let stories = [by_proxy?, by_route?];
     let stopped = cluster.stop_controller().await?;
 
-    let expectations = expectations::judge(&stories, &stopped);
+    let expectations = expectations::judge(&programs.controller, &stories, stopped);
     let page = report::page(programs, &stories, &expectations);
-    let target = if arguments.flagger { state.join("with-flagger.md") } else { checkout().join("docs/first-run.md") };
+    let target = if arguments.flagger {
+        state.join("with-flagger.md")
+    } else {
+        checkout().join("docs/first-run.md")
+    };
     if let Some(folder) = target.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -144,5 +153,9 @@ async fn releases(
     println!("\n{page}\nWritten to {}", target.display());
 
     let broken = expectations.iter().filter(|expectation| !expectation.held).count();
-    if broken == 0 { Ok(()) } else { Err(format!("{broken} of {} expectations did not hold", expectations.len()).into()) }
+    if broken == 0 {
+        Ok(())
+    } else {
+        Err(format!("{broken} of {} expectations did not hold", expectations.len()).into())
+    }
 }

@@ -28,7 +28,9 @@ pub const PLACES: &str = "SERIN_FIRST_RUN_PLACES";
 pub fn needs_root() -> Outcome<()> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     // Real, effective, saved and file system user id.
-    let is_root = status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    let is_root = status
+        .lines()
+        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
     if is_root {
         return Ok(());
     }
@@ -43,7 +45,15 @@ pub fn needs_root() -> Outcome<()> {
 pub fn enter(places: &str) -> Outcome<Infallible> {
     let error = Command::new("setpriv")
         .args(["--pdeathsig", "KILL"])
-        .args(["unshare", "--net", "--pid", "--mount-proc", "--fork", "--kill-child=KILL", "--"])
+        .args([
+            "unshare",
+            "--net",
+            "--pid",
+            "--mount-proc",
+            "--fork",
+            "--kill-child=KILL",
+            "--",
+        ])
         .arg(std::env::current_exe()?)
         .arg(ROLE)
         .args(std::env::args_os().skip(1))
@@ -60,7 +70,8 @@ pub fn prepare() -> Outcome<()> {
 
 /// Resolves when a person or a supervisor wants the run to end.
 pub async fn told_to_stop() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

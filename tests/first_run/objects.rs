@@ -18,7 +18,9 @@ pub const TEAM: &str = "team";
 /// Applies every YAML file of a folder.
 pub async fn apply_folder(client: &Client, folder: &Path) -> Outcome<()> {
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mut files: Vec<_> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     for file in files {
@@ -30,8 +32,39 @@ pub async fn apply_folder(client: &Client, folder: &Path) -> Outcome<()> {
 /// Applies every object of a file, in its order.
 pub async fn apply_file(client: &Client, file: &Path) -> Outcome<()> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    apply_text(client, &text)
+        .await
+        .map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+/// Applies every object of a file that continues quoted strings at the depth of their key. Go's YAML parser takes that,
+/// YAML itself doesn't, and Flagger's definitions have it.
+pub async fn apply_lenient_file(client: &Client, file: &Path) -> Outcome<()> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut quoted = false;
+    let mut strict = String::new();
+    for line in text.lines() {
+        let continues = quoted;
+        if continues || line.contains(": '") {
+            // An escaped quote is two of them, and so changes nothing.
+            quoted ^= line.matches('\'').count() % 2 == 1;
+        }
+        strict.push_str(if continues {
+            "                                "
+        } else {
+            ""
+        });
+        strict.push_str(line);
+        strict.push('\n');
+    }
+    apply_text(client, &strict)
+        .await
+        .map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+async fn apply_text(client: &Client, text: &str) -> Outcome<()> {
     for document in text.split("\n---") {
-        apply(client, document).await.map_err(|error| format!("{}: {error}", file.display()))?;
+        apply(client, document).await?;
     }
     Ok(())
 }
@@ -50,9 +83,13 @@ async fn apply(client: &Client, document: &str) -> Outcome<()> {
         Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    api.patch(&object.name_any(), &PatchParams::apply(TEAM).force(), &Patch::Apply(&object))
-        .await
-        .map_err(|error| format!("{} {}: {error}", types.kind, object.name_any()))?;
+    api.patch(
+        &object.name_any(),
+        &PatchParams::apply(TEAM).force(),
+        &Patch::Apply(&object),
+    )
+    .await
+    .map_err(|error| format!("{} {}: {error}", types.kind, object.name_any()))?;
     Ok(())
 }
 
@@ -62,8 +99,11 @@ pub async fn all_definitions_are_served(client: &Client, patience: Duration) -> 
     let deadline = Instant::now() + patience;
     loop {
         let definitions = api.list(&ListParams::default()).await?;
-        let waiting: Vec<_> =
-            definitions.iter().filter(|definition| !is_served(definition)).map(ResourceExt::name_any).collect();
+        let waiting: Vec<_> = definitions
+            .iter()
+            .filter(|definition| !is_served(definition))
+            .map(ResourceExt::name_any)
+            .collect();
         if waiting.is_empty() {
             return Ok(());
         }
@@ -76,5 +116,8 @@ pub async fn all_definitions_are_served(client: &Client, patience: Duration) -> 
 
 fn is_served(definition: &CustomResourceDefinition) -> bool {
     let conditions = definition.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Established" && condition.status == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Established" && condition.status == "True")
 }

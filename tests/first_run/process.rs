@@ -32,7 +32,11 @@ impl Process {
             .stderr(output)
             .spawn()
             .map_err(|error| format!("cannot start {name} ({}): {error}", command.get_program().display()))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log,
+        })
     }
 
     /// How it ended, if it did.
@@ -44,7 +48,9 @@ impl Process {
     pub fn must_run(&mut self) -> Outcome<()> {
         match self.ended()? {
             None => Ok(()),
-            Some(status) => Err(format!("{} ended with {status}; its last words:\n{}", self.name, self.tail(20)).into()),
+            Some(status) => {
+                Err(format!("{} ended with {status}; its last words:\n{}", self.name, self.tail(20)).into())
+            }
         }
     }
 
@@ -68,7 +74,11 @@ impl Process {
 
     fn ask_to_end(&self) -> Outcome<()> {
         // The standard library can only kill; the shell's own `kill` can ask.
-        succeed(Command::new("sh").args(["-c", "kill -TERM \"$0\""]).arg(self.child.id().to_string()))
+        succeed(
+            Command::new("sh")
+                .args(["-c", "kill -TERM \"$0\""])
+                .arg(self.child.id().to_string()),
+        )
     }
 
     /// The last lines of its log.
@@ -103,6 +113,11 @@ pub fn output_of(command: &mut Command) -> Outcome<String> {
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(format!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()).into())
+        Err(format!(
+            "{name} ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )
+        .into())
     }
 }

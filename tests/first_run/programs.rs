@@ -82,7 +82,10 @@ impl Programs {
         };
         let parts = [
             ("etcd", "etcd"),
-            ("kube-apiserver, kube-controller-manager, kube-scheduler", "kube-apiserver"),
+            (
+                "kube-apiserver, kube-controller-manager, kube-scheduler",
+                "kube-apiserver",
+            ),
             ("Contour", "contour"),
             ("Envoy", "envoy"),
             ("Prometheus", "prometheus"),
@@ -92,7 +95,11 @@ impl Programs {
             Controller::Flagger(_) => of_part("flagger"),
         };
         std::iter::once((self.controller.name().to_owned(), controller))
-            .chain(parts.into_iter().map(|(name, program)| (name.to_owned(), of_part(program))))
+            .chain(
+                parts
+                    .into_iter()
+                    .map(|(name, program)| (name.to_owned(), of_part(program))),
+            )
             .map(|(name, version)| (name, version.unwrap_or_else(|| "unknown".to_owned())))
             .collect()
     }

@@ -28,7 +28,10 @@ pub struct Weights {
 
 impl Weights {
     /// Where traffic is at rest.
-    pub const HOME: Self = Self { primary: 100, canary: 0 };
+    pub const HOME: Self = Self {
+        primary: 100,
+        canary: 0,
+    };
 }
 
 /// Something that became so at a moment.
@@ -121,7 +124,9 @@ impl Record {
                         return Ok(phase.at);
                     }
                     if phase.what == wrong {
-                        return Err(format!("the phase became {wrong} where {wanted} was expected: {}", seen.status).into());
+                        return Err(
+                            format!("the phase became {wrong} where {wanted} was expected: {}", seen.status).into(),
+                        );
                     }
                 }
                 news.await;
@@ -129,7 +134,11 @@ impl Record {
         };
         match timeout(patience, wait).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(format!("no phase {wanted} within {patience:?}; the status is {}", self.seen().status).into()),
+            Err(_) => Err(format!(
+                "no phase {wanted} within {patience:?}; the status is {}",
+                self.seen().status
+            )
+            .into()),
         }
     }
 }
@@ -153,8 +162,7 @@ fn each_change(
     kind: &GroupVersionKind,
     note: impl Fn(&DynamicObject) + Send + 'static,
 ) -> JoinHandle<()> {
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(kind));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(kind));
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut objects = watcher(api, only).default_backoff().applied_objects().boxed();
     tokio::spawn(async move {
@@ -169,17 +177,22 @@ fn each_change(
     })
 }
 
-/// The shares that an HTTPProxy or HTTPRoute gives the two Services of a release; none while it knows neither.
+/// The shares that an `HTTPProxy` or `HTTPRoute` gives the two Services of a release; none while it knows neither.
 fn weights(route: &DynamicObject) -> Option<Weights> {
     let spec = &route.data["spec"];
-    let backends = spec["routes"][0]["services"].as_array().or_else(|| spec["rules"][0]["backendRefs"].as_array())?;
+    let backends = spec["routes"][0]["services"]
+        .as_array()
+        .or_else(|| spec["rules"][0]["backendRefs"].as_array())?;
     let of = |side: &str| {
         let name = format!("{}-{side}", route.name_any());
         let backend = backends.iter().find(|backend| backend["name"] == name.as_str())?;
         // Contour leaves a zero out; the Gateway API fills a missing weight in, so it never is.
         Some(backend["weight"].as_u64().unwrap_or(0))
     };
-    Some(Weights { primary: of("primary")?, canary: of("canary").unwrap_or(0) })
+    Some(Weights {
+        primary: of("primary")?,
+        canary: of("canary").unwrap_or(0),
+    })
 }
 
 /// What was told about the Canary in Kubernetes Events, the oldest first.
@@ -191,9 +204,15 @@ pub async fn events(client: &Client, namespace: &str) -> Outcome<Vec<Since<Strin
         .await?
         .into_iter()
         .filter_map(|event| {
-            let moment = event.event_time.map(|time| time.0).or(event.first_timestamp.map(|time| time.0))?;
+            let moment = event
+                .event_time
+                .map(|time| time.0)
+                .or_else(|| event.first_timestamp.map(|time| time.0))?;
             let at = DateTime::from_timestamp(moment.as_second(), moment.subsec_nanosecond().try_into().ok()?)?;
-            Some(Since { at, what: event.message? })
+            Some(Since {
+                at,
+                what: event.message?,
+            })
         })
         .collect();
     events.sort_by_key(|event| event.at);

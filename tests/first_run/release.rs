@@ -29,10 +29,10 @@ pub const GOOD: &str = "2.0.0";
 pub const BAD: &str = "3.0.0";
 
 /// Three pods on a busy machine are up within this.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// A release needs about 80 seconds by its intervals; this is when something is wrong for certain.
-const END: Duration = Duration::from_secs(300);
+const END: Duration = Duration::from_mins(5);
 
 /// How long requests go on after a release is over, to see where traffic came to rest.
 const REST: Duration = Duration::from_secs(8);
@@ -52,7 +52,7 @@ pub struct Release {
     rate: u32,
 }
 
-/// The built-in checks of a provider as PromQL, written here a second time: the page shows what Prometheus knew,
+/// The built-in checks of a provider as `PromQL`, written here a second time: the page shows what Prometheus knew,
 /// independently of what the controller made of it.
 struct Queries {
     success_rate: &'static str,
@@ -66,8 +66,6 @@ pub struct Moments {
     pub began: DateTime<Utc>,
     /// The Canary was created.
     pub adopted: DateTime<Utc>,
-    /// The Canary was initialised.
-    pub initialized: DateTime<Utc>,
     /// The good version was given to the Deployment.
     pub good: DateTime<Utc>,
     /// It was promoted.
@@ -120,7 +118,7 @@ pub struct Story {
 }
 
 impl Release {
-    /// Through Contour's own HTTPProxy.
+    /// Through Contour's own `HTTPProxy`.
     pub fn by_httpproxy(cluster: &Cluster, checkout: &std::path::Path, rate: u32) -> Self {
         Self {
             title: "HTTPProxy",
@@ -139,7 +137,7 @@ impl Release {
         }
     }
 
-    /// Through the Gateway API's HTTPRoute.
+    /// Through the Gateway API's `HTTPRoute`.
     pub fn by_httproute(cluster: &Cluster, checkout: &std::path::Path, rate: u32) -> Self {
         Self {
             title: "HTTPRoute",
@@ -156,7 +154,9 @@ impl Release {
 
     /// Lives through the whole story.
     pub async fn run(self) -> Outcome<Story> {
-        self.told().await.map_err(|error| format!("{}: {error}", self.title).into())
+        self.told()
+            .await
+            .map_err(|error| format!("{}: {error}", self.title).into())
     }
 
     async fn told(&self) -> Outcome<Story> {
@@ -171,7 +171,7 @@ impl Release {
 
         let adopted = Utc::now();
         self.apply("-canary").await?;
-        let initialized = record.phase_after(adopted, "Initialized", "Failed", END).await?;
+        record.phase_after(adopted, "Initialized", "Failed", END).await?;
         self.say("is initialised; the good version comes");
         sleep(REST).await;
 
@@ -189,7 +189,15 @@ impl Release {
         sleep(REST).await;
 
         let answers = load.stop().await?;
-        let moments = Moments { began, adopted, initialized, good, promoted, bad, rolled_back, ended: Utc::now() };
+        let moments = Moments {
+            began,
+            adopted,
+            good,
+            promoted,
+            bad,
+            rolled_back,
+            ended: Utc::now(),
+        };
         let seen = record.seen();
         Ok(Story {
             title: self.title,
@@ -203,7 +211,11 @@ impl Release {
     }
 
     async fn apply(&self, which: &str) -> Outcome<()> {
-        objects::apply_file(&self.client, &self.objects.join(format!("{}{which}.yaml", self.namespace))).await
+        objects::apply_file(
+            &self.client,
+            &self.objects.join(format!("{}{which}.yaml", self.namespace)),
+        )
+        .await
     }
 
     /// The application is live when the gateway answers for it ten times in a row.
@@ -215,8 +227,16 @@ impl Release {
             if Instant::now() > deadline {
                 return Err(format!("the application did not answer within {START:?}").into());
             }
-            let answer = web.get(format!("http://{}/", self.gateway)).header("host", self.host).send().await;
-            in_a_row = if answer.is_ok_and(|answer| answer.status().is_success()) { in_a_row + 1 } else { 0 };
+            let answer = web
+                .get(format!("http://{}/", self.gateway))
+                .header("host", self.host)
+                .send()
+                .await;
+            in_a_row = if answer.is_ok_and(|answer| answer.status().is_success()) {
+                in_a_row + 1
+            } else {
+                0
+            };
             sleep(Duration::from_millis(100)).await;
         }
         Ok(())
@@ -230,14 +250,19 @@ impl Release {
             "image": format!("{NAME}:{version}"),
             "env": [{ "name": "FAIL_PERCENT", "value": fail_percent.to_string() }],
         }]}}}});
-        deployments.patch(NAME, &PatchParams::default(), &Patch::Strategic(&change)).await?;
+        deployments
+            .patch(NAME, &PatchParams::default(), &Patch::Strategic(&change))
+            .await?;
         Ok(())
     }
 
     async fn primary_image(&self) -> Outcome<String> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), self.namespace);
         let primary = deployments.get(&format!("{NAME}-primary")).await?;
-        let containers = primary.spec.and_then(|spec| spec.template.spec).map(|spec| spec.containers);
+        let containers = primary
+            .spec
+            .and_then(|spec| spec.template.spec)
+            .map(|spec| spec.containers);
         let image = containers.and_then(|containers| containers.into_iter().next()?.image);
         image.ok_or_else(|| "the primary has no image".into())
     }
@@ -251,7 +276,12 @@ impl Release {
         let mut spans = Vec::new();
         for pair in cuts.windows(2) {
             let [from, to] = [pair[0], pair[1]];
-            let weights = seen.weights.iter().rev().find(|weights| weights.at <= from).map(|weights| weights.what);
+            let weights = seen
+                .weights
+                .iter()
+                .rev()
+                .find(|weights| weights.at <= from)
+                .map(|weights| weights.what);
             let measured = if weights.is_some_and(|weights| weights.canary > 0) {
                 Measured {
                     success_rate: value(&prometheus, self.queries.success_rate, to).await?,
@@ -260,7 +290,12 @@ impl Release {
             } else {
                 Measured::default()
             };
-            spans.push(Span { from, to, weights, measured });
+            spans.push(Span {
+                from,
+                to,
+                weights,
+                measured,
+            });
         }
         Ok(spans)
     }
@@ -274,5 +309,8 @@ impl Release {
 async fn value(prometheus: &Prometheus, query: &str, at: DateTime<Utc>) -> Outcome<Option<f64>> {
     let answer = prometheus.query(query).at(at.timestamp()).get().await?;
     let samples = answer.data().as_vector().map_or(&[][..], Vec::as_slice);
-    Ok(samples.first().map(|sample| sample.sample().value()).filter(|value| value.is_finite()))
+    Ok(samples
+        .first()
+        .map(|sample| sample.sample().value())
+        .filter(|value| value.is_finite()))
 }

@@ -28,7 +28,14 @@ pub fn page(programs: &Programs, stories: &[Story], expectations: &[Expectation]
 
     line(&mut page, "\n## What must be true\n");
     for expectation in expectations {
-        line(&mut page, &format!("- {} {}", if expectation.held { "yes:" } else { "**NO:**" }, expectation.text));
+        line(
+            &mut page,
+            &format!(
+                "- {} {}",
+                if expectation.held { "yes:" } else { "**NO:**" },
+                expectation.text
+            ),
+        );
     }
     for story in stories {
         story_page(&mut page, story);
@@ -40,12 +47,25 @@ fn story_page(page: &mut String, story: &Story) {
     let start = story.moments.began;
     let second = |at: DateTime<Utc>| format!("{:.1}", seconds(start, at));
     line(page, &format!("\n## {}\n", story.title));
-    line(page, "Each row is a span of constant weights on the route, in seconds since the first request. Success rate and");
-    line(page, "duration (99th percentile) are the canary's, as Prometheus had them at the end of the span over ten seconds.\n");
-    line(page, &format!(
-        "| from | to | primary | canary | {FIRST} | {GOOD} | {BAD} | of these 5xx | lost | success rate | duration |"
-    ));
-    line(page, "| --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |");
+    line(
+        page,
+        "Each row is a span of constant weights (primary/canary) on the route, in seconds since the first request, with the",
+    );
+    line(
+        page,
+        "answers by version. Success rate and duration (99th percentile) are the canary's, as Prometheus had them at the",
+    );
+    line(page, "end of the span over ten seconds.\n");
+    line(
+        page,
+        &format!(
+            "| from | to | weights | canary's share | {FIRST} | {GOOD} | {BAD} | of these 5xx | lost | success rate | duration |"
+        ),
+    );
+    line(
+        page,
+        "| --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
+    );
     for span in &story.spans {
         line(page, &row(story, span));
     }
@@ -57,7 +77,13 @@ fn story_page(page: &mut String, story: &Story) {
         (moments.good, format!("{GOOD} is given to the Deployment")),
         (moments.bad, format!("{BAD} is given to the Deployment")),
     ];
-    entries.extend(story.seen.phases.iter().map(|phase| (phase.at, format!("phase {}", phase.what))));
+    entries.extend(
+        story
+            .seen
+            .phases
+            .iter()
+            .map(|phase| (phase.at, format!("phase {}", phase.what))),
+    );
     entries.extend(story.seen.weights.iter().map(|weights| {
         let [primary, canary] = [weights.what.primary, weights.what.canary];
         (weights.at, format!("route at {primary}/{canary}"))
@@ -73,7 +99,13 @@ fn story_page(page: &mut String, story: &Story) {
     }
     let losses = story.answers.losses();
     if !losses.is_empty() {
-        line(page, &format!("\nRequests without an answer of the application, {} in all; the first of them:\n", losses.len()));
+        line(
+            page,
+            &format!(
+                "\nRequests without an answer of the application, {} in all; the first of them:\n",
+                losses.len()
+            ),
+        );
         for (at, why) in losses.iter().take(20) {
             line(page, &format!("- second {}: {why}", second(*at)));
         }
@@ -83,28 +115,39 @@ fn story_page(page: &mut String, story: &Story) {
         line(page, &format!("{:>6}  {}", second(event.at), event.what));
     }
     line(page, "```\n\nThe Canary's status at the end:\n\n```json");
-    line(page, &serde_json::to_string_pretty(&story.seen.status).unwrap_or_default());
+    line(
+        page,
+        &serde_json::to_string_pretty(&story.seen.status).unwrap_or_default(),
+    );
     line(page, "```");
 }
 
 fn row(story: &Story, span: &Span) -> String {
     let start = story.moments.began;
     let tally = story.answers.between(span.from, span.to);
-    let [primary, canary] = span.weights.map_or_else(
-        || ["-".to_owned(), "-".to_owned()],
-        |weights| [weights.primary.to_string(), weights.canary.to_string()],
-    );
+    let weights = span
+        .weights
+        .map(|weights| format!("{}/{}", weights.primary, weights.canary));
+    let share = span.weights.map(|_| format!("{:.0} %", tally.canary_percent()));
     format!(
-        "| {:.1} | {:.1} | {primary} | {canary} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {:.1} | {:.1} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
         seconds(start, span.from),
         seconds(start, span.to),
+        weights.unwrap_or_default(),
+        share.unwrap_or_default(),
         tally.of_version(FIRST),
         tally.of_version(GOOD),
         tally.of_version(BAD),
-        tally.failed.values().sum::<u32>(),
-        tally.lost(),
-        span.measured.success_rate.map(|rate| format!("{rate:.1} %")).unwrap_or_default(),
-        span.measured.duration.map(|duration| format!("{duration:.0} ms")).unwrap_or_default(),
+        tally.errors,
+        tally.lost,
+        span.measured
+            .success_rate
+            .map(|rate| format!("{rate:.1} %"))
+            .unwrap_or_default(),
+        span.measured
+            .duration
+            .map(|duration| format!("{duration:.0} ms"))
+            .unwrap_or_default(),
     )
 }
 
