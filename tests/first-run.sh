@@ -18,6 +18,7 @@ need ip iproute2
 need openssl openssl
 need unshare util-linux
 need python3 python3
+need go golang-go
 python3 -m pip --version >/dev/null 2>&1 || lacking+=(python3-pip)
 if [ ${#lacking[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || fail "please install: ${lacking[*]}"

