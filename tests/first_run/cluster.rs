@@ -27,6 +27,9 @@ const FAREWELL: Duration = Duration::from_secs(20);
 const API_PORT: u16 = 16443;
 const ETCD: &str = "http://127.0.0.1:12379";
 
+/// The name of the controller's process, and so of its log.
+const CONTROLLER: &str = "controller";
+
 /// The controller under test serves its health and metrics here.
 const CONTROLLER_PORT: u16 = 18080;
 
@@ -123,7 +126,7 @@ impl Cluster {
             .args(["-port", &CONTROLLER_PORT.to_string()])
             .args(["-leader-election-namespace", "edge"])
             .args(["-log-level", "info"]);
-        let mut controller = [Process::start("controller", &self.state, &mut command)?];
+        let mut controller = [Process::start(CONTROLLER, &self.state, &mut command)?];
         let web = reqwest::Client::builder().no_proxy().build()?;
         let outcome = until("the controller is healthy", &mut controller, async || {
             let url = format!("http://127.0.0.1:{CONTROLLER_PORT}/healthz");
@@ -150,7 +153,8 @@ impl Cluster {
     pub fn print_log_tails(&self) {
         for process in self.processes.iter().chain(&self.controller) {
             eprintln!("\n--- the last lines of {}.log", process.name);
-            eprintln!("{}", process.tail(if process.name == "controller" { 40 } else { 6 }));
+            let lines = if process.name == CONTROLLER { 40 } else { 4 };
+            process.tail(lines).lines().for_each(|line| eprintln!("{line:.300}"));
         }
     }
 }

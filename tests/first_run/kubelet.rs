@@ -4,7 +4,7 @@
 //! in the order of a real node (`SIGTERM`, the grace period, then the object goes).
 //! Source: Kubernetes documentation, "Pod Lifecycle".
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,8 +35,8 @@ const NODE: &str = "processes";
 /// Where the application listens if the pod names no port.
 const DEFAULT_PORT: u16 = 9898;
 
-/// Between the end of a container and its next start.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Between the end of a container and its next start, and between two tries to reach the API server.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a pod gets between the two signals if it doesn't say.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -108,10 +108,12 @@ async fn look_after_pods(host: Arc<Host>) {
     let mine = watcher::Config::default().fields(&format!("spec.nodeName={NODE}"));
     let mut events = watcher(host.pods.clone(), mine).default_backoff().boxed();
     let mut running: HashMap<String, watch::Sender<Pod>> = HashMap::new();
+    let mut listed: HashSet<String> = HashSet::new();
     loop {
         match events.try_next().await {
             Ok(Some(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => {
                 let uid = pod.uid().unwrap_or_default();
+                listed.insert(uid.clone());
                 if let Some(object) = running.get(&uid) {
                     object.send_replace(pod);
                 } else {
@@ -125,7 +127,9 @@ async fn look_after_pods(host: Arc<Host>) {
                 // of the pod any more.
                 running.remove(&pod.uid().unwrap_or_default());
             }
-            Ok(Some(watcher::Event::Init | watcher::Event::InitDone)) => {}
+            // What a new list lacks was deleted while nobody watched.
+            Ok(Some(watcher::Event::Init)) => listed.clear(),
+            Ok(Some(watcher::Event::InitDone)) => running.retain(|uid, _| listed.contains(uid)),
             Ok(None) => return,
             Err(error) => eprintln!("kubelet: the watch of pods: {error}"),
         }
@@ -204,6 +208,12 @@ impl PodProcess {
         self.sleep_before_stop().await;
         process.stop(grace).await?;
         self.host.scraped.remove(self.address)?;
+        self.delete_object().await;
+        Ok(())
+    }
+
+    /// Lets the object go, now that nothing of the pod runs. The API server may be away just then.
+    async fn delete_object(&self) {
         let now = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(self.uid.clone()),
@@ -211,8 +221,13 @@ impl PodProcess {
             }),
             ..DeleteParams::default().grace_period(0)
         };
-        self.api.delete(&self.name, &now).await?;
-        Ok(())
+        while let Err(error) = self.api.delete(&self.name, &now).await {
+            // Gone already, and maybe another pod of the name is there.
+            if matches!(&error, kube::Error::Api(status) if status.is_not_found() || status.is_conflict()) {
+                return;
+            }
+            sleep(RETRY).await;
+        }
     }
 
     fn wants_scraping(&self) -> bool {
@@ -244,24 +259,22 @@ impl PodProcess {
         Process::start(&self.name, &self.host.logs, &mut command)
     }
 
-    /// Reports the pod's state as it changes. Never ends well: only a deletion ends a pod.
+    /// Reports the pod's state as it changes. Only a deletion ends a pod, so this returns only if it cannot go on.
     async fn keep_running(&mut self, process: &mut Process) -> Outcome<()> {
-        self.report(false).await?;
-        let mut was_ready = false;
+        let mut told = None;
         loop {
-            sleep(self.probe_period()).await;
             if process.ended()?.is_some() {
-                self.report(false).await?;
-                sleep(RESTART_PAUSE).await;
+                self.report(false).await;
+                sleep(RETRY).await;
                 self.restarts += 1;
                 *process = self.start()?;
-                was_ready = false;
+                told = None;
             }
-            let is_ready = self.probe().await;
-            if is_ready != was_ready {
-                self.report(is_ready).await?;
-                was_ready = is_ready;
+            let ready = self.probe().await;
+            if told != Some(ready) && self.report(ready).await {
+                told = Some(ready);
             }
+            sleep(self.probe_period()).await;
         }
     }
 
@@ -306,7 +319,8 @@ impl PodProcess {
         }
     }
 
-    async fn report(&self, ready: bool) -> Outcome<()> {
+    /// Writes the pod's status; whether that worked. If not, it is written again at the next probe.
+    async fn report(&self, ready: bool) -> bool {
         let address = self.address.ip().to_string();
         let word = if ready { "True" } else { "False" };
         let now = Time(Timestamp::now());
@@ -333,9 +347,10 @@ impl PodProcess {
             }],
         }});
         // A strategic patch merges conditions by type, so the scheduler's own stays.
+        let patch = Patch::Strategic(&status);
         self.api
-            .patch_status(&self.name, &PatchParams::default(), &Patch::Strategic(&status))
-            .await?;
-        Ok(())
+            .patch_status(&self.name, &PatchParams::default(), &patch)
+            .await
+            .is_ok()
     }
 }
