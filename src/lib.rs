@@ -13,4 +13,6 @@
 //! Arrows point one way: `cli -> controller -> {rollout, workload, routing, metrics, hooks, notify} -> api`.
 
 pub mod api;
+pub mod clock;
 pub mod rollout;
+pub mod sim;
