@@ -17,7 +17,11 @@ pub struct Clock {
 #[derive(Clone, Debug)]
 enum Pace {
     System,
-    Scaled { start: DateTime<Utc>, origin: Instant, speed: f64 },
+    Scaled {
+        start: DateTime<Utc>,
+        origin: Instant,
+        speed: f64,
+    },
 }
 
 impl Clock {
@@ -31,7 +35,13 @@ impl Clock {
     /// A speed that is not a positive number counts as 1.
     pub fn scaled(start: DateTime<Utc>, speed: f64) -> Self {
         let speed = if speed.is_finite() && speed > 0.0 { speed } else { 1.0 };
-        Self { pace: Pace::Scaled { start, origin: Instant::now(), speed } }
+        Self {
+            pace: Pace::Scaled {
+                start,
+                origin: Instant::now(),
+                speed,
+            },
+        }
     }
 
     /// A clock that stands at `start` now and follows tokio's clock: virtual when the runtime is paused.
@@ -40,7 +50,10 @@ impl Clock {
     }
 
     /// The time now.
-    #[allow(clippy::disallowed_methods, reason = "the one place that may read the machine's clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that may read the machine's clock"
+    )]
     pub fn now(&self) -> DateTime<Utc> {
         match &self.pace {
             Pace::System => Utc::now(),
@@ -122,7 +135,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_timeout_is_measured_in_the_clocks_own_time() {
         let (clock, before) = (Clock::scaled(start(), 60.0), Instant::now());
-        let outcome = clock.timeout(Duration::from_secs(60), std::future::pending::<()>()).await;
+        let outcome = clock
+            .timeout(Duration::from_secs(60), std::future::pending::<()>())
+            .await;
         assert!(outcome.is_err());
         assert_eq!(before.elapsed(), Duration::from_secs(1));
     }

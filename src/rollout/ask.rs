@@ -20,7 +20,11 @@ pub fn ask(
     now: DateTime<Utc>,
 ) -> Option<Round> {
     let block = block?;
-    if observation.deleting || canary.spec.suspend || observation.taken_by.is_some() || block.subject != observation.subject {
+    if observation.deleting
+        || canary.spec.suspend
+        || observation.taken_by.is_some()
+        || block.subject != observation.subject
+    {
         return None;
     }
     let due = round::due(canary, block, observation, memory, now)?;

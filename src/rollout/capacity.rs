@@ -38,7 +38,13 @@ impl<'a> Capacity<'a> {
         memory: &'a Memory,
         now: DateTime<Utc>,
     ) -> Self {
-        Self { spec, block, observation, memory, now }
+        Self {
+            spec,
+            block,
+            observation,
+            memory,
+            now,
+        }
     }
 
     /// Pods that this side needs at this weight.
@@ -62,7 +68,10 @@ impl<'a> Capacity<'a> {
     /// The primary's ready pods, from the last minute when they cannot be counted now.
     pub fn primary_ready(&self) -> Option<u32> {
         self.observation.primary_endpoints.or_else(|| {
-            self.memory.primary_ready.filter(|(_, at)| self.now - *at <= MEMORY_OF_READINESS).map(|(ready, _)| ready)
+            self.memory
+                .primary_ready
+                .filter(|(_, at)| self.now - *at <= MEMORY_OF_READINESS)
+                .map(|(ready, _)| ready)
         })
     }
 
@@ -70,7 +79,9 @@ impl<'a> Capacity<'a> {
     /// never less than it has; all of it at the stage's deadline, or when the canary has no ready pod and the primary has one.
     pub fn homeward(&self, past_deadline: bool) -> Weight {
         let weight = self.block.weight;
-        let Some(ready) = self.primary_ready() else { return weight };
+        let Some(ready) = self.primary_ready() else {
+            return weight;
+        };
         let full = self.need(Side::Primary, Weight::ZERO);
         let canary_dead = self.observation.canary_endpoints == Some(0) && ready > 0;
         if ready >= full || past_deadline || canary_dead {
@@ -82,14 +93,17 @@ impl<'a> Capacity<'a> {
 
     /// Whether the primary keeps its share through the worst moment of a roll to the target's template and strategy.
     pub fn primary_rolls_safely(&self) -> bool {
-        let (Some(primary), Some(target)) = (self.observation.primary.present(), self.observation.target.present()) else {
+        let (Some(primary), Some(target)) = (self.observation.primary.present(), self.observation.target.present())
+        else {
             return false;
         };
         // The promotion writes the target's strategy together with its template, so the roll follows whichever is worse.
         let by_target = if target.worst_ready == 0 {
             0
         } else {
-            primary.replicas.saturating_sub(target.replicas.saturating_sub(target.worst_ready))
+            primary
+                .replicas
+                .saturating_sub(target.replicas.saturating_sub(target.worst_ready))
         };
         primary.worst_ready.min(by_target) >= self.need(Side::Primary, self.block.weight)
     }
@@ -101,10 +115,20 @@ mod tests {
 
     #[test]
     fn need_rounds_up_and_is_never_less_than_one_pod_for_a_share() {
-        for (capacity, share, threshold, expected) in
-            [(3, 0, 100, 0), (3, 1, 100, 1), (3, 50, 100, 2), (3, 100, 100, 3), (4, 100, 50, 2), (0, 10, 100, 1), (10, 25, 0, 1)]
-        {
-            assert_eq!(need(capacity, share, threshold), expected, "N={capacity} w={share} t={threshold}");
+        for (capacity, share, threshold, expected) in [
+            (3, 0, 100, 0),
+            (3, 1, 100, 1),
+            (3, 50, 100, 2),
+            (3, 100, 100, 3),
+            (4, 100, 50, 2),
+            (0, 10, 100, 1),
+            (10, 25, 0, 1),
+        ] {
+            assert_eq!(
+                need(capacity, share, threshold),
+                expected,
+                "N={capacity} w={share} t={threshold}"
+            );
         }
     }
 }

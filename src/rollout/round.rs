@@ -73,7 +73,13 @@ pub fn mark(kind: HookType, name: &str) -> String {
 }
 
 /// The check that is due now, if one is.
-pub fn due(canary: &Canary, block: &Block, observation: &Observation, memory: &Memory, now: DateTime<Utc>) -> Option<Due> {
+pub fn due(
+    canary: &Canary,
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+) -> Option<Due> {
     let list = Hooks { canary, block };
     let batches = match block.stage {
         Stage::Initializing if !block.gates.contains_key("probe") && has_metrics(canary) => vec![vec![Question::Probe]],
@@ -93,16 +99,24 @@ pub fn due(canary: &Canary, block: &Block, observation: &Observation, memory: &M
         }
         _ => return None,
     };
-    let ready_at = match block.stage {
-        Stage::Stepping | Stage::WaitingPromotion => drawn_since(block, memory)?.max(memory.last_check.unwrap_or(DateTime::<Utc>::MIN_UTC)),
-        Stage::Finalising | Stage::RollingBack | Stage::Initializing => DateTime::<Utc>::MIN_UTC,
-        _ => memory.last_check.unwrap_or(DateTime::<Utc>::MIN_UTC),
+    let after = |at: DateTime<Utc>| at + advance::delta(canary.spec.interval());
+    let due_at = match block.stage {
+        Stage::Stepping | Stage::WaitingPromotion => {
+            let drawn = drawn_since(block, memory)?;
+            Some(after(memory.last_check.map_or(drawn, |last| last.max(drawn))))
+        }
+        Stage::Resting | Stage::Waiting | Stage::Raising => memory.last_check.map(after),
+        _ => None,
     };
-    let waits = matches!(block.stage, Stage::Stepping | Stage::WaitingPromotion) || memory.last_check.is_some();
-    if waits && now < ready_at + advance::delta(canary.spec.interval()) && !matches!(block.stage, Stage::Finalising | Stage::RollingBack) {
+    if due_at.is_some_and(|at| now < at) {
         return None;
     }
-    let id = RoundId { run: block.run, stage: block.stage, weight: block.weight, check: memory.checks };
+    let id = RoundId {
+        run: block.run,
+        stage: block.stage,
+        weight: block.weight,
+        check: memory.checks,
+    };
     Some(Due { id, batches })
 }
 
@@ -116,7 +130,11 @@ fn step(
 ) -> Vec<Vec<Question>> {
     let mut batches = list.each(HookType::Rollback);
     batches.extend(list.each(HookType::Rollout));
-    let metrics = canary.spec.analysis.as_ref().map_or(0, |analysis| analysis.metrics.len());
+    let metrics = canary
+        .spec
+        .analysis
+        .as_ref()
+        .map_or(0, |analysis| analysis.metrics.len());
     if metrics > 0 {
         batches.push((0..metrics).map(|index| Question::Metric { index }).collect());
     }
@@ -139,8 +157,11 @@ pub fn progress(due: &Due, canary: &Canary, answers: &Answers) -> Progress {
     let given = (answers.round.as_ref() == Some(&due.id)).then_some(&answers.given);
     let mut tally = Tally::default();
     for batch in &due.batches {
-        let open: Vec<Question> =
-            batch.iter().filter(|q| given.and_then(|given| given.get(&QuestionKey::of(q))).is_none()).cloned().collect();
+        let open: Vec<Question> = batch
+            .iter()
+            .filter(|q| given.and_then(|given| given.get(&QuestionKey::of(q))).is_none())
+            .cloned()
+            .collect();
         if !open.is_empty() {
             return Progress::Ask(open);
         }
@@ -160,11 +181,20 @@ impl Tally {
     fn count(&mut self, canary: &Canary, question: &Question, says: &Says) {
         match (question, says) {
             (Question::Hook { index, .. }, says) => {
-                let Some(hook) = canary.spec.analysis.as_ref().and_then(|analysis| analysis.webhooks.get(*index)) else { return };
+                let Some(hook) = canary
+                    .spec
+                    .analysis
+                    .as_ref()
+                    .and_then(|analysis| analysis.webhooks.get(*index))
+                else {
+                    return;
+                };
                 self.count_hook(canary, hook.type_(), &hook.name, hook.mute_alert, says);
             }
             (_, Says::Metric(judged)) => self.count_metric(judged),
-            (Question::Probe, Says::Refused(text)) => self.failures.push(format!("Error checking metric providers: {text}")),
+            (Question::Probe, Says::Refused(text)) => {
+                self.failures.push(format!("Error checking metric providers: {text}"))
+            }
             _ => {}
         }
     }
@@ -178,14 +208,24 @@ impl Tally {
             (HookType::Rollback, None) => self.roll_back = Some(name.to_owned()),
             (HookType::Rollback, Some(_)) | (HookType::Rollout | HookType::Event, None) => {}
             (HookType::Rollout | HookType::PreRollout, Some(text)) => {
-                let what = if kind == HookType::PreRollout { "pre-rollout" } else { "external" };
+                let what = if kind == HookType::PreRollout {
+                    "pre-rollout"
+                } else {
+                    "external"
+                };
                 let canary = format!("{}.{}", public::name(canary), public::namespace(canary));
-                self.failures.push(format!("Halt {canary} advancement {what} check {name} failed {text}"));
+                self.failures
+                    .push(format!("Halt {canary} advancement {what} check {name} failed {text}"));
             }
             (kind, None) => self.passed.push((kind, name.to_owned())),
             (kind, Some(text)) => {
                 if self.refused.is_none() {
-                    self.refused = Some(GateRefusal { kind, name: name.to_owned(), text, muted });
+                    self.refused = Some(GateRefusal {
+                        kind,
+                        name: name.to_owned(),
+                        text,
+                        muted,
+                    });
                 }
             }
         }
@@ -203,7 +243,12 @@ impl Tally {
 }
 
 fn has_metrics(canary: &Canary) -> bool {
-    !canary.spec.skips_analysis() && canary.spec.analysis.as_ref().is_some_and(|analysis| !analysis.metrics.is_empty())
+    !canary.spec.skips_analysis()
+        && canary
+            .spec
+            .analysis
+            .as_ref()
+            .is_some_and(|analysis| !analysis.metrics.is_empty())
 }
 
 fn target_is_down(observation: &Observation) -> bool {
@@ -211,7 +256,10 @@ fn target_is_down(observation: &Observation) -> bool {
 }
 
 fn drawn_since(block: &Block, memory: &Memory) -> Option<DateTime<Utc>> {
-    memory.weight_seen.filter(|(weight, _)| *weight == block.weight).map(|(_, since)| since)
+    memory
+        .weight_seen
+        .filter(|(weight, _)| *weight == block.weight)
+        .map(|(_, since)| since)
 }
 
 /// The hooks of a canary, by kind and in list order.
@@ -228,16 +276,28 @@ impl Hooks<'_> {
 
     /// The same without those that have passed already in this stage.
     fn open(&self, kind: HookType) -> Vec<Vec<Question>> {
-        self.select(kind, |name| self.block.gates.get(&mark(kind, name)) != Some(&GateState::Passed))
+        self.select(kind, |name| {
+            self.block.gates.get(&mark(kind, name)) != Some(&GateState::Passed)
+        })
     }
 
     fn select(&self, kind: HookType, wanted: impl Fn(&str) -> bool) -> Vec<Vec<Question>> {
-        let hooks = self.canary.spec.analysis.as_ref().map_or(&[][..], |analysis| &analysis.webhooks);
+        let hooks = self
+            .canary
+            .spec
+            .analysis
+            .as_ref()
+            .map_or(&[][..], |analysis| &analysis.webhooks);
         hooks
             .iter()
             .enumerate()
             .filter(|(_, hook)| hook.type_() == kind && wanted(&hook.name))
-            .map(|(index, _)| vec![Question::Hook { index, phase: self.phase(kind) }])
+            .map(|(index, _)| {
+                vec![Question::Hook {
+                    index,
+                    phase: self.phase(kind),
+                }]
+            })
             .collect()
     }
 

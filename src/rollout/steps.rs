@@ -10,9 +10,14 @@ use crate::api::CanarySpec;
 /// `stepWeights` stand as written, cut at 100 (E15). Entries that do not ascend are left out here and refused by validation (E18).
 pub fn plan(spec: &CanarySpec) -> Plan {
     let Some(analysis) = spec.analysis.as_ref().filter(|_| !spec.skips_analysis()) else {
-        return Plan { steps: Vec::new(), promotion_step: None };
+        return Plan {
+            steps: Vec::new(),
+            promotion_step: None,
+        };
     };
-    let promotion_step = analysis.step_weight_promotion().map(|step| Weight::clamped(i64::from(step)));
+    let promotion_step = analysis
+        .step_weight_promotion()
+        .map(|step| Weight::clamped(i64::from(step)));
     let mut steps: Vec<Weight> = Vec::new();
     if let Some(step) = analysis.step_weight() {
         let (step, max) = (i64::from(step.max(1)), i64::from(analysis.max_weight()));
@@ -40,8 +45,9 @@ impl Plan {
 
     /// The weight after this one on the way home.
     pub fn homeward(&self, weight: Weight) -> Weight {
-        self.promotion_step
-            .map_or(Weight::ZERO, |step| Weight::clamped(i64::from(weight.percent()) - i64::from(step.percent())))
+        self.promotion_step.map_or(Weight::ZERO, |step| {
+            Weight::clamped(i64::from(weight.percent()) - i64::from(step.percent()))
+        })
     }
 }
 
@@ -51,17 +57,27 @@ mod tests {
     use crate::api::Analysis;
 
     fn steps(analysis: Analysis) -> Vec<u8> {
-        plan(&CanarySpec { analysis: Some(analysis), ..CanarySpec::default() })
-            .steps
-            .into_iter()
-            .map(Weight::percent)
-            .collect()
+        plan(&CanarySpec {
+            analysis: Some(analysis),
+            ..CanarySpec::default()
+        })
+        .steps
+        .into_iter()
+        .map(Weight::percent)
+        .collect()
     }
 
     #[test]
     fn weights_follow_the_edge_cases_of_the_spec() {
-        let linear = |step, max| Analysis { step_weight: Some(step), max_weight: max, ..Analysis::default() };
-        let listed = |list: &[i64]| Analysis { step_weights: list.to_vec(), ..Analysis::default() };
+        let linear = |step, max| Analysis {
+            step_weight: Some(step),
+            max_weight: max,
+            ..Analysis::default()
+        };
+        let listed = |list: &[i64]| Analysis {
+            step_weights: list.to_vec(),
+            ..Analysis::default()
+        };
         for (what, analysis, expected) in [
             ("E16", linear(20, Some(50)), vec![20, 40, 60]),
             ("E17", linear(50, Some(100)), vec![50, 100]),
@@ -76,7 +92,10 @@ mod tests {
 
     #[test]
     fn a_weight_outside_the_list_goes_on_with_the_next_larger_one() {
-        let plan = Plan { steps: [10, 30, 60].map(Weight::clamped).to_vec(), promotion_step: None };
+        let plan = Plan {
+            steps: [10, 30, 60].map(Weight::clamped).to_vec(),
+            promotion_step: None,
+        };
         assert_eq!(plan.after(Weight::clamped(20)), Some(Weight::clamped(30)));
         assert_eq!(plan.after(Weight::clamped(60)), None);
     }

@@ -11,6 +11,7 @@ mod rest;
 mod revision;
 mod step;
 mod turn;
+mod turn_route;
 
 use chrono::{DateTime, Utc};
 
@@ -20,8 +21,9 @@ use super::state::{Block, Stage};
 use crate::api::Canary;
 use turn::Turn;
 
-pub(super) use raise::ready_for_traffic;
+pub(super) use raise::{pods_ready, ready_for_traffic};
 pub(super) use revision::unreleased;
+pub(super) use turn::delta;
 
 /// What one pass decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +50,12 @@ pub fn advance(
     now: DateTime<Utc>,
 ) -> Decision {
     let Some(block) = block else {
-        return Decision { block: adopt::first_block(canary, observation, now), memory: memory.clone(), wake: None, round_done: false };
+        return Decision {
+            block: adopt::first_block(canary, observation, now),
+            memory: memory.clone(),
+            wake: None,
+            round_done: false,
+        };
     };
     let mut turn = Turn::new(canary, block, observation, memory, answers, now);
     if observation.deleting {
@@ -56,8 +63,12 @@ pub fn advance(
     } else if canary.spec.suspend {
         suspend(&mut turn);
     } else if let Some(taken) = &observation.taken_by {
-        let message = format!("{} belongs to Canary {}; this one touches nothing", taken.what, taken.by);
-        turn.why("TargetTaken", &message).awaiting("the other Canary to go, or this one to name something else");
+        let message = format!(
+            "{} belongs to Canary {}; this one touches nothing",
+            taken.what, taken.by
+        );
+        turn.why("TargetTaken", &message)
+            .awaiting("the other Canary to go, or this one to name something else");
         turn.stalled_notice("TargetTaken", &message);
     } else if block.subject != observation.subject && !matches!(block.stage, Stage::Initializing) {
         renamed(&mut turn);
@@ -91,7 +102,8 @@ fn suspend(turn: &mut Turn<'_>) {
     if turn.why_changes("Suspended") {
         turn.event("suspended", "Suspend", "skipping canary run as object is suspended");
     }
-    turn.why("Suspended", "spec.suspend is true: nothing is touched").awaiting("spec.suspend to be false again");
+    turn.why("Suspended", "spec.suspend is true: nothing is touched")
+        .awaiting("spec.suspend to be false again");
 }
 
 /// The spec names other objects than those that stand: a run ends through the old ones, then nothing starts until a person decides.
@@ -103,11 +115,16 @@ fn renamed(turn: &mut Turn<'_>) {
                 "the spec now names target {}, service {}, provider {}; this Canary stands on {}, {}, {}: delete and create it again to move",
                 new.target, new.apex, new.provider, old.target, old.apex, old.provider
             );
-            turn.why("NamesChanged", &message).awaiting("the old names back, or the Canary created anew");
+            turn.why("NamesChanged", &message)
+                .awaiting("the old names back, or the Canary created anew");
             turn.stalled_notice("NamesChanged", &message);
         }
         Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Shielding | Stage::Restarting => {
-            finish::begin_rollback(turn, "NamesChanged", "the names of target, service or provider were changed during the run");
+            finish::begin_rollback(
+                turn,
+                "NamesChanged",
+                "the names of target, service or provider were changed during the run",
+            );
         }
         _ => stage(turn),
     }

@@ -84,14 +84,26 @@ impl<'a> Turn<'a> {
     }
 
     pub fn outcome(&mut self, result: RunResult, reason: &str, message: &str) {
-        self.block.outcome = Some(Outcome { result, reason: reason.into(), message: cut(message) });
+        self.block.outcome = Some(Outcome {
+            result,
+            reason: reason.into(),
+            message: cut(message),
+        });
     }
 
     /// Says why the canary stands where it stands. The builder that comes back says what is awaited.
     pub fn why(&mut self, reason: &str, message: &str) -> WhyBuilder<'_> {
-        self.block.why =
-            Why { reason: reason.into(), message: cut(message), awaiting: None, until: None, then: None };
-        WhyBuilder { turn_wake: &mut self.wake, why: &mut self.block.why }
+        self.block.why = Why {
+            reason: reason.into(),
+            message: cut(message),
+            awaiting: None,
+            until: None,
+            then: None,
+        };
+        WhyBuilder {
+            turn_wake: &mut self.wake,
+            why: &mut self.block.why,
+        }
     }
 
     /// Whether saying this reason is news.
@@ -114,7 +126,10 @@ impl<'a> Turn<'a> {
 
     /// When the stage's patience ends: measured from the last newly ready pod, so that only a lack of progress runs it out.
     pub fn deadline(&self) -> DateTime<Utc> {
-        let from = self.memory.progress.map_or(self.block.since, |progress| progress.at.max(self.block.since));
+        let from = self
+            .memory
+            .progress
+            .map_or(self.block.since, |progress| progress.at.max(self.block.since));
         from + delta(self.spec().progress_deadline())
     }
 
@@ -139,12 +154,19 @@ impl<'a> Turn<'a> {
 
     /// Since when the data plane carries the intended weight, if it does.
     pub fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory.weight_seen.filter(|(weight, _)| *weight == self.block.weight).map(|(_, since)| since)
+        self.memory
+            .weight_seen
+            .filter(|(weight, _)| *weight == self.block.weight)
+            .map(|(_, since)| since)
     }
 
     /// When the next check is due: an interval after the weight was seen drawn, and after the last check.
     pub fn next_check(&self) -> Option<DateTime<Utc>> {
-        Some(self.drawn_since()?.max(self.memory.last_check.unwrap_or(DateTime::<Utc>::MIN_UTC)) + delta(self.spec().interval()))
+        Some(
+            self.drawn_since()?
+                .max(self.memory.last_check.unwrap_or(DateTime::<Utc>::MIN_UTC))
+                + delta(self.spec().interval()),
+        )
     }
 
     // === words ===
@@ -171,7 +193,11 @@ impl<'a> Turn<'a> {
     pub fn alert_only(&mut self, place: &str, action: &str, severity: Severity, message: &str) {
         let notice = self.push(place, action, message, severity != Severity::Info);
         notice.event = false;
-        notice.alert = Some(Alert { severity, message: cut(message), with_fields: false });
+        notice.alert = Some(Alert {
+            severity,
+            message: cut(message),
+            with_fields: false,
+        });
     }
 
     /// A warning with an alert, once for as long as the reason stands.
@@ -179,7 +205,11 @@ impl<'a> Turn<'a> {
         if self.why_changes(reason) {
             let place = format!("stalled-{}-{}", reason.to_lowercase(), self.now.timestamp());
             let notice = self.warning(&place, "Stall", message);
-            notice.alert = Some(Alert { severity: Severity::Error, message: cut(message), with_fields: false });
+            notice.alert = Some(Alert {
+                severity: Severity::Error,
+                message: cut(message),
+                with_fields: false,
+            });
         }
     }
 
@@ -199,7 +229,9 @@ impl<'a> Turn<'a> {
             alert: None,
             event: true,
         });
-        self.notices.last_mut().expect("a list that was just pushed to must have a last entry")
+        self.notices
+            .last_mut()
+            .expect("a list that was just pushed to must have a last entry")
     }
 
     // === the end ===
@@ -225,13 +257,16 @@ impl<'a> Turn<'a> {
                 || a.why.reason != b.why.reason
                 || !self.notices.is_empty()
         };
-        let block = changed.then(|| {
+        if changed {
             self.note_baseline();
             self.block.notices = shortened(std::mem::take(&mut self.notices));
-            self.block
-        });
-        // A write is seen again by itself; until then nothing else is due.
-        Decision { block, memory: self.memory, wake: self.wake, round_done: self.round_done }
+        }
+        Decision {
+            block: changed.then_some(self.block),
+            memory: self.memory,
+            wake: self.wake,
+            round_done: self.round_done,
+        }
     }
 
     /// Every write takes note of the target as it is, so that a later change of its encoding alone is told from an edit.
@@ -269,7 +304,7 @@ fn wake_at(wake: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
 }
 
 /// A span of the spec as chrono knows it.
-pub(super) fn delta(duration: Duration) -> TimeDelta {
+pub fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX / 4)
 }
 
@@ -295,6 +330,9 @@ fn shortened(notices: Vec<Notice>) -> Vec<Notice> {
     notices
         .into_iter()
         .take(24)
-        .map(|notice| Notice { text: cut_to(&notice.text, limit), ..notice })
+        .map(|notice| Notice {
+            text: cut_to(&notice.text, limit),
+            ..notice
+        })
         .collect()
 }
