@@ -1,2 +1,3 @@
 //! Tests.
 mod apiserver;
+mod world;

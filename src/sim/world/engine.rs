@@ -13,6 +13,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Client,
     api::{Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
@@ -25,7 +26,8 @@ use super::{
     endpointslice::{self, SERVICE_LABEL},
     mirror::{Mirror, News, controller},
     pod, replicaset, router,
-    script::Script,
+    script::{RouterSays, Script},
+    traffic::{Answerer, Backend, Split, Traffic},
     write::{Kind, Name, What, Write},
 };
 use crate::clock::Clock;
@@ -81,6 +83,9 @@ pub(super) struct Engine {
     mirror: Mirror,
     /// The kinds whose first list is complete: nobody decides on half a view.
     listed: BTreeSet<Kind>,
+    traffic: Traffic,
+    /// Where the data plane sends requests: the backends of each route that it has taken over.
+    taken: BTreeMap<Name, Vec<Backend>>,
     /// When each object is to be looked at.
     due: BTreeMap<Name, DateTime<Utc>>,
     /// When each pod was first seen, by uid.
@@ -94,7 +99,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(client: Client, clock: Clock, plot: Plot, seed: u64) -> Self {
+    pub(super) fn new(client: Client, clock: Clock, plot: Plot, traffic: Traffic, seed: u64) -> Self {
         Self {
             client,
             clock,
@@ -102,6 +107,8 @@ impl Engine {
             seed,
             mirror: Mirror::default(),
             listed: BTreeSet::new(),
+            traffic,
+            taken: BTreeMap::new(),
             due: BTreeMap::new(),
             born: HashMap::new(),
             leaving: HashMap::new(),
@@ -118,6 +125,7 @@ impl Engine {
             while let Some(name) = self.next_due() {
                 self.look(&name).await;
             }
+            self.turn_traffic();
             let next = self.due.values().min().copied().filter(|_| self.has_view());
             let clock = self.clock.clone();
             let timer = async move {
@@ -306,14 +314,61 @@ impl Engine {
         Some(Plan { writes: endpointslice::plan(service, &pods, &slices, script.slice_size), wake: None })
     }
 
-    fn look_at_route(&self, name: &Name, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
+    fn look_at_route(&mut self, name: &Name, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
         let shelf = if name.kind == Kind::HttpProxy { &self.mirror.proxies } else { &self.mirror.routes };
-        let route = shelf.get(&name.namespace, &name.name)?;
+        let Some(route) = shelf.get(&name.namespace, &name.name) else {
+            self.taken.remove(name);
+            return None;
+        };
         let missing = router::backends(name.kind, route)
             .into_iter()
-            .find(|backend| self.mirror.services.get(&name.namespace, backend).is_none());
+            .map(|backend| backend.service)
+            .find(|service| self.mirror.services.get(&name.namespace, service).is_none());
+        if !matches!(script.router_says(&name.name), RouterSays::Rejects(_)) {
+            self.taken.insert(name.clone(), router::backends(name.kind, route));
+        }
         let write = router::plan(name.kind, route, script.router_says(&name.name), missing.as_deref(), now);
         Some(Plan { writes: write.into_iter().collect(), wake: None })
+    }
+
+    /// Records where requests go now.
+    fn turn_traffic(&self) {
+        let (now, script) = (self.clock.now(), self.plot.get());
+        let routed: BTreeSet<_> = self.taken.iter().flat_map(|(route, backends)| {
+            let itself = (&route.namespace, &route.name);
+            backends.iter().map(move |backend| (&route.namespace, &backend.service)).chain([itself])
+        }).collect();
+        for (route, backends) in &self.taken {
+            let split = Split::of(backends, |service| self.behind(&route.namespace, service));
+            self.traffic.turn((route.namespace.clone(), route.name.clone()), split, |image| script.behaviour_of(image), now);
+        }
+        for service in self.mirror.services.all() {
+            let Name { namespace, name, .. } = named(Kind::Service, &service.metadata);
+            if !routed.contains(&(&namespace, &name)) {
+                let split = Split::of(&[Backend { service: name.clone(), weight: 1 }], |name| self.behind(&namespace, name));
+                self.traffic.turn((namespace, name), split, |image| script.behaviour_of(image), now);
+            }
+        }
+    }
+
+    /// The pods that a Service's endpoints offer and that are there.
+    fn behind(&self, namespace: &str, service: &str) -> Vec<Answerer> {
+        let named = |slice: &&Arc<EndpointSlice>| {
+            slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL)).is_some_and(|of| of == service)
+        };
+        let slices = self.mirror.slices.in_namespace(namespace).filter(named);
+        let endpoints = slices.flat_map(|slice| slice.endpoints.iter().flatten());
+        let offered = endpoints.filter(|endpoint| {
+            endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
+        });
+        let pods = offered.filter_map(|endpoint| {
+            let target = endpoint.target_ref.as_ref()?;
+            let pod = self.mirror.pods.get(namespace, target.name.as_deref()?)?;
+            let image = pod.spec.as_ref()?.containers.first()?.image.clone()?;
+            let uid = pod.metadata.uid.clone().filter(|uid| target.uid.as_ref() == Some(uid))?;
+            pod::is_ready(pod).then(|| Answerer { uid, pod: target.name.clone().unwrap_or_default(), image })
+        });
+        pods.collect()
     }
 
     /// Sends one write and takes the answer as news. On failure it tells after what time to look again.

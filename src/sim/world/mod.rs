@@ -7,25 +7,32 @@ mod deployment;
 mod deployment_status;
 mod endpointslice;
 mod engine;
+pub mod manifests;
 mod mirror;
 mod pod;
 mod replicaset;
+mod route_crds;
 mod router;
 pub mod script;
 mod stamp;
+pub mod traffic;
 mod write;
 
 use kube::Client;
 use tokio::task::JoinHandle;
 
 use self::engine::{Engine, Plot};
-pub use self::script::Script;
+pub use self::{route_crds::route_crds, script::Script, traffic::Traffic};
 use crate::clock::Clock;
+
+/// How many requests come to each Service that clients call.
+const REQUESTS_PER_SECOND: f64 = 100.0;
 
 /// The controllers of one embedded cluster. They stop when it is dropped.
 #[derive(Debug)]
 pub struct World {
     plot: Plot,
+    traffic: Traffic,
     task: JoinHandle<()>,
 }
 
@@ -33,8 +40,14 @@ impl World {
     /// Starts the controllers on an API server. Names that they make up are drawn from `seed`.
     pub fn start(client: Client, clock: Clock, script: Script, seed: u64) -> Self {
         let plot = Plot::new(script);
-        let task = tokio::spawn(Engine::new(client, clock, plot.clone(), seed).run());
-        Self { plot, task }
+        let traffic = Traffic::new(REQUESTS_PER_SECOND);
+        let engine = Engine::new(client, clock, plot.clone(), traffic.clone(), seed);
+        Self { plot, traffic, task: tokio::spawn(engine.run()) }
+    }
+
+    /// The requests of the clients.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Changes what happens from now on.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     script::RouterSays,
+    traffic::Backend,
     write::{Kind, Name, What, Write},
 };
 
@@ -88,17 +89,24 @@ fn condition(type_: &str, holds: bool, reason: &str, route: &DynamicObject, now:
     })
 }
 
-/// The names of the Services that a route leads to.
-pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<String> {
-    let (rules, backends) = match kind {
-        Kind::HttpProxy => ("routes", "services"),
-        _ => ("rules", "backendRefs"),
+/// Where the first rule of a route leads. Parts that are not given count as equal ones.
+pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
+    let (rules, backends, given) = match kind {
+        Kind::HttpProxy => ("routes", "services", 0),
+        _ => ("rules", "backendRefs", 1),
     };
-    let rules = route.data["spec"][rules].as_array().into_iter().flatten();
-    rules
-        .flat_map(|rule| rule[backends].as_array().into_iter().flatten())
-        .filter_map(|backend| backend["name"].as_str().map(str::to_owned))
-        .collect()
+    let listed = route.data["spec"][rules][0][backends].as_array().into_iter().flatten();
+    let mut found: Vec<_> = listed
+        .filter_map(|backend| {
+            let weight = backend["weight"].as_u64().unwrap_or(given);
+            let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+            Some(Backend { service: backend["name"].as_str()?.to_owned(), weight })
+        })
+        .collect();
+    if kind == Kind::HttpProxy && found.iter().all(|backend| backend.weight == 0) {
+        found.iter_mut().for_each(|backend| backend.weight = 1);
+    }
+    found
 }
 
 /// A status without the times in it: they move without meaning anything.

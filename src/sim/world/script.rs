@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 
+use super::traffic::Behaviour;
+
 /// Which pods a rule speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pods {
@@ -75,6 +77,7 @@ pub enum RouterSays {
 pub struct Script {
     lives: Vec<(Pods, Life)>,
     routers: Vec<(String, RouterSays)>,
+    behaviours: Vec<(String, Behaviour)>,
     /// How long a container takes to start.
     pub start: Duration,
     /// How old a pod is when it gets ready, where no rule says otherwise.
@@ -94,6 +97,7 @@ impl Default for Script {
         Self {
             lives: Vec::new(),
             routers: Vec::new(),
+            behaviours: Vec::new(),
             start: Duration::from_secs(1),
             ready: Duration::from_secs(3),
             stop: Duration::from_secs(2),
@@ -117,6 +121,19 @@ impl Script {
     pub fn router(mut self, route: impl Into<String>, says: RouterSays) -> Self {
         self.routers.push((route.into(), says));
         self
+    }
+
+    /// Adds a rule about how pods answer whose image contains this text.
+    #[must_use]
+    pub fn answers(mut self, image: impl Into<String>, behaviour: Behaviour) -> Self {
+        self.behaviours.push((image.into(), behaviour));
+        self
+    }
+
+    /// How the pods of this image answer.
+    pub fn behaviour_of(&self, image: &str) -> Behaviour {
+        let rule = self.behaviours.iter().rev().find(|(text, _)| image.contains(text.as_str()));
+        rule.map_or_else(Behaviour::default, |(_, behaviour)| *behaviour)
     }
 
     /// The life of this pod.
