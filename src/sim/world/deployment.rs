@@ -58,14 +58,26 @@ pub(super) fn plan(deployment: &Deployment, owned: &[Arc<ReplicaSet>], pods: &[A
         return Plan::default();
     }
     let hash = template_hash(deployment);
-    let (new, old): (Vec<_>, Vec<_>) = owned.iter().cloned().partition(|set| label(set, HASH_LABEL) == Some(&hash));
-    let roll = Roll { deployment, new: new.first().cloned(), old, hash, leeway: leeway(deployment) };
+    let (new, old): (Vec<_>, Vec<_>) = owned
+        .iter()
+        .cloned()
+        .partition(|set| label(set, HASH_LABEL) == Some(&hash));
+    let roll = Roll {
+        deployment,
+        new: new.first().cloned(),
+        old,
+        hash,
+        leeway: leeway(deployment),
+    };
     let mut writes = roll.writes(pods);
     writes.extend(roll.revision_of_deployment());
     let judged = deployment_status::judge(deployment, roll.new.as_deref(), owned, roll.leeway, now);
     writes.extend(judged.writes);
     writes.extend(roll.forgotten());
-    Plan { writes, wake: judged.wake }
+    Plan {
+        writes,
+        wake: judged.wake,
+    }
 }
 
 /// `spec.replicas`, 1 when unset.
@@ -77,7 +89,10 @@ pub(super) fn desired(deployment: &Deployment) -> i32 {
 pub(super) fn leeway(deployment: &Deployment) -> Leeway {
     let wanted = desired(deployment);
     if is_recreate(deployment) {
-        return Leeway { surge: 0, unavailable: 0 };
+        return Leeway {
+            surge: 0,
+            unavailable: 0,
+        };
     }
     let rolling = deployment
         .spec
@@ -85,9 +100,15 @@ pub(super) fn leeway(deployment: &Deployment) -> Leeway {
         .and_then(|spec| spec.strategy.as_ref())
         .and_then(|strategy| strategy.rolling_update.as_ref());
     let quarter = IntOrString::String("25%".into());
-    let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref()).unwrap_or(&quarter);
-    let unavailable = rolling.and_then(|rolling| rolling.max_unavailable.as_ref()).unwrap_or(&quarter);
-    let surge = part(surge, wanted, |share| share.div_euclid(100) + i32::from(share.rem_euclid(100) > 0));
+    let surge = rolling
+        .and_then(|rolling| rolling.max_surge.as_ref())
+        .unwrap_or(&quarter);
+    let unavailable = rolling
+        .and_then(|rolling| rolling.max_unavailable.as_ref())
+        .unwrap_or(&quarter);
+    let surge = part(surge, wanted, |share| {
+        share.div_euclid(100) + i32::from(share.rem_euclid(100) > 0)
+    });
     let unavailable = part(unavailable, wanted, |share| share.div_euclid(100)).min(wanted);
     if surge == 0 && unavailable == 0 {
         return Leeway { surge, unavailable: 1 };
@@ -98,9 +119,12 @@ pub(super) fn leeway(deployment: &Deployment) -> Leeway {
 fn part(value: &IntOrString, of: i32, round: impl Fn(i32) -> i32) -> i32 {
     match value {
         IntOrString::Int(number) => *number,
-        IntOrString::String(text) => {
-            round(text.trim_end_matches('%').parse::<i32>().unwrap_or(0).saturating_mul(of))
-        }
+        IntOrString::String(text) => round(
+            text.trim_end_matches('%')
+                .parse::<i32>()
+                .unwrap_or(0)
+                .saturating_mul(of),
+        ),
     }
 }
 
@@ -150,7 +174,10 @@ pub(super) fn size(set: &ReplicaSet) -> i32 {
 }
 
 fn available(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
+    set.status
+        .as_ref()
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
 }
 
 fn revision(set: &ReplicaSet) -> i32 {
@@ -174,7 +201,11 @@ impl Roll<'_> {
             writes.extend(self.resize());
             return writes;
         }
-        if is_recreate(self.deployment) { self.recreate(pods) } else { self.roll() }
+        if is_recreate(self.deployment) {
+            self.recreate(pods)
+        } else {
+            self.roll()
+        }
     }
 
     fn wanted(&self) -> i32 {
@@ -195,12 +226,19 @@ impl Roll<'_> {
     /// Sizes what there is to the wanted size, in proportion when two templates run.
     fn resize(&self) -> Vec<Write> {
         let active: Vec<_> = self.all().filter(|set| size(set) > 0).collect();
-        let newest = self.new.as_ref().or_else(|| self.old.iter().max_by_key(|set| revision(set)));
+        let newest = self
+            .new
+            .as_ref()
+            .or_else(|| self.old.iter().max_by_key(|set| revision(set)));
         match (active.as_slice(), newest) {
             ([], None) => Vec::new(),
             ([], Some(only)) | (&[only], _) => self.sized(only, self.wanted()).into_iter().collect(),
             (several, _) => {
-                let allowed = if self.wanted() > 0 { self.wanted() + self.leeway.surge } else { 0 };
+                let allowed = if self.wanted() > 0 {
+                    self.wanted() + self.leeway.surge
+                } else {
+                    0
+                };
                 let total: i32 = several.iter().map(|set| size(set)).sum();
                 let mut left = allowed;
                 let mut writes = Vec::new();
@@ -260,8 +298,12 @@ impl Roll<'_> {
 
     /// All old pods go, and only when the last of them is gone do new ones come.
     fn recreate(&self, pods: &[Arc<Pod>]) -> Vec<Write> {
-        let shrunk: Vec<_> =
-            self.old.iter().filter(|set| size(set) > 0).filter_map(|set| self.sized(set, 0)).collect();
+        let shrunk: Vec<_> = self
+            .old
+            .iter()
+            .filter(|set| size(set) > 0)
+            .filter_map(|set| self.sized(set, 0))
+            .collect();
         let of_old = |pod: &Arc<Pod>| {
             pod.metadata.labels.as_ref().and_then(|labels| labels.get(HASH_LABEL)) != Some(&self.hash)
                 && !matches!(
@@ -274,7 +316,11 @@ impl Roll<'_> {
         }
         match &self.new {
             None => vec![self.born(self.wanted())],
-            Some(new) => self.revise().into_iter().chain(self.sized(new, self.wanted())).collect(),
+            Some(new) => self
+                .revise()
+                .into_iter()
+                .chain(self.sized(new, self.wanted()))
+                .collect(),
         }
     }
 
@@ -287,7 +333,11 @@ impl Roll<'_> {
         let new = self.new.as_ref()?;
         (revision(new) < self.next_revision()).then(|| {
             let revision = self.next_revision().to_string();
-            merge(Kind::ReplicaSet, &new.metadata, json!({ "metadata": { "annotations": { REVISION: revision } } }))
+            merge(
+                Kind::ReplicaSet,
+                &new.metadata,
+                json!({ "metadata": { "annotations": { REVISION: revision } } }),
+            )
         })
     }
 
@@ -313,7 +363,9 @@ impl Roll<'_> {
     fn sized(&self, set: &ReplicaSet, replicas: i32) -> Option<Write> {
         let notes = self.size_notes();
         let has = set.metadata.annotations.as_ref();
-        let noted = notes.iter().all(|(key, value)| has.and_then(|has| has.get(*key)) == Some(value));
+        let noted = notes
+            .iter()
+            .all(|(key, value)| has.and_then(|has| has.get(*key)) == Some(value));
         (size(set) != replicas || !noted).then(|| {
             let body = json!({ "metadata": { "annotations": notes }, "spec": { "replicas": replicas } });
             merge(Kind::ReplicaSet, &set.metadata, body)
@@ -327,7 +379,10 @@ impl Roll<'_> {
 
     /// The `ReplicaSet` of the present template.
     fn born(&self, replicas: i32) -> Write {
-        let (meta, spec) = (&self.deployment.metadata, self.deployment.spec.clone().unwrap_or_default());
+        let (meta, spec) = (
+            &self.deployment.metadata,
+            self.deployment.spec.clone().unwrap_or_default(),
+        );
         let mut template = spec.template;
         let hashed = (HASH_LABEL.to_owned(), self.hash.clone());
         let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
@@ -354,22 +409,32 @@ impl Roll<'_> {
             status: None,
         };
         let name = set.metadata.name.clone().unwrap_or_default();
-        Write { on: named(Kind::ReplicaSet, &set.metadata, &name), what: What::Create(value(&set)) }
+        Write {
+            on: named(Kind::ReplicaSet, &set.metadata, &name),
+            what: What::Create(value(&set)),
+        }
     }
 
     /// Old empty `ReplicaSets` beyond `revisionHistoryLimit`.
     fn forgotten(&self) -> Vec<Write> {
-        let limit = self.deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(HISTORY);
-        let done = |set: &&Arc<ReplicaSet>| {
-            size(set) == 0 && set.status.as_ref().is_none_or(|status| status.replicas == 0)
-        };
+        let limit = self
+            .deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.revision_history_limit)
+            .unwrap_or(HISTORY);
+        let done =
+            |set: &&Arc<ReplicaSet>| size(set) == 0 && set.status.as_ref().is_none_or(|status| status.replicas == 0);
         let mut empty: Vec<_> = self.old.iter().filter(done).collect();
         empty.sort_by_key(|set| revision(set));
         let extra = empty.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         let deleted = |set: &Arc<ReplicaSet>| {
             let name = set.metadata.name.clone().unwrap_or_default();
             let uid = set.metadata.uid.clone().unwrap_or_default();
-            Write { on: named(Kind::ReplicaSet, &set.metadata, &name), what: What::Delete { uid, grace: None } }
+            Write {
+                on: named(Kind::ReplicaSet, &set.metadata, &name),
+                what: What::Delete { uid, grace: None },
+            }
         };
         empty.into_iter().take(extra).map(deleted).collect()
     }
@@ -392,7 +457,10 @@ fn named(kind: Kind, meta: &ObjectMeta, name: &str) -> Name {
 }
 
 fn merge(kind: Kind, meta: &ObjectMeta, body: Value) -> Write {
-    Write { on: named(kind, meta, meta.name.as_deref().unwrap_or_default()), what: What::Merge(body) }
+    Write {
+        on: named(kind, meta, meta.name.as_deref().unwrap_or_default()),
+        what: What::Merge(body),
+    }
 }
 
 /// A typed object as JSON. The types of the API always have a JSON form.

@@ -28,7 +28,9 @@ pub(super) fn selects(service: &Service, pod: &ObjectMeta) -> bool {
     service.metadata.namespace == pod.namespace
         && selector.is_some_and(|selector| {
             !selector.is_empty()
-                && selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+                && selector
+                    .iter()
+                    .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
         })
 }
 
@@ -41,24 +43,40 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], has: &[Arc<EndpointSlic
     let mut endpoints: Vec<_> = selected.iter().filter_map(|pod| endpoint(pod)).collect();
     endpoints.sort_by(|a, b| a.addresses.cmp(&b.addresses));
     let ports = ports(service, selected.first().map(|pod| pod.as_ref()));
-    let has_selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).is_some_and(|it| !it.is_empty());
+    let has_selector = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.as_ref())
+        .is_some_and(|it| !it.is_empty());
     let mut chunks: Vec<&[Endpoint]> = endpoints.chunks(size.max(1)).collect();
     if chunks.is_empty() && has_selector {
         chunks.push(&[]);
     }
-    let mut left: BTreeMap<&str, &Arc<EndpointSlice>> =
-        has.iter().filter_map(|slice| Some((slice.metadata.name.as_deref()?, slice))).collect();
+    let mut left: BTreeMap<&str, &Arc<EndpointSlice>> = has
+        .iter()
+        .filter_map(|slice| Some((slice.metadata.name.as_deref()?, slice)))
+        .collect();
     let mut writes = Vec::new();
     for (index, chunk) in chunks.into_iter().enumerate() {
         let wanted = slice(service, index, chunk, &ports);
         let name = wanted.metadata.name.clone().unwrap_or_default();
-        let on = Name::new(Kind::EndpointSlice, wanted.metadata.namespace.as_deref().unwrap_or_default(), &name);
+        let on = Name::new(
+            Kind::EndpointSlice,
+            wanted.metadata.namespace.as_deref().unwrap_or_default(),
+            &name,
+        );
         match left.remove(name.as_str()) {
-            None => writes.push(Write { on, what: What::Create(value(&wanted)) }),
+            None => writes.push(Write {
+                on,
+                what: What::Create(value(&wanted)),
+            }),
             Some(has) if has.endpoints.as_deref().unwrap_or_default() == chunk && has.ports == wanted.ports => {}
             Some(_) => {
                 let body = serde_json::json!({ "endpoints": chunk, "ports": wanted.ports });
-                writes.push(Write { on, what: What::Merge(body) });
+                writes.push(Write {
+                    on,
+                    what: What::Merge(body),
+                });
             }
         }
     }
@@ -66,7 +84,13 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], has: &[Arc<EndpointSlic
         let meta = &slice.metadata;
         let name = meta.name.as_deref().unwrap_or_default();
         let on = Name::new(Kind::EndpointSlice, meta.namespace.as_deref().unwrap_or_default(), name);
-        Write { on, what: What::Delete { uid: meta.uid.clone().unwrap_or_default(), grace: None } }
+        Write {
+            on,
+            what: What::Delete {
+                uid: meta.uid.clone().unwrap_or_default(),
+                grace: None,
+            },
+        }
     }));
     writes
 }

@@ -49,7 +49,13 @@ const KINDS: [Kind; 7] = [
 ];
 
 /// The kinds without which nothing can be decided; the routes' may not be installed.
-const NEEDED: [Kind; 5] = [Kind::Deployment, Kind::ReplicaSet, Kind::Pod, Kind::Service, Kind::EndpointSlice];
+const NEEDED: [Kind; 5] = [
+    Kind::Deployment,
+    Kind::ReplicaSet,
+    Kind::Pod,
+    Kind::Service,
+    Kind::EndpointSlice,
+];
 
 /// The script, which may change while the cluster runs.
 #[derive(Debug, Clone)]
@@ -60,7 +66,10 @@ pub(super) struct Plot {
 
 impl Plot {
     pub(super) fn new(script: Script) -> Self {
-        Self { script: Arc::new(Mutex::new(script)), changed: Arc::default() }
+        Self {
+            script: Arc::new(Mutex::new(script)),
+            changed: Arc::default(),
+        }
     }
 
     pub(super) fn get(&self) -> Script {
@@ -119,7 +128,9 @@ impl Engine {
 
     /// Runs for ever.
     pub(super) async fn run(mut self) {
-        let mut news = pin!(stream::select_all(KINDS.map(|kind| Box::pin(watch(self.client.clone(), kind)))));
+        let mut news = pin!(stream::select_all(
+            KINDS.map(|kind| Box::pin(watch(self.client.clone(), kind)))
+        ));
         let changed = self.plot.changed.clone();
         loop {
             while let Some(name) = self.next_due() {
@@ -148,7 +159,11 @@ impl Engine {
             return None;
         }
         let now = self.clock.now();
-        let name = self.due.iter().find(|(_, at)| **at <= now).map(|(name, _)| name.clone())?;
+        let name = self
+            .due
+            .iter()
+            .find(|(_, at)| **at <= now)
+            .map(|(name, _)| name.clone())?;
         self.due.remove(&name);
         Some(name)
     }
@@ -177,7 +192,11 @@ impl Engine {
         let name = named(kind, &meta);
         let before = self.mirror.meta(&name);
         self.mirror.note(kind, news);
-        let touched = before.iter().chain([&meta]).flat_map(|meta| self.touched(kind, meta)).collect();
+        let touched = before
+            .iter()
+            .chain([&meta])
+            .flat_map(|meta| self.touched(kind, meta))
+            .collect();
         self.plan_all(touched);
     }
 
@@ -193,8 +212,8 @@ impl Engine {
         let script = self.plot.get();
         for name in names {
             let lag = match name.kind {
-                Kind::Service => script.endpoints_lag,
-                Kind::HttpProxy | Kind::HttpRoute => script.router_lag,
+                Kind::Service => script.pace.endpoints,
+                Kind::HttpProxy | Kind::HttpRoute => script.pace.router,
                 _ => Duration::ZERO,
             };
             self.plan(name, lag);
@@ -210,7 +229,11 @@ impl Engine {
             Kind::ReplicaSet => self.deployment_of(owner).into_iter().chain([itself]).collect(),
             Kind::Pod => {
                 let mut names = vec![itself];
-                let set = self.mirror.sets.in_namespace(namespace).find(|set| set.metadata.uid.as_deref() == Some(owner));
+                let set = self
+                    .mirror
+                    .sets
+                    .in_namespace(namespace)
+                    .find(|set| set.metadata.uid.as_deref() == Some(owner));
                 if let Some(set) = set {
                     names.push(named(Kind::ReplicaSet, &set.metadata));
                     names.extend(self.deployment_of(controller(&set.metadata).unwrap_or_default()));
@@ -221,13 +244,24 @@ impl Engine {
                 names
             }
             Kind::Service => {
-                let routes = self.mirror.routes.in_namespace(namespace).map(|it| named(Kind::HttpRoute, &it.metadata));
-                let proxies = self.mirror.proxies.in_namespace(namespace).map(|it| named(Kind::HttpProxy, &it.metadata));
+                let routes = self
+                    .mirror
+                    .routes
+                    .in_namespace(namespace)
+                    .map(|it| named(Kind::HttpRoute, &it.metadata));
+                let proxies = self
+                    .mirror
+                    .proxies
+                    .in_namespace(namespace)
+                    .map(|it| named(Kind::HttpProxy, &it.metadata));
                 routes.chain(proxies).chain([itself]).collect()
             }
             Kind::EndpointSlice => {
                 let service = meta.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL));
-                service.map(|service| Name::new(Kind::Service, namespace, service)).into_iter().collect()
+                service
+                    .map(|service| Name::new(Kind::Service, namespace, service))
+                    .into_iter()
+                    .collect()
             }
             Kind::Deployment | Kind::HttpProxy | Kind::HttpRoute => vec![itself],
         }
@@ -242,9 +276,21 @@ impl Engine {
     /// The script changed: everything that it speaks of is looked at again.
     fn look_at_scripted(&mut self) {
         let pods = self.mirror.pods.all().map(|pod| named(Kind::Pod, &pod.metadata));
-        let services = self.mirror.services.all().map(|service| named(Kind::Service, &service.metadata));
-        let proxies = self.mirror.proxies.all().map(|proxy| named(Kind::HttpProxy, &proxy.metadata));
-        let routes = self.mirror.routes.all().map(|route| named(Kind::HttpRoute, &route.metadata));
+        let services = self
+            .mirror
+            .services
+            .all()
+            .map(|service| named(Kind::Service, &service.metadata));
+        let proxies = self
+            .mirror
+            .proxies
+            .all()
+            .map(|proxy| named(Kind::HttpProxy, &proxy.metadata));
+        let routes = self
+            .mirror
+            .routes
+            .all()
+            .map(|route| named(Kind::HttpRoute, &route.metadata));
         for name in pods.chain(services).chain(proxies).chain(routes).collect::<Vec<_>>() {
             self.plan(name, Duration::ZERO);
         }
@@ -279,7 +325,10 @@ impl Engine {
         let owned = self.mirror.sets.controlled_by(deployment.metadata.uid.as_deref()?);
         let uids: BTreeSet<_> = owned.iter().filter_map(|set| set.metadata.uid.as_deref()).collect();
         let pods = self.mirror.pods.in_namespace(&name.namespace);
-        let pods: Vec<_> = pods.filter(|pod| controller(&pod.metadata).is_some_and(|uid| uids.contains(uid))).cloned().collect();
+        let pods: Vec<_> = pods
+            .filter(|pod| controller(&pod.metadata).is_some_and(|uid| uids.contains(uid)))
+            .cloned()
+            .collect();
         Some(deployment::plan(deployment, &owned, &pods, now))
     }
 
@@ -303,7 +352,12 @@ impl Engine {
         let number = *self.addresses.entry(uid.clone()).or_insert(count);
         let deleted = pod.metadata.deletion_timestamp.is_some();
         let leaving = deleted.then(|| *self.leaving.entry(uid).or_insert(now));
-        let address = format!("10.{}.{}.{}", number / 64516 % 256, number / 254 % 254, number % 254 + 1);
+        let address = format!(
+            "10.{}.{}.{}",
+            number / 64516 % 256,
+            number / 254 % 254,
+            number % 254 + 1
+        );
         Some(pod::plan(&pod, script, born, leaving, &address, now))
     }
 
@@ -311,11 +365,18 @@ impl Engine {
         let service = self.mirror.services.get(&name.namespace, &name.name)?;
         let pods: Vec<_> = self.mirror.pods.in_namespace(&name.namespace).cloned().collect();
         let slices = self.mirror.slices.controlled_by(service.metadata.uid.as_deref()?);
-        Some(Plan { writes: endpointslice::plan(service, &pods, &slices, script.slice_size), wake: None })
+        Some(Plan {
+            writes: endpointslice::plan(service, &pods, &slices, script.slice_size),
+            wake: None,
+        })
     }
 
     fn look_at_route(&mut self, name: &Name, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
-        let shelf = if name.kind == Kind::HttpProxy { &self.mirror.proxies } else { &self.mirror.routes };
+        let shelf = if name.kind == Kind::HttpProxy {
+            &self.mirror.proxies
+        } else {
+            &self.mirror.routes
+        };
         let Some(route) = shelf.get(&name.namespace, &name.name) else {
             self.taken.remove(name);
             return None;
@@ -327,26 +388,54 @@ impl Engine {
         if !matches!(script.router_says(&name.name), RouterSays::Rejects(_)) {
             self.taken.insert(name.clone(), router::backends(name.kind, route));
         }
-        let write = router::plan(name.kind, route, script.router_says(&name.name), missing.as_deref(), now);
-        Some(Plan { writes: write.into_iter().collect(), wake: None })
+        let write = router::plan(
+            name.kind,
+            route,
+            script.router_says(&name.name),
+            missing.as_deref(),
+            now,
+        );
+        Some(Plan {
+            writes: write.into_iter().collect(),
+            wake: None,
+        })
     }
 
     /// Records where requests go now.
     fn turn_traffic(&self) {
         let (now, script) = (self.clock.now(), self.plot.get());
-        let routed: BTreeSet<_> = self.taken.iter().flat_map(|(route, backends)| {
-            let itself = (&route.namespace, &route.name);
-            backends.iter().map(move |backend| (&route.namespace, &backend.service)).chain([itself])
-        }).collect();
+        let routed: BTreeSet<_> = self
+            .taken
+            .iter()
+            .flat_map(|(route, backends)| {
+                let itself = (&route.namespace, &route.name);
+                backends
+                    .iter()
+                    .map(move |backend| (&route.namespace, &backend.service))
+                    .chain([itself])
+            })
+            .collect();
         for (route, backends) in &self.taken {
             let split = Split::of(backends, |service| self.behind(&route.namespace, service));
-            self.traffic.turn((route.namespace.clone(), route.name.clone()), split, |image| script.behaviour_of(image), now);
+            self.traffic.turn(
+                (route.namespace.clone(), route.name.clone()),
+                split,
+                |image| script.behaviour_of(image),
+                now,
+            );
         }
         for service in self.mirror.services.all() {
             let Name { namespace, name, .. } = named(Kind::Service, &service.metadata);
             if !routed.contains(&(&namespace, &name)) {
-                let split = Split::of(&[Backend { service: name.clone(), weight: 1 }], |name| self.behind(&namespace, name));
-                self.traffic.turn((namespace, name), split, |image| script.behaviour_of(image), now);
+                let split = Split::of(
+                    &[Backend {
+                        service: name.clone(),
+                        weight: 1,
+                    }],
+                    |name| self.behind(&namespace, name),
+                );
+                self.traffic
+                    .turn((namespace, name), split, |image| script.behaviour_of(image), now);
             }
         }
     }
@@ -354,19 +443,35 @@ impl Engine {
     /// The pods that a Service's endpoints offer and that are there.
     fn behind(&self, namespace: &str, service: &str) -> Vec<Answerer> {
         let named = |slice: &&Arc<EndpointSlice>| {
-            slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL)).is_some_and(|of| of == service)
+            slice
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get(SERVICE_LABEL))
+                .is_some_and(|of| of == service)
         };
         let slices = self.mirror.slices.in_namespace(namespace).filter(named);
         let endpoints = slices.flat_map(|slice| slice.endpoints.iter().flatten());
         let offered = endpoints.filter(|endpoint| {
-            endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
+            endpoint
+                .conditions
+                .as_ref()
+                .is_none_or(|conditions| conditions.ready != Some(false))
         });
         let pods = offered.filter_map(|endpoint| {
             let target = endpoint.target_ref.as_ref()?;
             let pod = self.mirror.pods.get(namespace, target.name.as_deref()?)?;
             let image = pod.spec.as_ref()?.containers.first()?.image.clone()?;
-            let uid = pod.metadata.uid.clone().filter(|uid| target.uid.as_ref() == Some(uid))?;
-            pod::is_ready(pod).then(|| Answerer { uid, pod: target.name.clone().unwrap_or_default(), image })
+            let uid = pod
+                .metadata
+                .uid
+                .clone()
+                .filter(|uid| target.uid.as_ref() == Some(uid))?;
+            pod::is_ready(pod).then(|| Answerer {
+                uid,
+                pod: target.name.clone().unwrap_or_default(),
+                image,
+            })
         });
         pods.collect()
     }
@@ -375,14 +480,20 @@ impl Engine {
     async fn send(&mut self, write: &Write) -> Result<(), Duration> {
         let Name { kind, namespace, name } = &write.on;
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind.resource());
-        let post = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let post = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         let answer = match &write.what {
             What::Create(body) => match serde_json::from_value(body.clone()) {
                 Ok(object) => api.create(&post, &object).await.map(Some),
                 Err(_) => return Ok(()),
             },
             What::Merge(body) => {
-                let patch = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+                let patch = PatchParams {
+                    field_manager: Some(MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
                 api.patch(name, &patch, &Patch::Merge(body)).await.map(Some)
             }
             What::Status(body) => match serde_json::from_value::<DynamicObject>(body.clone()) {
@@ -390,8 +501,15 @@ impl Engine {
                 Err(_) => return Ok(()),
             },
             What::Delete { uid, grace } => {
-                let only = Preconditions { uid: Some(uid.clone()), resource_version: None };
-                let params = DeleteParams { grace_period_seconds: *grace, preconditions: Some(only), ..DeleteParams::default() };
+                let only = Preconditions {
+                    uid: Some(uid.clone()),
+                    resource_version: None,
+                };
+                let params = DeleteParams {
+                    grace_period_seconds: *grace,
+                    preconditions: Some(only),
+                    ..DeleteParams::default()
+                };
                 let answer = api.delete(name, &params).await;
                 answer.map(|answer| answer.left().filter(|_| *grace != Some(0)))
             }
@@ -427,7 +545,11 @@ impl Engine {
 }
 
 fn named(kind: Kind, meta: &ObjectMeta) -> Name {
-    Name::new(kind, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    Name::new(
+        kind,
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
 }
 
 /// The endless news of one kind. A broken watch begins again by itself.

@@ -85,7 +85,9 @@ pub async fn create(client: &Client, manifest: &Value) -> Result<DynamicObject, 
 /// Whatever the API server answers.
 pub async fn change(client: &Client, manifest: &Value) -> Result<DynamicObject, kube::Error> {
     let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
-    api(client, manifest).patch(name, &PatchParams::default(), &Patch::Merge(manifest)).await
+    api(client, manifest)
+        .patch(name, &PatchParams::default(), &Patch::Merge(manifest))
+        .await
 }
 
 /// A new image for a Deployment with one container: what a release is.

@@ -34,7 +34,11 @@ pub(super) struct Shelf<K> {
 
 impl<K> Default for Shelf<K> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), gone: BTreeSet::new(), listed: None }
+        Self {
+            objects: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            listed: None,
+        }
     }
 }
 
@@ -48,7 +52,11 @@ impl<K: Resource> Shelf<K> {
         if meta.uid.as_ref().is_some_and(|uid| self.gone.contains(uid)) {
             return;
         }
-        if self.objects.get(&key).is_none_or(|has| revision(has.meta()) < revision(meta)) {
+        if self
+            .objects
+            .get(&key)
+            .is_none_or(|has| revision(has.meta()) < revision(meta))
+        {
             self.objects.insert(key, Arc::new(object));
         }
     }
@@ -58,7 +66,11 @@ impl<K: Resource> Shelf<K> {
         let uid = object.meta().uid.clone().unwrap_or_default();
         self.gone.remove(&uid);
         let key = key(object);
-        if self.objects.get(&key).is_some_and(|has| has.meta().uid.as_ref() == Some(&uid)) {
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|has| has.meta().uid.as_ref() == Some(&uid))
+        {
             self.objects.remove(&key);
         }
     }
@@ -79,12 +91,19 @@ impl<K: Resource> Shelf<K> {
     }
 
     pub(super) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
-        self.objects.iter().filter(move |(key, _)| key.0 == namespace).map(|(_, object)| object)
+        self.objects
+            .iter()
+            .filter(move |(key, _)| key.0 == namespace)
+            .map(|(_, object)| object)
     }
 
     /// The objects that the one with this uid controls.
     pub(super) fn controlled_by(&self, uid: &str) -> Vec<Arc<K>> {
-        self.objects.values().filter(|object| controller(object.meta()) == Some(uid)).cloned().collect()
+        self.objects
+            .values()
+            .filter(|object| controller(object.meta()) == Some(uid))
+            .cloned()
+            .collect()
     }
 
     fn list_begins(&mut self) {
@@ -103,13 +122,19 @@ fn key<K: Resource>(object: &K) -> Key {
 }
 
 fn revision(meta: &ObjectMeta) -> u64 {
-    meta.resource_version.as_ref().and_then(|revision| revision.parse().ok()).unwrap_or(0)
+    meta.resource_version
+        .as_ref()
+        .and_then(|revision| revision.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The uid of the object that controls this one.
 pub(super) fn controller(meta: &ObjectMeta) -> Option<&str> {
     let owners = meta.owner_references.iter().flatten();
-    owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str()).next()
+    owners
+        .filter(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.as_str())
+        .next()
 }
 
 /// All shelves.

@@ -42,7 +42,11 @@ impl World {
         let plot = Plot::new(script);
         let traffic = Traffic::new(REQUESTS_PER_SECOND);
         let engine = Engine::new(client, clock, plot.clone(), traffic.clone(), seed);
-        Self { plot, traffic, task: tokio::spawn(engine.run()) }
+        Self {
+            plot,
+            traffic,
+            task: tokio::spawn(engine.run()),
+        }
     }
 
     /// The requests of the clients.

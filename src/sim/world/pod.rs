@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::{
     deployment::{Plan, value},
-    script::{Life, Script},
+    script::{Life, Pace, Script},
     stamp::{moment, stamp},
     write::{Kind, Name, What, Write},
 };
@@ -33,18 +33,22 @@ enum State {
 }
 
 /// How a pod of this age looks, and the age at which that changes.
-pub(super) fn look(life: Life, script: &Script, age: Duration) -> (Look, Option<Duration>) {
+pub(super) fn look(life: Life, pace: Pace, age: Duration) -> (Look, Option<Duration>) {
     let fresh = |state| Look { state, restarts: 0 };
     if life == Life::ImagePullBackOff {
-        let waiting = if age < script.start { "ErrImagePull" } else { "ImagePullBackOff" };
-        return (fresh(State::Waiting(waiting)), (age < script.start).then_some(script.start));
+        let waiting = if age < pace.start {
+            "ErrImagePull"
+        } else {
+            "ImagePullBackOff"
+        };
+        return (fresh(State::Waiting(waiting)), (age < pace.start).then_some(pace.start));
     }
-    if age < script.start {
-        return (fresh(State::Waiting("ContainerCreating")), Some(script.start));
+    if age < pace.start {
+        return (fresh(State::Waiting("ContainerCreating")), Some(pace.start));
     }
     let ready_at = match life {
-        Life::ReadyAfter(delay) => delay.max(script.start),
-        _ => script.ready.max(script.start),
+        Life::ReadyAfter(delay) => delay.max(pace.start),
+        _ => pace.ready.max(pace.start),
     };
     if life == Life::NeverReady {
         return (fresh(State::Running { ready: false }), None);
@@ -66,12 +70,24 @@ fn crashing(first: Duration, run: Duration, age: Duration) -> (Look, Option<Dura
     loop {
         let crash = from + run;
         if age < crash {
-            return (Look { state: State::Running { ready: true }, restarts }, Some(crash));
+            return (
+                Look {
+                    state: State::Running { ready: true },
+                    restarts,
+                },
+                Some(crash),
+            );
         }
         restarts += 1;
         let again = crash + wait;
         if age < again {
-            return (Look { state: State::Waiting("CrashLoopBackOff"), restarts }, Some(again));
+            return (
+                Look {
+                    state: State::Waiting("CrashLoopBackOff"),
+                    restarts,
+                },
+                Some(again),
+            );
         }
         from = again;
         wait = (wait * 2).min(LONGEST_BACK_OFF);
@@ -94,12 +110,18 @@ pub(super) fn plan(
         return Plan::default();
     }
     let age = (now - born).to_std().unwrap_or_default();
-    let (look, next) = look(script.life_of(pod), script, age);
+    let (look, next) = look(script.life_of(pod), script.pace, age);
     let status = drawn(pod, look, address, born, now);
     let differs = pod.status.as_ref() != Some(&status);
     let write = || {
-        let body = value(&Pod { status: Some(status), ..pod.clone() });
-        Write { on: on(pod), what: What::Status(body) }
+        let body = value(&Pod {
+            status: Some(status),
+            ..pod.clone()
+        });
+        Write {
+            on: on(pod),
+            what: What::Status(body),
+        }
     };
     Plan {
         writes: differs.then(write).into_iter().collect(),
@@ -110,23 +132,39 @@ pub(super) fn plan(
 /// A pod that is being deleted serves until it stopped, then it vanishes.
 fn end(pod: &Pod, script: &Script, since: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
     let grace = u64::try_from(pod.metadata.deletion_grace_period_seconds.unwrap_or(0)).unwrap_or(0);
-    let stop = script.stop.min(Duration::from_secs(grace));
+    let stop = script.pace.stop.min(Duration::from_secs(grace));
     let end = since + TimeDelta::from_std(stop).unwrap_or_default();
     if now < end {
-        return Plan { writes: Vec::new(), wake: Some(end) };
+        return Plan {
+            writes: Vec::new(),
+            wake: Some(end),
+        };
     }
     let uid = pod.metadata.uid.clone().unwrap_or_default();
-    Plan { writes: vec![Write { on: on(pod), what: What::Delete { uid, grace: Some(0) } }], wake: None }
+    Plan {
+        writes: vec![Write {
+            on: on(pod),
+            what: What::Delete { uid, grace: Some(0) },
+        }],
+        wake: None,
+    }
 }
 
 fn drawn(pod: &Pod, look: Look, address: &str, born: DateTime<Utc>, now: DateTime<Utc>) -> PodStatus {
     let ready = look.state == State::Running { ready: true };
-    let started = !matches!(look.state, State::Waiting("ContainerCreating" | "ErrImagePull" | "ImagePullBackOff"));
+    let started = !matches!(
+        look.state,
+        State::Waiting("ContainerCreating" | "ErrImagePull" | "ImagePullBackOff")
+    );
     let was = pod.status.clone().unwrap_or_default();
     let generation = pod.metadata.generation;
     let condition = |type_: &str, holds: bool| {
         let state = if holds { "True" } else { "False" };
-        let had = was.conditions.iter().flatten().find(|had| had.type_ == type_ && had.status == state);
+        let had = was
+            .conditions
+            .iter()
+            .flatten()
+            .find(|had| had.type_ == type_ && had.status == state);
         PodCondition {
             type_: type_.to_owned(),
             status: state.to_owned(),
@@ -159,12 +197,29 @@ fn drawn(pod: &Pod, look: Look, address: &str, born: DateTime<Utc>, now: DateTim
 fn containers(pod: &Pod, look: Look, born: DateTime<Utc>) -> Vec<ContainerStatus> {
     let (ready, state) = match look.state {
         State::Running { ready } => {
-            let running = ContainerStateRunning { started_at: Some(stamp(born)) };
-            (ready, ContainerState { running: Some(running), ..ContainerState::default() })
+            let running = ContainerStateRunning {
+                started_at: Some(stamp(born)),
+            };
+            (
+                ready,
+                ContainerState {
+                    running: Some(running),
+                    ..ContainerState::default()
+                },
+            )
         }
         State::Waiting(reason) => {
-            let waiting = ContainerStateWaiting { reason: Some(reason.to_owned()), message: None };
-            (false, ContainerState { waiting: Some(waiting), ..ContainerState::default() })
+            let waiting = ContainerStateWaiting {
+                reason: Some(reason.to_owned()),
+                message: None,
+            };
+            (
+                false,
+                ContainerState {
+                    waiting: Some(waiting),
+                    ..ContainerState::default()
+                },
+            )
         }
     };
     let of = |container: &k8s_openapi::api::core::v1::Container| ContainerStatus {
@@ -188,16 +243,25 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 /// Since when it has been ready.
 pub(super) fn ready_since(pod: &Pod) -> Option<DateTime<Utc>> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let ready = conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    let ready = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
     ready.last_transition_time.as_ref().map(moment)
 }
 
 /// Whether it ran to an end of its own.
 pub(super) fn is_finished(pod: &Pod) -> bool {
-    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Failed" | "Succeeded"))
+    matches!(
+        pod.status.as_ref().and_then(|status| status.phase.as_deref()),
+        Some("Failed" | "Succeeded")
+    )
 }
 
 fn on(pod: &Pod) -> Name {
     let meta = &pod.metadata;
-    Name::new(Kind::Pod, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    Name::new(
+        Kind::Pod,
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
 }

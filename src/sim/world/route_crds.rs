@@ -65,7 +65,13 @@ fn http_proxy() -> Value {
     let mut service = open_with(&json!({ "name": { "type": "string" }, "port": port, "weight": weight }));
     service["required"] = json!(["name", "port"]);
     let route = open_with(&json!({ "conditions": list(&open()), "services": list(&service) }));
-    crd("projectcontour.io", "v1", "HTTPProxy", "httpproxies", &open_with(&json!({ "routes": list(&route) })))
+    crd(
+        "projectcontour.io",
+        "v1",
+        "HTTPProxy",
+        "httpproxies",
+        &open_with(&json!({ "routes": list(&route) })),
+    )
 }
 
 fn http_route() -> Value {

@@ -36,8 +36,15 @@ pub(super) fn plan(
     let mut body = serde_json::to_value(route).ok()?;
     body["status"] = status;
     let meta = &route.metadata;
-    let on = Name::new(kind, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-    Some(Write { on, what: What::Status(body) })
+    let on = Name::new(
+        kind,
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    );
+    Some(Write {
+        on,
+        what: What::Status(body),
+    })
 }
 
 fn proxy(route: &DynamicObject, says: &RouterSays, missing: Option<&str>, now: DateTime<Utc>) -> Value {
@@ -48,9 +55,18 @@ fn proxy(route: &DynamicObject, says: &RouterSays, missing: Option<&str>, now: D
     };
     let (current, description) = match &trouble {
         None => ("valid", "Valid HTTPProxy".to_owned()),
-        Some(_) => ("invalid", "At least one error present, see Errors for details".to_owned()),
+        Some(_) => (
+            "invalid",
+            "At least one error present, see Errors for details".to_owned(),
+        ),
     };
-    let mut condition = condition("Valid", trouble.is_none(), if trouble.is_none() { "Valid" } else { "ErrorPresent" }, route, now);
+    let mut condition = condition(
+        "Valid",
+        trouble.is_none(),
+        if trouble.is_none() { "Valid" } else { "ErrorPresent" },
+        route,
+        now,
+    );
     condition["message"] = description.clone().into();
     if let Some(words) = trouble {
         condition["errors"] = json!([{ "type": "ServiceError", "status": "True", "reason": "ServiceUnresolvedReference", "message": words }]);
@@ -65,15 +81,22 @@ fn gateway(route: &DynamicObject, says: &RouterSays, missing: Option<&str>, now:
     };
     let mut accepted = condition("Accepted", accepted, reason, route, now);
     accepted["message"] = words.into();
-    let mut resolved =
-        condition("ResolvedRefs", missing.is_none(), if missing.is_none() { "ResolvedRefs" } else { "BackendNotFound" }, route, now);
+    let mut resolved = condition(
+        "ResolvedRefs",
+        missing.is_none(),
+        if missing.is_none() {
+            "ResolvedRefs"
+        } else {
+            "BackendNotFound"
+        },
+        route,
+        now,
+    );
     if let Some(service) = missing {
         resolved["message"] = format!("service {service} not found").into();
     }
     let parents = route.data["spec"]["parentRefs"].as_array().cloned().unwrap_or_default();
-    let parent = |parent: Value| {
-        json!({ "parentRef": parent, "controllerName": CONTROLLER, "conditions": [accepted, resolved] })
-    };
+    let parent = |parent: Value| json!({ "parentRef": parent, "controllerName": CONTROLLER, "conditions": [accepted, resolved] });
     json!({ "parents": parents.into_iter().map(parent).collect::<Vec<_>>() })
 }
 
@@ -100,7 +123,10 @@ pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
         .filter_map(|backend| {
             let weight = backend["weight"].as_u64().unwrap_or(given);
             let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-            Some(Backend { service: backend["name"].as_str()?.to_owned(), weight })
+            Some(Backend {
+                service: backend["name"].as_str()?.to_owned(),
+                weight,
+            })
         })
         .collect();
     if kind == Kind::HttpProxy && found.iter().all(|backend| backend.weight == 0) {

@@ -36,9 +36,16 @@ impl Pods {
         match self {
             Self::Any => true,
             Self::Image(text) => pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| {
-                container.image.as_ref().is_some_and(|image| image.contains(text.as_str()))
+                container
+                    .image
+                    .as_ref()
+                    .is_some_and(|image| image.contains(text.as_str()))
             }),
-            Self::Named(text) => pod.metadata.name.as_ref().is_some_and(|name| name.contains(text.as_str())),
+            Self::Named(text) => pod
+                .metadata
+                .name
+                .as_ref()
+                .is_some_and(|name| name.contains(text.as_str())),
             Self::Labelled(key, value) => {
                 pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
             }
@@ -72,12 +79,9 @@ pub enum RouterSays {
     Silent,
 }
 
-/// The plot of one embedded cluster.
-#[derive(Debug, Clone)]
-pub struct Script {
-    lives: Vec<(Pods, Life)>,
-    routers: Vec<(String, RouterSays)>,
-    behaviours: Vec<(String, Behaviour)>,
+/// How long things take where nothing goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
     /// How long a container takes to start.
     pub start: Duration,
     /// How old a pod is when it gets ready, where no rule says otherwise.
@@ -85,11 +89,31 @@ pub struct Script {
     /// How long a pod takes to stop, at most its grace period.
     pub stop: Duration,
     /// How long the endpoints lag behind the pods.
-    pub endpoints_lag: Duration,
+    pub endpoints: Duration,
     /// How long the data plane takes to take over a route.
-    pub router_lag: Duration,
-    /// How many endpoints one `EndpointSlice` holds at most.
-    pub slice_size: usize,
+    pub router: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            start: Duration::from_secs(1),
+            ready: Duration::from_secs(3),
+            stop: Duration::from_secs(2),
+            endpoints: Duration::ZERO,
+            router: Duration::from_millis(300),
+        }
+    }
+}
+
+/// The plot of one embedded cluster.
+#[derive(Debug, Clone)]
+pub struct Script {
+    lives: Vec<(Pods, Life)>,
+    routers: Vec<(String, RouterSays)>,
+    behaviours: Vec<(String, Behaviour)>,
+    pub(super) pace: Pace,
+    pub(super) slice_size: usize,
 }
 
 impl Default for Script {
@@ -98,17 +122,27 @@ impl Default for Script {
             lives: Vec::new(),
             routers: Vec::new(),
             behaviours: Vec::new(),
-            start: Duration::from_secs(1),
-            ready: Duration::from_secs(3),
-            stop: Duration::from_secs(2),
-            endpoints_lag: Duration::ZERO,
-            router_lag: Duration::from_millis(300),
+            pace: Pace::default(),
             slice_size: 100,
         }
     }
 }
 
 impl Script {
+    /// Sets how long things take.
+    #[must_use]
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Sets how many endpoints one `EndpointSlice` holds at most.
+    #[must_use]
+    pub fn slice_size(mut self, endpoints: usize) -> Self {
+        self.slice_size = endpoints;
+        self
+    }
+
     /// Adds a rule about the life of pods.
     #[must_use]
     pub fn life(mut self, pods: Pods, life: Life) -> Self {
@@ -132,19 +166,27 @@ impl Script {
 
     /// How the pods of this image answer.
     pub fn behaviour_of(&self, image: &str) -> Behaviour {
-        let rule = self.behaviours.iter().rev().find(|(text, _)| image.contains(text.as_str()));
+        let rule = self
+            .behaviours
+            .iter()
+            .rev()
+            .find(|(text, _)| image.contains(text.as_str()));
         rule.map_or_else(Behaviour::default, |(_, behaviour)| *behaviour)
     }
 
     /// The life of this pod.
     pub fn life_of(&self, pod: &Pod) -> Life {
         let rule = self.lives.iter().rev().find(|(pods, _)| pods.fits(pod));
-        rule.map_or(Life::ReadyAfter(self.ready), |(_, life)| *life)
+        rule.map_or(Life::ReadyAfter(self.pace.ready), |(_, life)| *life)
     }
 
     /// What the data plane makes of the route with this name.
     pub fn router_says(&self, route: &str) -> &RouterSays {
-        let rule = self.routers.iter().rev().find(|(name, _)| route.contains(name.as_str()));
+        let rule = self
+            .routers
+            .iter()
+            .rev()
+            .find(|(name, _)| route.contains(name.as_str()));
         rule.map_or(&RouterSays::Accepts, |(_, says)| says)
     }
 }

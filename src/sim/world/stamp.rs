@@ -10,5 +10,6 @@ pub(super) fn stamp(at: DateTime<Utc>) -> Time {
 
 /// A Kubernetes time as a moment.
 pub(super) fn moment(time: &Time) -> DateTime<Utc> {
-    DateTime::from_timestamp(time.0.as_second(), time.0.subsec_nanosecond().unsigned_abs()).unwrap_or(DateTime::UNIX_EPOCH)
+    DateTime::from_timestamp(time.0.as_second(), time.0.subsec_nanosecond().unsigned_abs())
+        .unwrap_or(DateTime::UNIX_EPOCH)
 }

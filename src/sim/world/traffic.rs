@@ -25,7 +25,10 @@ pub struct Behaviour {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { success: 99.9, latency: 120.0 }
+        Self {
+            success: 99.9,
+            latency: 120.0,
+        }
     }
 }
 
@@ -74,7 +77,10 @@ impl Split {
     pub fn of(backends: &[Backend], mut behind: impl FnMut(&str) -> Vec<Answerer>) -> Self {
         let whole: u32 = backends.iter().map(|backend| backend.weight).sum();
         if whole == 0 {
-            return Self { shares: Vec::new(), lost: 1.0 };
+            return Self {
+                shares: Vec::new(),
+                lost: 1.0,
+            };
         }
         let mut split = Self::default();
         for backend in backends.iter().filter(|backend| backend.weight > 0) {
@@ -86,7 +92,11 @@ impl Split {
                 split.lost += part;
             }
             let each = part / f64::from(u32::try_from(pods.len()).unwrap_or(u32::MAX));
-            let share = |pod| Share { service: backend.service.clone(), pod, part: each };
+            let share = |pod| Share {
+                service: backend.service.clone(),
+                pod,
+                part: each,
+            };
             split.shares.extend(pods.into_iter().map(share));
         }
         split
@@ -94,7 +104,11 @@ impl Split {
 
     /// The part of the requests that pods of this image answer.
     pub fn part_of_image(&self, image: &str) -> f64 {
-        self.shares.iter().filter(|share| share.pod.image == image).map(|share| share.part).sum()
+        self.shares
+            .iter()
+            .filter(|share| share.pod.image == image)
+            .map(|share| share.part)
+            .sum()
     }
 }
 
@@ -175,26 +189,34 @@ pub struct Traffic {
 impl Traffic {
     /// Clients that send this many requests in a second to each entry.
     pub fn new(rate: f64) -> Self {
-        Self { rate, records: Arc::default() }
+        Self {
+            rate,
+            records: Arc::default(),
+        }
     }
 
     /// From now on the requests of an entry go this way.
-    pub(super) fn turn(
-        &self,
-        entry: Entry,
-        split: Split,
-        behaviour: impl Fn(&str) -> Behaviour,
-        now: DateTime<Utc>,
-    ) {
+    pub(super) fn turn(&self, entry: Entry, split: Split, behaviour: impl Fn(&str) -> Behaviour, now: DateTime<Utc>) {
         let mut records = self.lock();
         let record = records.entry(entry).or_default();
-        let behaviours = split.shares.iter().map(|share| (share.pod.image.clone(), behaviour(&share.pod.image)));
+        let behaviours = split
+            .shares
+            .iter()
+            .map(|share| (share.pod.image.clone(), behaviour(&share.pod.image)));
         let behaviours: BTreeMap<_, _> = behaviours.collect();
-        if record.segments.back().is_some_and(|last| last.split == split && last.behaviours == behaviours) {
+        if record
+            .segments
+            .back()
+            .is_some_and(|last| last.split == split && last.behaviours == behaviours)
+        {
             return;
         }
         record.close(self.rate, now);
-        record.segments.push_back(Segment { from: now, split, behaviours });
+        record.segments.push_back(Segment {
+            from: now,
+            split,
+            behaviours,
+        });
         while record.segments.get(1).is_some_and(|second| second.from < now - KEPT) {
             record.segments.pop_front();
         }
@@ -207,7 +229,11 @@ impl Traffic {
 
     /// Where the requests of an entry go at present.
     pub fn split(&self, entry: &Entry) -> Option<Split> {
-        self.lock().get(entry)?.segments.back().map(|segment| segment.split.clone())
+        self.lock()
+            .get(entry)?
+            .segments
+            .back()
+            .map(|segment| segment.split.clone())
     }
 
     /// Measures the requests of a namespace within `window` before `now`, for the shares that count.
@@ -232,7 +258,9 @@ impl Traffic {
     /// All requests of an entry until `now`.
     pub fn totals(&self, entry: &Entry, now: DateTime<Utc>) -> Totals {
         let records = self.lock();
-        let Some(record) = records.get(entry) else { return Totals::default() };
+        let Some(record) = records.get(entry) else {
+            return Totals::default();
+        };
         let mut totals = record.totals.clone();
         if let Some(last) = record.segments.back() {
             totals.add(last, self.rate, now);
@@ -257,9 +285,14 @@ impl Record {
 impl Totals {
     fn add(&mut self, segment: &Segment, rate: f64, until: DateTime<Utc>) {
         let span = until - segment.from;
-        segment.add(rate, span, |_| true, |share, measured| {
-            self.answered.entry(share.pod.image.clone()).or_default().add(measured);
-        });
+        segment.add(
+            rate,
+            span,
+            |_| true,
+            |share, measured| {
+                self.answered.entry(share.pod.image.clone()).or_default().add(measured);
+            },
+        );
         self.lost += segment.split.lost * rate * span.num_milliseconds().max(0) as f64 / 1000.0;
     }
 }
@@ -277,16 +310,27 @@ mod tests {
     use super::*;
 
     fn backends(primary: u32, canary: u32) -> [Backend; 2] {
-        let backend = |service: &str, weight| Backend { service: service.into(), weight };
+        let backend = |service: &str, weight| Backend {
+            service: service.into(),
+            weight,
+        };
         [backend("app-primary", primary), backend("app-canary", canary)]
     }
 
     fn pod(uid: &str, image: &str) -> Answerer {
-        Answerer { uid: uid.into(), pod: format!("pod-{uid}"), image: image.into() }
+        Answerer {
+            uid: uid.into(),
+            pod: format!("pod-{uid}"),
+            image: image.into(),
+        }
     }
 
     fn behind(service: &str) -> Vec<Answerer> {
-        if service == "app-canary" { vec![pod("c", "app:2")] } else { vec![pod("a", "app:1"), pod("b", "app:1")] }
+        if service == "app-canary" {
+            vec![pod("c", "app:2")]
+        } else {
+            vec![pod("a", "app:1"), pod("b", "app:1")]
+        }
     }
 
     fn start() -> DateTime<Utc> {
@@ -296,14 +340,24 @@ mod tests {
     #[test]
     fn requests_are_shared_by_weight_and_then_by_pod() {
         let split = Split::of(&backends(80, 20), behind);
-        let parts: Vec<_> = split.shares.iter().map(|share| (share.pod.uid.as_str(), share.part)).collect();
+        let parts: Vec<_> = split
+            .shares
+            .iter()
+            .map(|share| (share.pod.uid.as_str(), share.part))
+            .collect();
         assert_eq!(parts, [("a", 0.4), ("b", 0.4), ("c", 0.2)]);
         assert_eq!(split.lost.to_string(), "0");
     }
 
     #[test]
     fn weight_on_a_side_without_pods_is_lost() {
-        let split = Split::of(&backends(70, 30), |service| if service == "app-canary" { vec![] } else { behind(service) });
+        let split = Split::of(&backends(70, 30), |service| {
+            if service == "app-canary" {
+                vec![]
+            } else {
+                behind(service)
+            }
+        });
         assert!((split.lost - 0.3).abs() < 1e-9);
         assert!((split.part_of_image("app:1") - 0.7).abs() < 1e-9);
     }
@@ -318,9 +372,17 @@ mod tests {
     fn a_window_measures_only_what_fell_into_it() {
         let traffic = Traffic::new(10.0);
         let entry = || ("test".to_owned(), "app".to_owned());
-        let behaviour = |image: &str| Behaviour { success: if image == "app:2" { 50.0 } else { 100.0 }, latency: 20.0 };
+        let behaviour = |image: &str| Behaviour {
+            success: if image == "app:2" { 50.0 } else { 100.0 },
+            latency: 20.0,
+        };
         traffic.turn(entry(), Split::of(&backends(100, 0), behind), behaviour, start());
-        traffic.turn(entry(), Split::of(&backends(50, 50), behind), behaviour, start() + TimeDelta::seconds(60));
+        traffic.turn(
+            entry(),
+            Split::of(&backends(50, 50), behind),
+            behaviour,
+            start() + TimeDelta::seconds(60),
+        );
         let now = start() + TimeDelta::seconds(90);
         let canary = |share: &Share| share.service == "app-canary";
         let measured = traffic.measure("test", TimeDelta::seconds(60), now, canary);
