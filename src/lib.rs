@@ -14,5 +14,10 @@
 
 pub mod api;
 pub mod clock;
+pub mod hooks;
+pub mod metrics;
+pub mod notify;
+pub mod outbound;
 pub mod rollout;
 pub mod sim;
+pub mod tls;
