@@ -3,11 +3,14 @@
 //! Controllers for Deployments, `ReplicaSets`, pods and endpoints, and the data plane's word on routes. They talk to an
 //! API server through `kube::Client` only. What goes wrong, and how slowly, stands in a [`Script`].
 
+pub mod alerts;
 mod deployment;
 mod deployment_status;
 mod endpointslice;
 mod engine;
+pub mod hooks;
 pub mod manifests;
+pub mod metrics;
 mod mirror;
 mod pod;
 mod replicaset;
@@ -22,7 +25,7 @@ use kube::Client;
 use tokio::task::JoinHandle;
 
 use self::engine::{Engine, Plot};
-pub use self::{route_crds::route_crds, script::Script, traffic::Traffic};
+pub use self::{alerts::SimSender, hooks::SimCaller, metrics::SimReader, route_crds::route_crds, script::Script, traffic::Traffic};
 use crate::clock::Clock;
 
 /// How many requests come to each Service that clients call.
