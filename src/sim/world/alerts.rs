@@ -37,7 +37,10 @@ pub struct SimSender {
 impl SimSender {
     /// Services that take every alert.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, inner: Arc::default() }
+        Self {
+            clock,
+            inner: Arc::default(),
+        }
     }
 
     /// Takes nothing from now on, for this reason, or takes everything again. What is not taken is recorded all the same.
@@ -58,7 +61,11 @@ impl SimSender {
 #[async_trait]
 impl Sender for SimSender {
     async fn send(&self, destination: &Destination, message: &Message) -> Result<(), NotifyError> {
-        let sent = Sent { at: self.clock.now(), destination: destination.clone(), message: message.clone() };
+        let sent = Sent {
+            at: self.clock.now(),
+            destination: destination.clone(),
+            message: message.clone(),
+        };
         self.with(|inner| {
             inner.sent.push(sent);
             inner.broken.clone().map_or(Ok(()), Err)

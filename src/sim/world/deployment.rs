@@ -128,7 +128,7 @@ fn part(value: &IntOrString, of: i32, round: impl Fn(i32) -> i32) -> i32 {
     }
 }
 
-fn is_recreate(deployment: &Deployment) -> bool {
+pub(super) fn is_recreate(deployment: &Deployment) -> bool {
     deployment
         .spec
         .as_ref()

@@ -53,7 +53,10 @@ pub struct SimCaller {
 impl SimCaller {
     /// Hooks that all say yes.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, inner: Arc::default() }
+        Self {
+            clock,
+            inner: Arc::default(),
+        }
     }
 
     /// Lets the addresses that contain `url` answer with these in turn, and with the last one from then on. The rule
@@ -70,7 +73,10 @@ impl SimCaller {
 
     /// The calls so far to addresses that contain this text.
     pub fn calls_to(&self, url: &str) -> Vec<Called> {
-        self.calls().into_iter().filter(|called| called.call.url.reveal().contains(url)).collect()
+        self.calls()
+            .into_iter()
+            .filter(|called| called.call.url.reveal().contains(url))
+            .collect()
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
@@ -82,10 +88,19 @@ impl SimCaller {
         self.with(|inner| {
             inner.calls.push(Called { at, call: call.clone() });
             let url = call.url.reveal();
-            let Some((_, says)) = inner.scripted.iter_mut().rev().find(|(text, _)| url.contains(text.as_str())) else {
+            let Some((_, says)) = inner
+                .scripted
+                .iter_mut()
+                .rev()
+                .find(|(text, _)| url.contains(text.as_str()))
+            else {
                 return HookSays::Yes;
             };
-            let next = if says.len() > 1 { says.pop_front() } else { says.front().cloned() };
+            let next = if says.len() > 1 {
+                says.pop_front()
+            } else {
+                says.front().cloned()
+            };
             next.unwrap_or(HookSays::Yes)
         })
     }
@@ -133,7 +148,10 @@ mod tests {
     async fn a_hook_refuses_then_passes_then_hangs() {
         let clock = Clock::virtual_at(DateTime::UNIX_EPOCH);
         let caller = SimCaller::new(clock.clone());
-        caller.answer("gate", [HookSays::No("closed".into()), HookSays::Yes, HookSays::Nothing]);
+        caller.answer(
+            "gate",
+            [HookSays::No("closed".into()), HookSays::Yes, HookSays::Nothing],
+        );
         let mut answers = Vec::new();
         for _ in 0..3 {
             answers.push(caller.call(&call()).await.map_err(|error| error.to_string()));

@@ -47,7 +47,12 @@ pub struct SimReader {
 impl SimReader {
     /// A server that measures these clients.
     pub fn new(traffic: Traffic, clock: Clock) -> Self {
-        Self { traffic, clock, noise: 0.0, inner: Arc::default() }
+        Self {
+            traffic,
+            clock,
+            noise: 0.0,
+            inner: Arc::default(),
+        }
     }
 
     /// Lets latencies and error rates waver by up to this part of themselves, as real ones do; the same moment gives the
@@ -61,7 +66,10 @@ impl SimReader {
     /// Answers queries that contain `text` with these readings in turn, and with the last one from then on. The rule
     /// that was added last is asked first.
     pub fn answer(&self, text: impl Into<String>, readings: impl IntoIterator<Item = Reading>) {
-        let scripted = Scripted { text: text.into(), readings: readings.into_iter().collect() };
+        let scripted = Scripted {
+            text: text.into(),
+            readings: readings.into_iter().collect(),
+        };
         self.with(|inner| inner.scripted.push(scripted));
     }
 
@@ -86,9 +94,17 @@ impl SimReader {
             if let Some(why) = &inner.unreachable {
                 return Some(Reading::Unreachable(why.clone()));
             }
-            let scripted = inner.scripted.iter_mut().rev().find(|scripted| query.contains(&scripted.text))?;
+            let scripted = inner
+                .scripted
+                .iter_mut()
+                .rev()
+                .find(|scripted| query.contains(&scripted.text))?;
             let more = scripted.readings.len() > 1;
-            if more { scripted.readings.pop_front() } else { scripted.readings.front().cloned() }
+            if more {
+                scripted.readings.pop_front()
+            } else {
+                scripted.readings.front().cloned()
+            }
         });
         given.unwrap_or_else(|| match BuiltIn::of(query) {
             Some(built_in) => self.measured(&built_in, now),
@@ -101,7 +117,9 @@ impl SimReader {
         let measured = self.traffic.measure(&query.namespace, query.window, now, counts);
         let waver = 1.0 + self.noise * self.waver(query, now);
         let value = match query.what {
-            What::SuccessRate => measured.success_rate().map(|rate| 100.0 - ((100.0 - rate) * waver).min(100.0)),
+            What::SuccessRate => measured
+                .success_rate()
+                .map(|rate| 100.0 - ((100.0 - rate) * waver).min(100.0)),
             What::Milliseconds => measured.latency().map(|latency| latency * waver),
             What::Seconds => measured.latency().map(|latency| latency * waver / 1000.0),
         };
@@ -160,20 +178,38 @@ impl BuiltIn {
         let plain = query.replace('\\', "");
         if let Some(cluster) = between(&plain, "envoy_cluster_name=~\"", "_[0-9a-zA-Z-]+\"") {
             let (namespace, service) = cluster.split_once('_')?;
-            let what = if duration { What::Milliseconds } else { What::SuccessRate };
-            return Some(Self { what, namespace: namespace.into(), of: Of::Service(service.into()), window });
+            let what = if duration {
+                What::Milliseconds
+            } else {
+                What::SuccessRate
+            };
+            return Some(Self {
+                what,
+                namespace: namespace.into(),
+                of: Of::Service(service.into()),
+                window,
+            });
         }
         let namespace = between(&plain, "kubernetes_namespace=\"", "\"")?;
         let workload = between(&plain, "kubernetes_pod_name=~\"", "-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)\"")?;
         let what = if duration { What::Seconds } else { What::SuccessRate };
-        Some(Self { what, namespace: namespace.into(), of: Of::Workload(workload.into()), window })
+        Some(Self {
+            what,
+            namespace: namespace.into(),
+            of: Of::Workload(workload.into()),
+            window,
+        })
     }
 
     fn counts(&self, share: &Share) -> bool {
         match &self.of {
             Of::Service(service) => share.service == *service,
             Of::Workload(workload) => {
-                let rest = share.pod.pod.strip_prefix(workload.as_str()).and_then(|rest| rest.strip_prefix('-'));
+                let rest = share
+                    .pod
+                    .pod
+                    .strip_prefix(workload.as_str())
+                    .and_then(|rest| rest.strip_prefix('-'));
                 rest.is_some_and(|rest| rest.split('-').count() == 2)
             }
         }
@@ -223,10 +259,24 @@ mod tests {
     async fn scripted_answers_come_in_turn_and_the_last_one_stays() {
         let clock = Clock::virtual_at(DateTime::UNIX_EPOCH);
         let reader = SimReader::new(Traffic::new(100.0), clock);
-        reader.answer("queue_depth", [Reading::Value(3.0), Reading::NoData, Reading::Several(2)]);
+        reader.answer(
+            "queue_depth",
+            [Reading::Value(3.0), Reading::NoData, Reading::Several(2)],
+        );
         let readings: Vec<_> = (0..4).map(|_| reader.reading("max(queue_depth)")).collect();
-        assert_eq!(readings, [Reading::Value(3.0), Reading::NoData, Reading::Several(2), Reading::Several(2)]);
+        assert_eq!(
+            readings,
+            [
+                Reading::Value(3.0),
+                Reading::NoData,
+                Reading::Several(2),
+                Reading::Several(2)
+            ]
+        );
         reader.unreachable(Some("connection refused"));
-        assert_eq!(reader.reading("max(queue_depth)"), Reading::Unreachable("connection refused".into()));
+        assert_eq!(
+            reader.reading("max(queue_depth)"),
+            Reading::Unreachable("connection refused".into())
+        );
     }
 }

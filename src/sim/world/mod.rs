@@ -9,6 +9,7 @@ mod deployment_status;
 mod endpointslice;
 mod engine;
 pub mod hooks;
+pub mod invariants;
 pub mod manifests;
 pub mod metrics;
 mod mirror;
@@ -25,7 +26,9 @@ use kube::Client;
 use tokio::task::JoinHandle;
 
 use self::engine::{Engine, Plot};
-pub use self::{alerts::SimSender, hooks::SimCaller, metrics::SimReader, route_crds::route_crds, script::Script, traffic::Traffic};
+pub use self::{
+    alerts::SimSender, hooks::SimCaller, metrics::SimReader, route_crds::route_crds, script::Script, traffic::Traffic,
+};
 use crate::clock::Clock;
 
 /// How many requests come to each Service that clients call.
