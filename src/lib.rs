@@ -14,13 +14,12 @@
 
 pub mod api;
 pub mod clock;
-pub mod rollout;
-pub mod sim;
 pub mod hooks;
 pub mod metrics;
 pub mod notify;
 pub mod outbound;
 pub mod rollout;
+pub mod sim;
 pub mod tls;
 pub mod object;
 pub mod rollout;

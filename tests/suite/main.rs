@@ -6,3 +6,4 @@ mod core;
 mod api;
 mod apiserver;
 mod metrics;
+mod world;
