@@ -14,12 +14,14 @@
 
 pub mod api;
 pub mod clock;
+pub mod controller;
 pub mod hooks;
 pub mod metrics;
 pub mod notify;
 pub mod outbound;
 pub mod rollout;
 pub mod sim;
+pub mod telemetry;
 pub mod tls;
 pub mod object;
 pub mod rollout;
