@@ -7,3 +7,4 @@ mod api;
 mod apiserver;
 mod metrics;
 mod world;
+mod metrics;
