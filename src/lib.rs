@@ -22,6 +22,7 @@ pub mod object;
 pub mod outbound;
 pub mod rollout;
 pub mod routing;
+pub mod sim;
 pub mod telemetry;
 pub mod tls;
 pub mod workload;

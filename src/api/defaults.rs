@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Analysis, CanarySpec, HookType, Metric, OnMissing, Severity, Webhook};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{
+    Alert, Analysis, CanarySpec, DurationText, GoDuration, HookType, Metric, OnMissing, ServiceSpec, Severity, Webhook,
+};
 
 const INTERVAL: Duration = Duration::from_mins(1);
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);
@@ -114,6 +118,25 @@ impl CanarySpec {
     }
 }
 
+impl ServiceSpec {
+    /// Name of the port of the Services. Default `http`.
+    pub fn port_name(&self) -> &str {
+        self.port_name.as_deref().filter(|n| !n.is_empty()).unwrap_or("http")
+    }
+
+    /// Port of the pods: `port` where absent, 0 or `"0"` (spec/core.md 1.2).
+    pub fn target_port(&self) -> Option<IntOrString> {
+        let unset = |port: &IntOrString| match port {
+            IntOrString::Int(number) => *number == 0,
+            IntOrString::String(name) => name.is_empty() || name == "0",
+        };
+        self.target_port
+            .clone()
+            .filter(|port| !unset(port))
+            .or_else(|| self.port.map(IntOrString::Int))
+    }
+}
+
 impl Analysis {
     /// Time between two checks: 60 s where empty or no duration, never below 10 s (spec/core.md 7.1 E11).
     pub fn interval(&self) -> Duration {
@@ -179,7 +202,7 @@ impl Metric {
     pub fn interval(&self) -> &str {
         self.interval
             .as_ref()
-            .map(super::DurationText::as_str)
+            .map(DurationText::as_str)
             .filter(|i| !i.is_empty())
             .unwrap_or("1m")
     }
@@ -209,7 +232,7 @@ impl Webhook {
             .filter(|t| t.as_str().len() >= 2)
             .and_then(|t| t.parse().ok());
         given
-            .and_then(super::GoDuration::to_std)
+            .and_then(GoDuration::to_std)
             .filter(|t| !t.is_zero())
             .unwrap_or(HOOK_TIMEOUT)
     }
@@ -220,7 +243,7 @@ impl Webhook {
     }
 }
 
-impl super::Alert {
+impl Alert {
     /// Least severity that is told: `info` where absent or empty.
     pub fn severity(&self) -> Severity {
         self.severity.unwrap_or_default()
@@ -234,191 +257,4 @@ fn positive(number: Option<i64>) -> Option<u32> {
 
 fn percent_or_all(number: Option<i64>) -> u32 {
     number.map_or(100, |n| u32::try_from(n.clamp(0, 100)).unwrap_or(100))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn analysis(json: serde_json::Value) -> Analysis {
-        serde_json::from_value(json).expect("well formed")
-    }
-
-    #[test]
-    fn odd_intervals_become_flaggers() {
-        for (text, seconds) in [
-            ("", 60),
-            ("5s", 10),
-            ("10s", 10),
-            ("1m30s", 90),
-            ("90", 60),
-            ("1min", 60),
-            ("1ms", 10),
-            ("-1m", 10),
-        ] {
-            let given = Analysis {
-                interval: Some(text.into()),
-                ..Analysis::default()
-            };
-            assert_eq!(given.interval(), Duration::from_secs(seconds), "{text:?}");
-        }
-        assert_eq!(Analysis::default().interval(), Duration::from_mins(1));
-        assert_eq!(CanarySpec::default().interval(), Duration::from_mins(1));
-    }
-
-    #[test]
-    fn a_threshold_is_at_least_one() {
-        for (given, used) in [
-            (None, 1),
-            (Some(-3), 1),
-            (Some(0), 1),
-            (Some(7), 7),
-            (Some(i64::MAX), u32::MAX),
-        ] {
-            assert_eq!(
-                Analysis {
-                    threshold: given,
-                    ..Analysis::default()
-                }
-                .threshold(),
-                used
-            );
-        }
-    }
-
-    #[test]
-    fn a_run_ends_at_most_at_all_traffic() {
-        let cases = [
-            (serde_json::json!({}), 100),
-            (serde_json::json!({"maxWeight": 50}), 50),
-            (serde_json::json!({"maxWeight": 150}), 100),
-            (serde_json::json!({"maxWeight": 0}), 100),
-            (serde_json::json!({"maxWeight": 50, "stepWeights": [1, 80]}), 80),
-            (serde_json::json!({"stepWeights": [1, 2, 10, 200]}), 100),
-        ];
-        for (given, weight) in cases {
-            assert_eq!(analysis(given.clone()).max_weight(), weight, "{given}");
-        }
-    }
-
-    #[test]
-    fn listed_weights_are_cut_at_all_traffic() {
-        let given = analysis(serde_json::json!({"stepWeights": [1, 2, 10, 200]}));
-        assert_eq!((given.step_weights(), given.step_weight()), (vec![1, 2, 10, 100], None));
-    }
-
-    #[test]
-    fn iterations_and_matches_choose_the_strategy() {
-        let cases = [
-            (serde_json::json!({}), Strategy::Canary),
-            (serde_json::json!({"iterations": 0, "match": [{}]}), Strategy::Canary),
-            (serde_json::json!({"stepWeight": 10, "match": [{}]}), Strategy::Canary),
-            (serde_json::json!({"iterations": 5}), Strategy::BlueGreen),
-            (serde_json::json!({"iterations": 5, "match": [{}]}), Strategy::AbTesting),
-        ];
-        for (given, strategy) in cases {
-            assert_eq!(analysis(given.clone()).strategy(), strategy, "{given}");
-        }
-    }
-
-    #[test]
-    fn names_come_from_the_service_and_the_target() {
-        let mut spec = CanarySpec::default();
-        spec.target_ref.name = "podinfo".into();
-        assert_eq!(
-            (spec.apex_name(), spec.primary_service_name().as_str()),
-            ("podinfo", "podinfo-primary")
-        );
-        spec.service = Some(crate::api::ServiceSpec {
-            name: Some("web".into()),
-            ..Default::default()
-        });
-        assert_eq!(spec.canary_service_name(), "web-canary");
-        assert_eq!(
-            (spec.apex_name(), spec.primary_name().as_str()),
-            ("web", "podinfo-primary")
-        );
-        spec.service = Some(crate::api::ServiceSpec {
-            name: Some(String::new()),
-            ..Default::default()
-        });
-        assert_eq!(spec.apex_name(), "podinfo");
-    }
-
-    #[test]
-    fn the_own_provider_wins_over_the_global_one() {
-        let mut spec = CanarySpec::default();
-        assert_eq!(spec.provider_or("istio"), "istio");
-        spec.provider = Some(String::new());
-        assert_eq!(spec.provider_or("istio"), "istio");
-        spec.provider = Some("contour".into());
-        assert_eq!(spec.provider_or("istio"), "contour");
-    }
-
-    #[test]
-    fn a_deadline_that_is_no_time_is_the_default() {
-        for (given, seconds) in [(None, 600), (Some(0), 600), (Some(-1), 600), (Some(60), 60)] {
-            let spec = CanarySpec {
-                progress_deadline_seconds: given,
-                ..CanarySpec::default()
-            };
-            assert_eq!(spec.progress_deadline(), Duration::from_secs(seconds));
-        }
-    }
-
-    #[test]
-    fn hooks_and_metrics_have_flaggers_defaults() {
-        for (text, seconds) in [
-            (None, 10),
-            (Some(""), 10),
-            (Some("5"), 10),
-            (Some("2m"), 120),
-            (Some("0s"), 10),
-        ] {
-            let hook = Webhook {
-                timeout: text.map(Into::into),
-                ..Webhook::default()
-            };
-            assert_eq!(
-                (hook.timeout(), hook.type_(), hook.retries()),
-                (Duration::from_secs(seconds), HookType::Rollout, 0)
-            );
-        }
-        let metric = Metric {
-            interval: Some("".into()),
-            ..Metric::default()
-        };
-        assert_eq!(
-            (metric.interval(), metric.on_no_data(), metric.on_error()),
-            ("1m", OnMissing::Fail, OnMissing::Hold)
-        );
-    }
-
-    #[test]
-    fn empty_choices_mean_the_default() {
-        let given = analysis(serde_json::json!({
-            "webhooks": [{"name": "load", "url": "http://load/", "type": ""}],
-            "alerts": [{"name": "team", "providerRef": {"name": "chat"}, "severity": ""}],
-        }));
-        assert_eq!(given.hooks(HookType::Rollout).count(), 1);
-        assert_eq!(given.alerts[0].severity(), Severity::Info);
-    }
-
-    #[test]
-    fn readiness_is_a_percentage() {
-        for (given, used) in [(None, 100), (Some(-5), 0), (Some(50), 50), (Some(200), 100)] {
-            let analysis = Analysis {
-                canary_ready_threshold: given,
-                ..Analysis::default()
-            };
-            let spec = CanarySpec {
-                analysis: Some(analysis),
-                ..CanarySpec::default()
-            };
-            assert_eq!(
-                (spec.canary_ready_threshold(), spec.primary_ready_threshold()),
-                (used, 100)
-            );
-        }
-    }
 }

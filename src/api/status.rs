@@ -135,7 +135,7 @@ impl fmt::Display for Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about; see [`condition`].
+    /// What it is about, for example `Promoted`.
     #[serde(rename = "type")]
     pub type_: String,
     /// Whether it holds: `True`, `False` or `Unknown`.

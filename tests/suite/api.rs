@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use serin::api::{Canary, decode};
 
+mod defaults;
 mod round_trip;
 mod schema;
 mod support;
