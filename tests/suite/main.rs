@@ -2,6 +2,7 @@
 
 mod api;
 mod apiserver;
+mod architecture;
 mod core;
 mod metrics;
 mod world;
