@@ -20,5 +20,6 @@ pub mod metrics;
 pub mod notify;
 pub mod outbound;
 pub mod rollout;
+pub mod sim;
 pub mod telemetry;
 pub mod tls;
