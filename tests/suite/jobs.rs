@@ -22,10 +22,16 @@ struct Scripted {
 #[async_trait]
 impl Asker for Scripted {
     async fn ask(&self, inquiry: &Inquiry) -> Says {
-        self.asked.lock().expect("no panic with it").push(inquiry.idempotency_key());
+        self.asked
+            .lock()
+            .expect("no panic with it")
+            .push(inquiry.idempotency_key());
         assert!(!self.panics, "a bug");
         tokio::time::sleep(Duration::from_secs(10)).await;
-        self.answered.lock().expect("no panic with it").push(inquiry.idempotency_key());
+        self.answered
+            .lock()
+            .expect("no panic with it")
+            .push(inquiry.idempotency_key());
         Says::Passed
     }
 }
@@ -48,22 +54,53 @@ fn world(asker: Scripted, at_once: usize) -> World {
     let start = DateTime::from_timestamp(1_700_000_000, 0).expect("a fixed time must be valid");
     let jobs = Jobs::new(asker.clone(), wake, Clock::virtual_at(start), at_once);
     let analysis = Analysis {
-        webhooks: vec![Webhook { name: "load".into(), ..Webhook::default() }],
-        metrics: vec![Metric { name: "latency".into(), ..Metric::default() }; 2],
+        webhooks: vec![Webhook {
+            name: "load".into(),
+            ..Webhook::default()
+        }],
+        metrics: vec![
+            Metric {
+                name: "latency".into(),
+                ..Metric::default()
+            };
+            2
+        ],
         ..Analysis::default()
     };
-    let mut canary = Canary::new("podinfo", CanarySpec { analysis: Some(analysis), ..CanarySpec::default() });
+    let mut canary = Canary::new(
+        "podinfo",
+        CanarySpec {
+            analysis: Some(analysis),
+            ..CanarySpec::default()
+        },
+    );
     canary.metadata.uid = Some("u1".into());
-    World { asker, jobs, woken, canary: Arc::new(canary) }
+    World {
+        asker,
+        jobs,
+        woken,
+        canary: Arc::new(canary),
+    }
 }
 
 fn round(check: u32, questions: Vec<Question>) -> Round {
     let weight = Weight::clamped(20);
-    Round { id: RoundId { run: 3, stage: Stage::Stepping, weight, check }, questions }
+    Round {
+        id: RoundId {
+            run: 3,
+            stage: Stage::Stepping,
+            weight,
+            check,
+        },
+        questions,
+    }
 }
 
 fn hook() -> Question {
-    Question::Hook { index: 0, phase: "Progressing".into() }
+    Question::Hook {
+        index: 0,
+        phase: "Progressing".into(),
+    }
 }
 
 fn metric(index: usize) -> Question {
@@ -91,8 +128,14 @@ async fn a_round_that_is_due_in_every_pass_is_asked_once() {
         world.jobs.ask(&world.canary, &round(0, vec![metric(0), metric(1)]));
         pass(1).await;
     }
-    assert_eq!(world.asked(), ["u1/3/Stepping-20/0/metric/0", "u1/3/Stepping-20/0/metric/1"]);
-    assert_eq!(world.given(), [QuestionKey::of(&metric(0)), QuestionKey::of(&metric(1))]);
+    assert_eq!(
+        world.asked(),
+        ["u1/3/Stepping-20/0/metric/0", "u1/3/Stepping-20/0/metric/1"]
+    );
+    assert_eq!(
+        world.given(),
+        [QuestionKey::of(&metric(0)), QuestionKey::of(&metric(1))]
+    );
     assert_eq!(world.woken.lock().expect("no panic with it")["podinfo"], 2);
 }
 
@@ -151,20 +194,34 @@ async fn no_more_questions_run_at_once_than_there_are_places() {
     let world = world(Scripted::default(), 1);
     world.jobs.ask(&world.canary, &round(0, vec![metric(0), metric(1)]));
     pass(15).await;
-    assert_eq!((world.asked().len(), world.given().len(), world.jobs.running()), (2, 1, 1));
+    assert_eq!(
+        (world.asked().len(), world.given().len(), world.jobs.running()),
+        (2, 1, 1)
+    );
     pass(6).await;
     assert_eq!((world.given().len(), world.jobs.running()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_a_failed_answer_and_hurts_nobody_else() {
-    let world = world(Scripted { panics: true, ..Scripted::default() }, 1);
+    let world = world(
+        Scripted {
+            panics: true,
+            ..Scripted::default()
+        },
+        1,
+    );
     world.jobs.ask(&world.canary, &round(0, vec![hook(), metric(0)]));
     pass(1).await;
     let given = world.jobs.answers("u1").given;
     assert!(matches!(&given[&QuestionKey::of(&hook())].says, Says::Refused(_)));
-    let Says::Metric(judged) = &given[&QuestionKey::of(&metric(0))].says else { panic!("{given:?}") };
-    assert_eq!((judged.verdict, judged.record.metric.as_str()), (Verdict::Fail, "latency"));
+    let Says::Metric(judged) = &given[&QuestionKey::of(&metric(0))].says else {
+        panic!("{given:?}")
+    };
+    assert_eq!(
+        (judged.verdict, judged.record.metric.as_str()),
+        (Verdict::Fail, "latency")
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,10 @@ use tokio::task::JoinHandle;
 
 fn api_server() -> ApiServer {
     let start = DateTime::from_timestamp(1_700_000_000, 0).expect("a fixed time must be valid");
-    ApiServer::new(Options { clock: Clock::virtual_at(start), ..Options::default() })
+    ApiServer::new(Options {
+        clock: Clock::virtual_at(start),
+        ..Options::default()
+    })
 }
 
 struct Running {
@@ -57,7 +60,11 @@ impl Road {
 
 impl Fault for Road {
     fn on_request(&self, _: &RequestInfo) -> Action {
-        self.0.lock().expect("no test panics with it").clone().unwrap_or(Action::Pass)
+        self.0
+            .lock()
+            .expect("no test panics with it")
+            .clone()
+            .unwrap_or(Action::Pass)
     }
 }
 
@@ -114,7 +121,10 @@ async fn a_leader_that_cannot_reach_the_server_stops_before_another_begins() {
     while !leads(&two.claim) {
         pass(1).await;
         seconds += 1;
-        assert!(!(leads(&one.claim) && leads(&two.claim)), "two leaders after {seconds} s");
+        assert!(
+            !(leads(&one.claim) && leads(&two.claim)),
+            "two leaders after {seconds} s"
+        );
         assert!(seconds < 90, "nobody took over");
     }
     assert_eq!(one.task.await.expect("the candidate must not panic"), Ended::Lost);
@@ -140,8 +150,7 @@ async fn a_frozen_leader_knows_on_waking_that_its_time_is_over() {
     let server = api_server();
     // Requests of the first wait here while it is frozen, as those of a stopped process would.
     let gate = Arc::new(Mutex::new(()));
-    let (candidate, mut claim) =
-        Candidate::new(server.client("one"), "kube-system", "one", server.clock().clone());
+    let (candidate, mut claim) = Candidate::new(server.client("one"), "kube-system", "one", server.clock().clone());
     let (freeze, thaw) = (gate.clone(), gate.clone());
     let mut run = Box::pin(candidate.run(std::future::pending()));
     let task = tokio::spawn(std::future::poll_fn(move |context| match thaw.try_lock() {
@@ -159,7 +168,10 @@ async fn a_frozen_leader_knows_on_waking_that_its_time_is_over() {
     let two = start(&server, "two", server.client("two"));
     let frozen = freeze.lock().await;
     pass(54).await;
-    assert!(!claim.covers(Duration::from_secs(5)), "a write of 5 s must not be sent any more");
+    assert!(
+        !claim.covers(Duration::from_secs(5)),
+        "a write of 5 s must not be sent any more"
+    );
     pass(26).await;
     assert!(!leads(&claim));
     assert!(leads(&two.claim));
@@ -179,7 +191,9 @@ async fn a_missing_right_is_said_and_waited_for() {
     });
     let one = start(&server, "one", server.client("one"));
     pass(6).await;
-    let Standing::Failing(words) = one.claim.standing() else { panic!("{:?}", one.claim.standing()) };
+    let Standing::Failing(words) = one.claim.standing() else {
+        panic!("{:?}", one.claim.standing())
+    };
     assert!(words.contains("leases.coordination.k8s.io"), "{words}");
     server.allow_all();
     pass(6).await;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use serin::api::{Alert, AlertProvider, AlertProviderSpec, Analysis, Canary, CanarySpec, CrossNamespaceRef, MetricTemplate, SecretRef};
+use serin::api::{
+    Alert, AlertProvider, AlertProviderSpec, Analysis, Canary, CanarySpec, CrossNamespaceRef, MetricTemplate, SecretRef,
+};
 use serin::clock::Clock;
 use serin::controller::channels::Alerts;
 use serin::controller::lookup::{Lookup, LookupError, References};
@@ -21,7 +23,10 @@ type Heard = Arc<Mutex<Vec<String>>>;
 
 fn api_server() -> ApiServer {
     let start = DateTime::from_timestamp(1_700_000_000, 0).expect("a fixed time must be valid");
-    ApiServer::new(Options { clock: Clock::virtual_at(start), ..Options::default() })
+    ApiServer::new(Options {
+        clock: Clock::virtual_at(start),
+        ..Options::default()
+    })
 }
 
 /// Takes 2 s for each notice, and fails when told to.
@@ -72,9 +77,17 @@ struct World {
 fn world(server: ApiServer, client: kube::Client, fails: bool) -> World {
     let heard = Heard::default();
     let metrics = Metrics::new("0", "contour", server.clock().clone());
-    let channels: Vec<Arc<dyn Channel>> = vec![Arc::new(Slow { heard: heard.clone(), fails })];
+    let channels: Vec<Arc<dyn Channel>> = vec![Arc::new(Slow {
+        heard: heard.clone(),
+        fails,
+    })];
     let teller = Teller::new(client, channels, metrics.clone(), server.clock().clone());
-    World { server, teller, heard, metrics }
+    World {
+        server,
+        teller,
+        heard,
+        metrics,
+    }
 }
 
 impl World {
@@ -90,8 +103,15 @@ impl World {
 
     fn events(&self) -> Vec<String> {
         let mut events = self.server.objects("v1", "Event", "default");
-        events.sort_by_key(|event| event["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok()));
-        events.iter().map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
+        events.sort_by_key(|event| {
+            event["metadata"]["resourceVersion"]
+                .as_str()
+                .and_then(|v| v.parse::<u64>().ok())
+        });
+        events
+            .iter()
+            .map(|event| event["message"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 }
 
@@ -110,7 +130,9 @@ async fn notices_are_told_in_order_and_the_caller_does_not_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_receiver_of_one_canary_does_not_hold_up_another() {
     let world = World::new();
-    world.teller.tell(canary("u1"), vec![notice("1"), notice("2"), notice("3")]);
+    world
+        .teller
+        .tell(canary("u1"), vec![notice("1"), notice("2"), notice("3")]);
     world.teller.tell(canary("u2"), vec![notice("4")]);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(world.heard().contains(&"4".to_owned()));
@@ -144,13 +166,22 @@ async fn a_successor_tells_what_its_predecessor_did_not() {
     let world = World::new();
     world.teller.tell(canary("u1"), vec![notice("1"), notice("2")]);
     world.teller.idle().await;
-    let alert_only = Notice { event: false, ..notice("0") };
+    let alert_only = Notice {
+        event: false,
+        ..notice("0")
+    };
     let last = vec![alert_only, notice("1"), notice("2"), notice("3")];
     let now = world.server.clock().now();
     world.teller.retell(canary("u1"), last.clone(), now);
     world.teller.idle().await;
-    assert_eq!(world.heard(), ["1", "2", "3"], "what comes before an Event that exists was told");
-    world.teller.retell(canary("u1"), last, now - chrono::TimeDelta::minutes(61));
+    assert_eq!(
+        world.heard(),
+        ["1", "2", "3"],
+        "what comes before an Event that exists was told"
+    );
+    world
+        .teller
+        .retell(canary("u1"), last, now - chrono::TimeDelta::minutes(61));
     world.teller.idle().await;
     assert_eq!(world.heard().len(), 3, "old news are not told again");
 }
@@ -198,7 +229,10 @@ impl Lookup for Providers {
     }
 }
 
-async fn alerted(same_namespace_only: bool, provider: (&str, Option<&str>)) -> (Vec<(String, String)>, Result<(), String>) {
+async fn alerted(
+    same_namespace_only: bool,
+    provider: (&str, Option<&str>),
+) -> (Vec<(String, String)>, Result<(), String>) {
     let server = api_server();
     let postbox = Arc::new(Postbox::default());
     let references = References::new(server.client("serin"), Arc::new(Providers), same_namespace_only);
@@ -209,13 +243,28 @@ async fn alerted(same_namespace_only: bool, provider: (&str, Option<&str>)) -> (
     canary.spec.analysis = Some(Analysis {
         alerts: vec![Alert {
             name: "on-call".into(),
-            provider_ref: CrossNamespaceRef { name: name.into(), namespace: namespace.map(Into::into) },
+            provider_ref: CrossNamespaceRef {
+                name: name.into(),
+                namespace: namespace.map(Into::into),
+            },
             severity: None,
         }],
         ..Analysis::default()
     });
-    let alert = rollout::Alert { severity: Severity::Info, message: "hello".into(), with_fields: false };
-    let told = alerts.tell(&canary, &Notice { alert: Some(alert), ..notice("1") }).await;
+    let alert = rollout::Alert {
+        severity: Severity::Info,
+        message: "hello".into(),
+        with_fields: false,
+    };
+    let told = alerts
+        .tell(
+            &canary,
+            &Notice {
+                alert: Some(alert),
+                ..notice("1")
+            },
+        )
+        .await;
     let sent = postbox.0.lock().expect("no panic with it").clone();
     (sent, told)
 }
