@@ -4,5 +4,8 @@ mod api;
 mod apiserver;
 mod architecture;
 mod core;
+mod jobs;
+mod leader;
 mod metrics;
+mod tell;
 mod world;
