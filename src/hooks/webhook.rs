@@ -152,7 +152,8 @@ fn distrusts(error: &reqwest::Error) -> bool {
 
 /// Scheme, host and port of a URL.
 fn origin(url: &str) -> String {
-    let origin = reqwest::Url::parse(url).ok().map(|url| url.origin());
-    let known = origin.filter(|origin| origin.is_tuple());
-    known.map_or_else(|| "to an invalid URL".to_owned(), |origin| origin.ascii_serialization())
+    match reqwest::Url::parse(url) {
+        Ok(url) if url.has_host() => url.origin().ascii_serialization(),
+        _ => "to an invalid URL".to_owned(),
+    }
 }

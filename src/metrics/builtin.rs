@@ -130,3 +130,81 @@ fn pattern(text: &str) -> String {
     }
     literal(&escaped)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject<'a>() -> Subject<'a> {
+        Subject {
+            namespace: "default",
+            target: "podinfo",
+            service: "podinfo-service",
+            interval: "1m",
+        }
+    }
+
+    #[test]
+    fn durations_are_flaggers_letter_for_letter() {
+        let cases = [
+            (
+                "contour",
+                r#" histogram_quantile( 0.99, sum( rate( envoy_cluster_upstream_rq_time_bucket{ envoy_cluster_name=~"default_podinfo-service-canary_[0-9a-zA-Z-]+", }[1m] ) ) by (le) )"#,
+            ),
+            (
+                "gatewayapi:v1",
+                r#" histogram_quantile( 0.99, sum( rate( http_request_duration_seconds_bucket{ kubernetes_namespace="default", kubernetes_pod_name=~"podinfo-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)" }[1m] ) ) by (le) )"#,
+            ),
+        ];
+        for (provider, expected) in cases {
+            let observer = observer(provider).expect("the provider must be known");
+            assert_eq!(observer.duration(&subject()), expected);
+        }
+    }
+
+    #[test]
+    fn success_rates_have_a_zero_where_flaggers_have_nothing() {
+        let contour =
+            r#"envoy_cluster_upstream_rq{ envoy_cluster_name=~"default_podinfo-service-canary_[0-9a-zA-Z-]+", "#;
+        let http = r#"http_request_duration_seconds_count{ kubernetes_namespace="default", kubernetes_pod_name=~"podinfo-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)""#;
+        let cases = [
+            (
+                "contour",
+                format!(r#"sum( rate( {contour}envoy_response_code!~"5.*" }}[1m] ) )"#),
+                format!("sum( rate( {contour}}}[1m] ) )"),
+            ),
+            (
+                "kubernetes",
+                format!(r#"sum( rate( {http}, status!~"5.*" }}[1m] ) )"#),
+                format!("sum( rate( {http} }}[1m] ) )"),
+            ),
+        ];
+        for (provider, good, all) in cases {
+            let observer = observer(provider).expect("the provider must be known");
+            let expected = format!(" ( {good} or 0 * {all} ) / {all} * 100");
+            assert_eq!(observer.success_rate(&subject()), expected);
+        }
+    }
+
+    #[test]
+    fn names_stand_for_themselves() {
+        let subject = Subject {
+            namespace: r#"a"b"#,
+            target: "web.v2",
+            ..subject()
+        };
+        let query = HTTP.duration(&subject);
+        assert!(query.contains(r#"kubernetes_namespace="a\"b""#), "{query}");
+        assert!(
+            query.contains(r#"kubernetes_pod_name=~"web\\.v2-[0-9a-zA-Z]+"#),
+            "{query}"
+        );
+    }
+
+    #[test]
+    fn a_provider_without_metrics_of_its_own_has_no_observer() {
+        for provider in ["", "istio", "contour2", "kubernetes:service"] {
+            assert!(observer(provider).is_none(), "{provider}");
+        }
+    }
+}

@@ -38,43 +38,41 @@ pub fn judge(canary: &Canary, metric: &Metric, query: &Query, reading: &Reading)
             unread(metric, query, Verdict::Fail, &format!("{count} series"), &text)
         }
         Reading::Failed(cause) => unread(metric, query, Verdict::Fail, cause, &error(metric, query, cause)),
-        Reading::Unreachable(cause) => {
-            let verdict = match metric.on_error() {
-                OnMissing::Fail => Verdict::Fail,
-                OnMissing::Pass => Verdict::Pass,
-                OnMissing::Hold | OnMissing::Inconclusive => Verdict::Unreachable,
-            };
-            unread(metric, query, verdict, cause, &error(metric, query, cause))
-        }
+        Reading::Unreachable(cause) => unread(metric, query, unreachable(metric), cause, &error(metric, query, cause)),
     }
 }
 
-/// The judgement of an entry that could not even be planned: a fault of the spec, so it fails.
+/// The judgement of an entry that could not even be planned. It fails: the fault is in the spec. Only where nothing is
+/// known about its template, because the API server did not answer, is it `onError`'s matter.
 pub fn unplanned(metric: &Metric, error: &PlanError) -> Judged {
+    let verdict = match error {
+        PlanError::Unknown { .. } => unreachable(metric),
+        _ => Verdict::Fail,
+    };
+    let passed = verdict == Verdict::Pass;
     let text = error.to_string();
     Judged {
-        verdict: Verdict::Fail,
+        verdict,
         record: SampleRecord {
             metric: metric.name.clone(),
             value: cut(&text),
             limit: Limits::of(metric, Kind::Custom).shown(Kind::Custom),
-            passed: false,
+            passed,
         },
-        text,
+        text: if passed { String::new() } else { text },
         value: None,
     }
 }
 
-/// The judgement of an entry by those of its queries: the worst verdict, and the first one that has it.
-pub fn worst(judged: Vec<Judged>) -> Judged {
+/// The judgement of an entry by those of its queries: the worst verdict, and the first one that has it. `None` of none.
+pub fn worst(judged: Vec<Judged>) -> Option<Judged> {
     let rank = |judged: &Judged| match judged.verdict {
         Verdict::Fail => 0,
         Verdict::Unreachable => 1,
         Verdict::Hold => 2,
         Verdict::Pass => 3,
     };
-    let worst = judged.into_iter().min_by_key(rank);
-    worst.expect("a plan must have at least one query")
+    judged.into_iter().min_by_key(rank)
 }
 
 /// A finite number against the limits.
@@ -122,6 +120,15 @@ fn missing(metric: &Metric, query: &Query, shown: &str, text: &str) -> Judged {
         OnMissing::Hold | OnMissing::Inconclusive => Verdict::Hold,
     };
     unread(metric, query, verdict, shown, text)
+}
+
+/// What a server that cannot be asked means, by `onError`.
+fn unreachable(metric: &Metric) -> Verdict {
+    match metric.on_error() {
+        OnMissing::Fail => Verdict::Fail,
+        OnMissing::Pass => Verdict::Pass,
+        OnMissing::Hold | OnMissing::Inconclusive => Verdict::Unreachable,
+    }
 }
 
 /// A judgement without a number. One that passes has no Event.

@@ -102,3 +102,45 @@ fn go_number(value: f64) -> String {
         _ => value.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_go_writes_them() {
+        // Made with Go 1.26: fmt.Sprint(value).
+        let cases = [
+            (99.0, "99"),
+            (99.5, "99.5"),
+            (0.0, "0"),
+            (-2.5, "-2.5"),
+            (123_456.0, "123456"),
+            (999_999.0, "999999"),
+            (1e6, "1e+06"),
+            (1_234_567.0, "1.234567e+06"),
+            (1_000_000.5, "1.0000005e+06"),
+            (0.0001, "0.0001"),
+            (0.000_01, "1e-05"),
+            (2.5e-7, "2.5e-07"),
+            (1e21, "1e+21"),
+            (1e100, "1e+100"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(go_number(value), expected);
+        }
+    }
+
+    #[test]
+    fn two_decimals_are_rounded_as_go_rounds_them() {
+        for (value, expected) in [
+            (0.125, "0.12"),
+            (2.675, "2.67"),
+            (0.375, "0.38"),
+            (98.695, "98.69"),
+            (0.005, "0.01"),
+        ] {
+            assert_eq!(reading(Kind::Custom, value), expected);
+        }
+    }
+}

@@ -25,8 +25,8 @@ use crate::api::{Canary, Metric};
 use crate::rollout::Judged;
 
 pub use judge::{judge, unplanned, worst};
-pub use plan::{Kind, Origin, PlanError, Query, Unit, plan};
-pub use source::{Credentials, HttpReader, MetricsServer, SERVERS, Source, SourceError};
+pub use plan::{Kind, Origin, PlanError, Query, Unit, plan, template_name};
+pub use source::{Credentials, HttpReader, MetricsServer, SERVERS, Source, SourceError, server_of};
 pub use template::{RenderError, render};
 
 /// What came back for one query, with the ways of having no number told apart.
@@ -73,15 +73,22 @@ pub struct Check<'a> {
     pub metric: &'a Metric,
     /// The traffic provider, with the controller's default applied.
     pub provider: &'a str,
-    /// The Prometheus of built-in and inline queries: `spec.metricsServer`, else the controller's.
-    pub server: &'a Source,
+    /// The Prometheus of built-in and inline queries (see [`server_of`]).
+    pub server: &'a Result<Source, PlanError>,
     /// What `templateRef` leads to; `Ok(None)` where there is none.
-    pub template: Result<Option<&'a Template>, PlanError>,
+    pub template: Result<Option<Template>, PlanError>,
 }
 
 /// Plans, reads and judges one metric. Where it makes several queries they are sent side by side and the worst verdict
 /// counts, the first one where two are equal.
 pub async fn check(reader: &dyn Reader, check: &Check<'_>) -> Judged {
+    match read_all(reader, check).await {
+        Ok(judged) => worst(judged).unwrap_or_else(|| unplanned(check.metric, &PlanError::Nothing)),
+        Err(error) => unplanned(check.metric, &error),
+    }
+}
+
+async fn read_all(reader: &dyn Reader, check: &Check<'_>) -> Result<Vec<Judged>, PlanError> {
     let Check {
         canary,
         metric,
@@ -89,20 +96,51 @@ pub async fn check(reader: &dyn Reader, check: &Check<'_>) -> Judged {
         server,
         template,
     } = check;
-    let planned = match template {
-        Ok(template) => plan(canary, metric, provider, template.map(|t| t.query.as_str())),
-        Err(error) => Err(error.clone()),
-    };
-    let queries = match planned {
-        Ok(queries) => queries,
-        Err(error) => return unplanned(metric, &error),
-    };
-    let judged = queries.iter().map(async |query| {
-        let source = match (&query.origin, template) {
-            (Origin::Template, Ok(Some(template))) => &template.source,
-            _ => *server,
+    let template = template.as_ref().map_err(Clone::clone)?.as_ref();
+    let queries = plan(
+        canary,
+        metric,
+        provider,
+        template.map(|template| template.query.as_str()),
+    )?;
+    let mut asked = Vec::with_capacity(queries.len());
+    for query in &queries {
+        let source = match (query.origin, template) {
+            (Origin::Template, Some(template)) => &template.source,
+            _ => server.as_ref().map_err(Clone::clone)?,
         };
-        judge(canary, metric, query, &reader.read(source, &query.text).await)
-    });
-    worst(futures::future::join_all(judged).await)
+        asked.push(async move { judge(canary, metric, query, &reader.read(source, &query.text).await) });
+    }
+    Ok(futures::future::join_all(asked).await)
+}
+
+/// Whether the servers that the analysis will ask are there (`spec/analysis.md` 1.2), in list order up to the first that
+/// is not. The error is the cause in Flagger's words, its spelling included. Inline queries are not probed: their server
+/// is the one of the built-in ones.
+pub async fn probe(reader: &dyn Reader, checks: &[Check<'_>]) -> Result<(), String> {
+    for check in checks {
+        if plan::is_built_in(check.metric) {
+            let server = check.server.as_ref().map_err(lower_case)?;
+            reader
+                .online(server)
+                .await
+                .map_err(|error| format!("prometheus not avaiable: {error}"))?;
+        } else if let Some(template) = check.template.as_ref().map_err(lower_case)? {
+            let name = plan::template_name(check.canary, check.metric);
+            let kind = template.source.kind;
+            let absent = |error| format!("{kind} in metric template {name} not avaiable: {error}");
+            reader.online(&template.source).await.map_err(absent)?;
+        }
+    }
+    Ok(())
+}
+
+/// An error in the middle of a sentence.
+fn lower_case(error: &PlanError) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
 }

@@ -85,7 +85,7 @@ pub enum PlanError {
         /// Why.
         cause: template::RenderError,
     },
-    /// The template could not be read, most often because there is none of that name.
+    /// There is no such template, or it may not be used.
     #[error("Metric template {template} error: {cause}")]
     Template {
         /// `<name>.<namespace>`.
@@ -93,7 +93,15 @@ pub enum PlanError {
         /// Why.
         cause: String,
     },
-    /// The Secret of the template could not be read.
+    /// The template or its Secret could not be read just now; nothing is known about it.
+    #[error("Metric template {template} error: {cause}")]
+    Unknown {
+        /// `<name>.<namespace>`.
+        template: String,
+        /// Why.
+        cause: String,
+    },
+    /// There is no such Secret.
     #[error("Metric template {template} secret {secret} error: {cause}")]
     Secret {
         /// `<name>.<namespace>`.
@@ -114,13 +122,8 @@ pub enum PlanError {
         cause: super::SourceError,
     },
     /// The address in `spec.metricsServer` cannot be asked.
-    #[error("Error building Prometheus client for {address} {cause}")]
-    Server {
-        /// The address, without user info.
-        address: String,
-        /// Why.
-        cause: super::SourceError,
-    },
+    #[error("Error building Prometheus client for {0}")]
+    Server(super::SourceError),
 }
 
 /// The queries that an entry makes: built-in, inline, then the template's. `template` is the query of the metric template
@@ -133,7 +136,7 @@ pub fn plan(canary: &Canary, metric: &Metric, provider: &str, template: Option<&
         provider: provider.to_owned(),
     };
     let mut queries = Vec::new();
-    if let SUCCESS_RATE | DURATION = metric.name.as_str() {
+    if is_built_in(metric) {
         let observer = builtin::observer(provider).ok_or_else(|| PlanError::NoObserver {
             metric: metric.name.clone(),
             provider: provider.to_owned(),
@@ -170,8 +173,13 @@ pub fn plan(canary: &Canary, metric: &Metric, provider: &str, template: Option<&
     }
 }
 
+/// Whether the entry's name is that of a built-in query.
+pub(super) fn is_built_in(metric: &Metric) -> bool {
+    matches!(metric.name.as_str(), SUCCESS_RATE | DURATION)
+}
+
 /// `<name>.<namespace>` of the template that an entry refers to, as event texts have it.
-fn template_name(canary: &Canary, metric: &Metric) -> String {
+pub fn template_name(canary: &Canary, metric: &Metric) -> String {
     let reference = metric.template_ref.clone().unwrap_or_default();
     let own = canary.metadata.namespace.clone().unwrap_or_default();
     let namespace = reference.namespace.filter(|n| !n.is_empty()).unwrap_or(own);
@@ -193,4 +201,101 @@ fn one_line(query: &str) -> String {
         }
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::TemplateRef;
+
+    fn canary() -> Canary {
+        let mut canary = Canary::default();
+        canary.metadata.name = Some("podinfo".to_owned());
+        canary.metadata.namespace = Some("test".to_owned());
+        canary.spec.target_ref.name = "podinfo".to_owned();
+        canary
+    }
+
+    fn metric(name: &str) -> Metric {
+        Metric {
+            name: name.to_owned(),
+            ..Metric::default()
+        }
+    }
+
+    fn kinds(metric: &Metric, template: Option<&str>) -> Vec<(Kind, Origin)> {
+        let queries = plan(&canary(), metric, "gatewayapi:v1", template).expect("the metric must be plannable");
+        queries.iter().map(|query| (query.kind, query.origin)).collect()
+    }
+
+    #[test]
+    fn an_entry_makes_every_query_it_asks_for_in_flaggers_order() {
+        let rate = metric(SUCCESS_RATE);
+        let all = Metric {
+            query: Some("up".to_owned()),
+            ..metric(DURATION)
+        };
+        let duration = (Kind::Duration(Unit::Seconds), Origin::BuiltIn);
+        let (inline, template) = ((Kind::Custom, Origin::Inline), (Kind::Custom, Origin::Template));
+        assert_eq!(kinds(&rate, None), [(Kind::SuccessRate, Origin::BuiltIn)]);
+        assert_eq!(kinds(&all, None), [duration, inline]);
+        assert_eq!(kinds(&all, Some("down")), [duration, inline, template]);
+        assert_eq!(kinds(&metric("own"), Some("down")), [template]);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_says_so_in_the_words_of_the_event() {
+        let by_template = Metric {
+            template_ref: Some(TemplateRef {
+                name: "latency".to_owned(),
+                namespace: None,
+            }),
+            ..metric("own")
+        };
+        let inline = Metric {
+            query: Some("{{ variables.absent }}".to_owned()),
+            ..metric("own")
+        };
+        let cases = [
+            (
+                metric("own"),
+                "contour",
+                None,
+                "Metric query failed for no usable metrics template and query were configured",
+            ),
+            (
+                metric(DURATION),
+                "smi:v1alpha2",
+                None,
+                "Prometheus query failed: there is no built-in request-duration for provider smi:v1alpha2; use a MetricTemplate",
+            ),
+            (
+                inline,
+                "contour",
+                None,
+                "Prometheus query failed for own: template excution failed: map has no entry for key: absent",
+            ),
+            (
+                by_template,
+                "contour",
+                Some("{{ nonsense }}"),
+                "Metric template latency.test query render error: template parsing failed: undefined function: nonsense",
+            ),
+        ];
+        for (metric, provider, template, expected) in cases {
+            let error = plan(&canary(), &metric, provider, template).expect_err(expected);
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn queries_are_sent_on_one_line_unless_a_comment_would_swallow_the_rest() {
+        let cases = [
+            ("\n  sum(\n\trate(x[1m])\n  )\n", " sum( rate(x[1m]) ) "),
+            ("up # all of them\n/ 2", "up # all of them\n/ 2"),
+        ];
+        for (query, expected) in cases {
+            assert_eq!(one_line(query), expected);
+        }
+    }
 }

@@ -70,9 +70,8 @@ impl MetricsServer for Prometheus {
     }
 
     async fn online(&self, clients: &Clients, source: &Source) -> Result<(), String> {
-        #[expect(clippy::float_cmp, reason = "the answer is the literal 1 of the query")]
         match self.read(clients, source, PROBE).await {
-            Reading::Value(value) if value == 1.0 => Ok(()),
+            Reading::Value(1.0) => Ok(()),
             Reading::Failed(error) | Reading::Unreachable(error) => Err(format!("running query failed: {error}")),
             _ => Err(format!("value is not 1 for query: {PROBE}")),
         }
@@ -117,7 +116,7 @@ fn request(
     source: &Source,
     query: &str,
 ) -> Result<prometheus_http_query::InstantQueryBuilder, Reading> {
-    let unusable = |_| Reading::Failed("the address is not a valid URL".into());
+    let unusable = |()| Reading::Failed("the address is not a valid URL".into());
     let mut address = Url::parse(source.address.reveal()).map_err(|_| unusable(()))?;
     if let Some(Credentials::Basic { username, password }) = &source.credentials {
         // The HTTP client makes Basic authentication of it, and keeps it out of the URL it sends.
@@ -260,5 +259,140 @@ fn number_in(sample: &Json) -> Reading {
         Ok(value) if value.is_finite() => Reading::Value(value),
         Ok(value) => Reading::NotFinite(value),
         Err(_) => Reading::Failed(format!("query returned {text:?}, not a number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Reading {
+        let body = Body {
+            bytes: body.as_bytes().to_vec(),
+            cut: false,
+        };
+        interpret(StatusCode::from_u16(status).expect("a status"), &body)
+    }
+
+    fn vector(samples: &str) -> Reading {
+        answer(
+            200,
+            &format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{samples}]}}}}"#),
+        )
+    }
+
+    #[test]
+    fn every_shape_of_result_is_told_apart() {
+        let one = |number: &str| vector(&format!(r#"{{"metric":{{}},"value":[1718000000.1,"{number}"]}}"#));
+        assert_eq!(one("98.694"), Reading::Value(98.694));
+        assert_eq!(one("1e-3"), Reading::Value(0.001));
+        assert!(matches!(one("NaN"), Reading::NotFinite(value) if value.is_nan()));
+        assert_eq!(one("+Inf"), Reading::NotFinite(f64::INFINITY));
+        assert_eq!(one("-Inf"), Reading::NotFinite(f64::NEG_INFINITY));
+        assert_eq!(
+            one("many"),
+            Reading::Failed(r#"query returned "many", not a number"#.to_owned())
+        );
+        assert_eq!(vector(""), Reading::NoData);
+        assert_eq!(vector(r#"{"value":[1,"1"]},{"value":[1,"NaN"]}"#), Reading::Several(2));
+        assert_eq!(answer(200, r#"{"status":"success"}"#), Reading::NoData);
+        let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#;
+        assert_eq!(answer(200, scalar), Reading::Value(2.0));
+        let failed = [
+            (
+                r#""vector","result":[{"histogram":[1,{"count":"1","sum":"2","buckets":[]}]}]"#,
+                "native histogram",
+            ),
+            (r#""vector","result":[{"metric":{}}]"#, "without a value"),
+            (r#""vector","result":[{"value":[1,2]}]"#, "not a number"),
+            (r#""vector","result":{}"#, "returned a vector, not a number"),
+            (r#""matrix","result":[{"values":[[1,"1"]]}]"#, "multiple values"),
+            (r#""string","result":[1,"text"]"#, "returned a string"),
+        ];
+        for (data, expected) in failed {
+            let reading = answer(
+                200,
+                &format!(r#"{{"status":"success","data":{{"resultType":{data}}}}}"#),
+            );
+            assert!(
+                matches!(&reading, Reading::Failed(text) if text.contains(expected)),
+                "{data}: {reading:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_query_is_not_a_server_that_is_down() {
+        let error = |kind: &str| format!(r#"{{"status":"error","errorType":"{kind}","error":"words"}}"#);
+        for (status, kind) in [
+            (400, "bad_data"),
+            (422, "execution"),
+            (200, "bad_data"),
+            (404, "not_found"),
+        ] {
+            assert_eq!(
+                answer(status, &error(kind)),
+                Reading::Failed(format!("{kind}: words")),
+                "{status}"
+            );
+        }
+        for (status, kind) in [
+            (503, "timeout"),
+            (503, "canceled"),
+            (500, "internal"),
+            (200, "timeout"),
+            (502, "other"),
+        ] {
+            assert_eq!(
+                answer(status, &error(kind)),
+                Reading::Unreachable(format!("{kind}: words")),
+                "{status}"
+            );
+        }
+        for status in [401, 403, 404] {
+            let expected = Reading::Failed(format!(
+                "error response: Status {}: no",
+                StatusCode::from_u16(status).unwrap()
+            ));
+            assert_eq!(answer(status, "no"), expected);
+        }
+        for status in [200, 302, 408, 429, 500, 502, 504] {
+            let reading = answer(status, "<html>");
+            assert!(
+                matches!(&reading, Reading::Unreachable(text) if text.contains("<html>")),
+                "{status} {reading:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_keeps_its_path_and_loses_what_is_no_base() {
+        let cases = [
+            ("http://prometheus:9090", "http://prometheus:9090/"),
+            ("http://prometheus:9090/", "http://prometheus:9090/"),
+            ("https://u:p@host/prom//?x=1#f", "https://u:p@host/prom"),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(base_url(address).expect(address).reveal(), expected);
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_work_is_told_without_its_password() {
+        let cases = [
+            ("", "prometheus address  is not a valid URL"),
+            (
+                "prometheus:9090",
+                "prometheus address prometheus:9090 is not a valid URL",
+            ),
+            ("ftp://user:secret@host", "prometheus address host is not a valid URL"),
+            (
+                "user:secret@host:http",
+                "prometheus address host:http is not a valid URL",
+            ),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(base_url(address).expect_err(address).to_string(), expected);
+        }
     }
 }

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use std::time::Duration;
 
-use super::{Reader, Reading, prometheus::Prometheus};
-use crate::api::MetricTemplateProvider;
+use super::{PlanError, Reader, Reading, prometheus::Prometheus};
+use crate::api::{Canary, MetricTemplateProvider};
 use crate::outbound::{ClientError, Clients, Hidden};
 
 /// The kinds of metrics servers, one line each. `MetricTemplate` names them in `spec.provider.type`.
@@ -101,6 +101,19 @@ impl Source {
     }
 }
 
+/// The Prometheus of a canary's built-in and inline queries: `spec.metricsServer`, else the controller's.
+pub fn server_of(canary: &Canary, global: &Source) -> Result<Source, PlanError> {
+    match canary
+        .spec
+        .metrics_server
+        .as_deref()
+        .filter(|address| !address.is_empty())
+    {
+        Some(address) => Source::prometheus(address).map_err(PlanError::Server),
+        None => Ok(global.clone()),
+    }
+}
+
 fn server(name: &str) -> Option<&'static dyn MetricsServer> {
     SERVERS.iter().copied().find(|server| server.name() == name)
 }
@@ -121,11 +134,11 @@ pub struct HttpReader {
 impl HttpReader {
     /// A reader with connections of its own.
     pub fn new() -> Result<Self, ClientError> {
-        Clients::new(TIMEOUT).map(|clients| Self { clients })
+        Self::with_timeout(TIMEOUT)
     }
 
-    #[cfg(test)]
-    pub(super) fn with_timeout(timeout: Duration) -> Result<Self, ClientError> {
+    /// The same, for servers that may take longer or must be faster.
+    pub fn with_timeout(timeout: Duration) -> Result<Self, ClientError> {
         Clients::new(timeout).map(|clients| Self { clients })
     }
 }

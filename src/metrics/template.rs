@@ -1,7 +1,7 @@
 //! Queries are Go templates with eight functions (`spec/analysis.md` 1.5), run by the `gotmpl` crate.
 //!
-//! Two of its answers differ from Go's and are put right here: `index` of an absent key is an empty text, and what Go
-//! would have printed as an error never reaches the server as `<no value>`.
+//! Where it differs from Go it is put right here: `index` of an absent key is an empty text, a stray `{{ end }}` is an
+//! error, and `<no value>` never reaches the server. `tests/suite/golden/go_templates.json` holds it to Go.
 
 use std::fmt;
 
@@ -15,6 +15,9 @@ const LARGEST_QUERY: usize = 64 * 1024;
 const MOST_ROUNDS: u64 = 100_000;
 /// What the template engine prints for a value that is not there.
 const NO_VALUE: &str = "<no value>";
+
+/// Put behind the template: the engine takes a stray `{{ end }}` for the end of all, and would send half a query.
+const LAST: char = '\0';
 
 /// A template that gives no query. The prefixes are Flagger's, its spelling included.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +42,7 @@ pub fn render(text: &str, canary: &Canary, metric: &Metric) -> Result<String, Re
         .func("index", index)
         .missing_key(MissingKey::Error)
         .max_range_iters(MOST_ROUNDS)
-        .parse(text)
+        .parse(&format!("{text}{LAST}"))
         .map_err(|error| RenderError::Parse(error.to_string()))?;
     let mut query = Bounded::default();
     let ran = template.execute_fmt(&mut query, &Value::Nil);
@@ -48,11 +51,24 @@ pub fn render(text: &str, canary: &Canary, metric: &Metric) -> Result<String, Re
             "the query is longer than {LARGEST_QUERY} bytes"
         )));
     }
-    ran.map_err(|error| RenderError::Execute(error.to_string()))?;
-    if query.text.contains(NO_VALUE) {
+    ran.map_err(stage_of)?;
+    let query = query
+        .text
+        .strip_suffix(LAST)
+        .ok_or_else(|| RenderError::Parse("unexpected {{end}} or {{else}}".into()))?;
+    if query.contains(NO_VALUE) {
         return Err(RenderError::Execute("a value of the template is not there".into()));
     }
-    Ok(query.text)
+    Ok(query.to_owned())
+}
+
+/// Go finds unknown names when it parses, the engine when it runs into them.
+fn stage_of(error: TemplateError) -> RenderError {
+    let text = error.to_string();
+    match error {
+        TemplateError::UndefinedFunction(_) | TemplateError::UndefinedVariable(_) => RenderError::Parse(text),
+        _ => RenderError::Execute(text),
+    }
 }
 
 /// The eight functions and their values. A name of the spec that is empty falls back to the target's.

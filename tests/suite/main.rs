@@ -1,3 +1,7 @@
-//! Tests.
+//! Everything that runs without a cluster: the core by itself, the parts, and the controller on the embedded cluster.
+
+mod api;
 mod apiserver;
+mod core;
+mod metrics;
 mod world;

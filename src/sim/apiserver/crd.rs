@@ -13,6 +13,9 @@ use super::{
 
 pub(super) const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
+/// The finalizer that keeps a definition until its objects are gone.
+pub(super) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
 /// Serves what a stored CustomResourceDefinition defines, and no longer what a removed one defined.
 pub(super) fn serve(catalogue: &mut Catalogue, resource: &Resource, change: &Change) {
     if resource.qualified() != CRDS {

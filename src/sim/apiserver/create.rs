@@ -67,7 +67,7 @@ pub(super) fn insert(state: &mut State, call: &Call, mut object: Value) -> Resul
         meta.insert("generation".into(), 1.into());
     }
     strategy::prepare_create(state, call, &mut object)?;
-    let mut errors = validate::object(resource, &object);
+    let mut errors = validate::object(resource, None, &object);
     errors.extend(name_errors(call, &name));
     if !errors.is_empty() {
         return Err(Refusal::invalid(&resource.group, &resource.kind, &name, &errors));

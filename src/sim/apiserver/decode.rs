@@ -63,6 +63,9 @@ pub(super) fn object(call: &Call, mut object: Value, source: Source) -> Result<D
 
 /// Fills in the defaults of the kind.
 pub(super) fn complete(call: &Call, mut object: Value) -> Value {
+    if !call.resource.custom {
+        prune::trim(call.resource.schema(), &mut object);
+    }
     prune::default(call.resource.schema(), &mut object);
     defaults::fill(&call.resource, &mut object);
     object

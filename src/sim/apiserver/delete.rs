@@ -116,6 +116,23 @@ impl Options {
     }
 }
 
+/// Deletes an object on behalf of the server's own controllers, if it is still the one with this uid.
+pub(super) fn collect(state: &mut State, call: &Call, uid: &str, propagation: Option<&str>) {
+    let Some(object) = state
+        .current(call)
+        .filter(|object| metadata::text(object, "uid") == uid)
+    else {
+        return;
+    };
+    let options = Options {
+        propagation: propagation.map(str::to_owned),
+        ..Options::default()
+    };
+    if let Err(refusal) = remove(state, call, &options, &object) {
+        tracing::debug!(message = %refusal.message, "the garbage collector was refused");
+    }
+}
+
 /// Serves DELETE of one object; the code and the body of the answer.
 pub(super) fn delete(state: &mut State, call: &Call) -> Result<(u16, Value), Refusal> {
     let options = Options::of(call)?;

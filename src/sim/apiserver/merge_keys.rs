@@ -10,7 +10,10 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::schema::{List, Object, Schema, Shape, Topology, builtin};
+use super::{
+    schema::{List, Object, Schema, Shape, Topology, builtin},
+    zero_values,
+};
 
 /// Lists of objects: type, field, key fields.
 const KEYED: &[(&str, &str, &[&str])] = &[
@@ -99,6 +102,12 @@ const ATOMIC_TYPES: &[&str] = &[
     "apimachinery.pkg.apis.meta.v1.OwnerReference",
 ];
 
+/// Key fields that may be left out, with the value that then counts.
+const KEY_DEFAULTS: &[(&str, &str, &str)] = &[
+    ("api.core.v1.ContainerPort", "protocol", "TCP"),
+    ("api.core.v1.ServicePort", "protocol", "TCP"),
+];
+
 /// Types that hold any JSON.
 const FREE_FORM: &[&str] = &[
     "apimachinery.pkg.apis.meta.v1.FieldsV1",
@@ -125,12 +134,21 @@ pub(super) fn is_free_form(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|name| FREE_FORM.contains(&name))
 }
 
-/// Puts the merge rules into the fields of a struct.
-pub(super) fn refine(name: &str, fields: &mut BTreeMap<String, Arc<Schema>>) {
+/// Puts the rules of the Go types into the fields of a struct.
+pub(super) fn refine(name: &str, fields: &mut BTreeMap<String, Arc<Schema>>, required: &[String]) {
     let Some(name) = name.strip_prefix(PREFIX) else { return };
+    mark_vanishing(name, fields, required);
     for (_, field, keys) in KEYED.iter().filter(|(owner, ..)| *owner == name) {
         let keys = keys.iter().map(ToString::to_string).collect();
         replace(fields, field, |shape| with_topology(shape, Topology::Map(keys)));
+    }
+    for (_, field, value) in KEY_DEFAULTS.iter().filter(|(owner, ..)| *owner == name) {
+        if let Some(slot) = fields.get_mut(*field) {
+            *slot = Arc::new(Schema {
+                default: Some((*value).into()),
+                ..Schema::clone(slot)
+            });
+        }
     }
     for (_, field) in SETS.iter().filter(|(owner, _)| *owner == name) {
         replace(fields, field, |shape| with_topology(shape, Topology::Set));
@@ -147,14 +165,25 @@ pub(super) fn refine(name: &str, fields: &mut BTreeMap<String, Arc<Schema>>) {
     }
 }
 
+fn mark_vanishing(owner: &str, fields: &mut BTreeMap<String, Arc<Schema>>, required: &[String]) {
+    let owner = owner.strip_prefix("api.").unwrap_or(owner);
+    for (field, slot) in fields.iter_mut().filter(|(field, _)| !required.contains(field)) {
+        if zero_values::vanishes(owner, field, &slot.shape) {
+            *slot = Arc::new(Schema {
+                vanishes: true,
+                ..Schema::clone(slot)
+            });
+        }
+    }
+}
+
 fn replace(fields: &mut BTreeMap<String, Arc<Schema>>, field: &str, change: impl FnOnce(&Shape) -> Option<Shape>) {
     if let Some(slot) = fields.get_mut(field)
         && let Some(shape) = change(&slot.shape)
     {
         *slot = Arc::new(Schema {
             shape,
-            nullable: slot.nullable,
-            default: slot.default.clone(),
+            ..Schema::clone(slot)
         });
     }
 }

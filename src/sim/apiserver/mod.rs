@@ -7,6 +7,7 @@
 //! [`ApiServer`] is the handle; [`service`] is the road of a request; each other file is one concern of the server.
 
 mod apply;
+mod background;
 mod call;
 mod crd;
 mod create;
@@ -15,11 +16,14 @@ mod defaults;
 mod delete;
 mod discovery;
 mod errors;
+mod field_set;
+mod gc;
 mod generation;
 mod managed_fields;
 mod merge_keys;
 mod metadata;
 mod names;
+mod openapi;
 mod patch;
 mod path;
 mod prune;
@@ -29,14 +33,18 @@ mod resource;
 mod schema;
 mod selector;
 mod service;
+mod skeleton;
 mod state;
 mod store;
 mod strategic;
 mod strategy;
 mod subresources;
+mod teardown;
+mod typed;
 mod update;
 mod validate;
 mod watch;
+mod zero_values;
 
 use std::{
     ops::RangeInclusive,
@@ -47,9 +55,9 @@ use std::{
 use chrono::{DateTime, Utc};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 use self::{
+    background::Background,
     call::{Call, Verb},
     service::Connection,
     state::State,
@@ -91,8 +99,7 @@ pub struct ApiServer {
 struct Inner {
     state: Mutex<State>,
     options: Options,
-    /// Told after every request, for the background work.
-    work: Notify,
+    background: Background,
 }
 
 /// One served request.
@@ -164,7 +171,7 @@ impl ApiServer {
             inner: Arc::new(Inner {
                 state,
                 options,
-                work: Notify::new(),
+                background: Background::default(),
             }),
         };
         for name in ["default", "kube-system"] {

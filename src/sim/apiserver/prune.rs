@@ -31,6 +31,34 @@ pub(super) fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mu
     }
 }
 
+/// Removes fields that are left out when they hold their zero value, from the inside out.
+pub(super) fn trim(schema: &Schema, value: &mut Value) {
+    match (&schema.shape, value) {
+        (Shape::Object(object), Value::Object(fields)) => {
+            fields.retain(|name, child| {
+                let Some(schema) = object.fields.get(name).or(object.values.as_ref()) else {
+                    return true;
+                };
+                trim(schema, child);
+                !(schema.vanishes && is_zero(child))
+            });
+        }
+        (Shape::List(list), Value::Array(items)) => items.iter_mut().for_each(|item| trim(&list.items, item)),
+        _ => {}
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
 /// Removes nulls where null is no value, then fills in defaults, also in parts that came from a default.
 pub(super) fn default(schema: &Schema, value: &mut Value) {
     match (&schema.shape, value) {
@@ -103,6 +131,18 @@ mod tests {
         assert_eq!(unknown, ["metadata.colour", "spec.colour", "spec.rules[0].size"]);
         assert_eq!(object["spec"]["free"], json!({"any": {"thing": 1}}));
         assert_eq!(object["spec"]["rules"], json!([{"kind": "Service"}]));
+    }
+
+    #[test]
+    fn zero_values_of_built_in_kinds_go_unless_they_are_pointers() {
+        use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
+        let mut deployment = json!({"metadata": {"labels": {}, "name": "a"}, "spec": {"paused": false, "replicas": 0,
+            "minReadySeconds": 0}});
+        trim(&super::super::schema::builtin::<Deployment>(), &mut deployment);
+        assert_eq!(deployment, json!({"metadata": {"name": "a"}, "spec": {"replicas": 0}}));
+        let mut lease = json!({"spec": {"holderIdentity": ""}});
+        trim(&super::super::schema::builtin::<Lease>(), &mut lease);
+        assert_eq!(lease, json!({"spec": {"holderIdentity": ""}}));
     }
 
     #[test]

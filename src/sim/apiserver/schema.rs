@@ -11,16 +11,18 @@ use serde_json::Value;
 use super::merge_keys;
 
 /// One node of a kind's shape.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Schema {
     pub(super) shape: Shape,
     /// Whether null is a value of its own.
     pub(super) nullable: bool,
+    /// Whether an empty, zero or false value is left out.
+    pub(super) vanishes: bool,
     pub(super) default: Option<Value>,
 }
 
 /// What a node holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Shape {
     /// Unknown content that is kept as it is and deduced when it is merged.
     Any,
@@ -40,7 +42,7 @@ pub(super) enum Scalar {
 }
 
 /// A struct or a map.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Object {
     pub(super) fields: BTreeMap<String, Arc<Schema>>,
     /// The schema of the values of a map.
@@ -55,7 +57,7 @@ pub(super) struct Object {
 }
 
 /// A list and how its items are told apart.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct List {
     pub(super) items: Arc<Schema>,
     pub(super) topology: Topology,
@@ -75,6 +77,7 @@ impl Schema {
         Arc::new(Self {
             shape: Shape::Any,
             nullable: true,
+            vanishes: false,
             default: None,
         })
     }
@@ -132,6 +135,7 @@ fn scalar(kind: Scalar) -> Schema {
     Schema {
         shape: Shape::Scalar(kind),
         nullable: false,
+        vanishes: false,
         default: None,
     }
 }
@@ -170,6 +174,7 @@ impl Reader<'_> {
         Schema {
             shape,
             nullable,
+            vanishes: false,
             default: node.get("default").cloned(),
         }
     }
@@ -200,22 +205,28 @@ impl Reader<'_> {
             .flatten()
             .map(|(field, schema)| (field.clone(), self.shared(schema)))
             .collect();
+        let required: Vec<String> = node["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         if let Some(name) = name {
-            merge_keys::refine(name, &mut fields);
+            merge_keys::refine(name, &mut fields, &required);
         }
         let values = match &node["additionalProperties"] {
             Value::Bool(true) => Some(Schema::any()),
             values @ Value::Object(_) => Some(self.shared(values)),
             _ => None,
         };
-        let required = node["required"].as_array().into_iter().flatten();
         Object {
             fields,
             values,
             preserve: node["x-kubernetes-preserve-unknown-fields"].as_bool().unwrap_or(false),
             atomic: node["x-kubernetes-map-type"] == "atomic" || name.is_some_and(merge_keys::is_atomic),
             embedded: node["x-kubernetes-embedded-resource"].as_bool().unwrap_or(false),
-            required: required.filter_map(Value::as_str).map(str::to_owned).collect(),
+            required,
         }
     }
 }

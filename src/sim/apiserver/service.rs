@@ -190,8 +190,11 @@ fn serve(server: &Arc<Inner>, incoming: &Incoming) -> Result<Answer, BoxError> {
         dry_run: incoming.query.get("dryRun") == Some("All"),
         time: server.clock().now(),
     });
+    let unsettled = state.unsettled;
     drop(state);
-    server.work.notify_one();
+    if unsettled {
+        server.background.wake(server);
+    }
     match outcome {
         Ok(Reply::Document { code, body, warnings }) => Ok(document(code, &body, &warnings)),
         Ok(Reply::Stream(body)) => Ok(Response::builder()

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    AuditEntry, Observer, Snapshot, Write,
+    AuditEntry, Observer, Snapshot, Write, background,
     call::Call,
     crd,
     names::Random,
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) observers: Vec<Observer>,
     /// How many cluster addresses have been given out.
     pub(super) addresses: u32,
+    /// Whether a change since the last look may give the background work something to do.
+    pub(super) unsettled: bool,
 }
 
 impl Catalogue {
@@ -89,6 +91,7 @@ impl State {
             audit: Vec::new(),
             observers: Vec::new(),
             addresses: 0,
+            unsettled: false,
         }
     }
 
@@ -108,6 +111,7 @@ impl State {
         }
         let change = self.store.put(storage, key, after);
         self.hub.publish(&change, call.now);
+        self.unsettled |= background::concerns(&change);
         crd::serve(&mut self.catalogue, &call.resource, &change);
         let write = Write {
             user: &call.user,

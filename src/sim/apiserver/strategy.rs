@@ -27,6 +27,7 @@ pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value)
         crd::CRDS => {
             crd::fill(object);
             object["status"] = crd::established(object, &metadata::seconds(call.now));
+            metadata::of(object).insert("finalizers".into(), json!([crd::CLEANUP]));
         }
         "pods" => object["status"] = json!({"phase": "Pending"}),
         "services" => {

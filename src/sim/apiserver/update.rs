@@ -61,7 +61,7 @@ pub(super) fn change(
     strategy::prepare_update(call, before, &mut after);
     system_metadata(before, &mut after);
     let mut errors = metadata_errors(before, &after);
-    errors.extend(validate::object(&call.resource, &after));
+    errors.extend(validate::object(&call.resource, Some(before), &after));
     if !errors.is_empty() {
         return Err(Refusal::invalid(
             &call.resource.group,
@@ -87,10 +87,11 @@ pub(super) fn check_name(call: &Call, object: &Value) -> Result<(), Refusal> {
     if given == call.name {
         return Ok(());
     }
-    if given.is_empty() {
-        return Err(Refusal::bad_request("name must be provided"));
-    }
     let url = &call.name;
+    if given.is_empty() {
+        let message = format!("the name of the object ({url} based on URL) was undeterminable: name must be provided");
+        return Err(Refusal::bad_request(message));
+    }
     Err(Refusal::bad_request(format!(
         "the name of the object ({given}) does not match the name on the URL ({url})"
     )))
