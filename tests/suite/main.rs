@@ -1,3 +1,5 @@
 //! Tests.
 
+mod hooks;
 mod metrics;
+mod notify;
