@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use serin::api::{self, AlertProviderSpec, Analysis, Canary, TrafficMatch};
 use serin::notify::{Audience, Destination, HttpSender, Sender, audience, event, message};
+use serin::outbound::Hidden;
 use serin::rollout::{Alert, Notice, Severity};
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -16,8 +17,8 @@ fn canary(analysis: Analysis) -> Canary {
     canary.metadata.namespace = Some("test".to_owned());
     canary.metadata.uid = Some("8b6e".to_owned());
     canary.metadata.resource_version = Some("42".to_owned());
-    canary.spec.target_ref.kind = "Deployment".to_owned();
-    canary.spec.target_ref.name = "podinfo-app".to_owned();
+    "Deployment".clone_into(&mut canary.spec.target_ref.kind);
+    "podinfo-app".clone_into(&mut canary.spec.target_ref.name);
     canary.spec.analysis = Some(analysis);
     canary
 }
@@ -177,7 +178,7 @@ fn a_destination_comes_from_the_spec_or_from_its_secret() {
     let full = secret(&[("address", "http://secret\n"), ("token", "t0ken\n")]);
     let from_secret = Destination::of(&provider, Some(&full)).expect("a destination");
     assert_eq!(from_secret.address.reveal(), "http://secret");
-    assert_eq!(from_secret.token.as_ref().map(|token| token.reveal()), Some("t0ken"));
+    assert_eq!(from_secret.token.as_ref().map(Hidden::reveal), Some("t0ken"));
     let shown = format!("{from_secret:?}");
     assert!(!shown.contains("http://secret") && !shown.contains("t0ken"), "{shown}");
 
