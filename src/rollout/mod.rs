@@ -12,22 +12,36 @@
 //! `advance` is the only code that changes a stage, a weight or a counter. There is no clock, no client, no randomness and no
 //! `async` here: time comes in as an argument. This module imports `api` and plain data only; `tests/suite/architecture.rs` holds it to that.
 
+mod advance;
+mod ask;
 mod assertion;
+mod capacity;
 mod known;
+mod memory;
 mod notice;
 mod observation;
+mod public;
 mod question;
+mod render;
+mod round;
 mod state;
+mod steps;
 mod weight;
 
+pub use advance::{Decision, advance};
+pub use ask::ask;
 pub use assertion::Assertion;
+pub use capacity::need;
 pub use known::Known;
+pub use memory::remember;
 pub use notice::{Alert, Notice, Severity};
 pub use observation::{
     Confirmation, Memory, Observation, Obstacle, Progress, Refusal, Rehearsal, Rollout, RouteFacts, Selects,
     ServiceFacts, Taken, Workload,
 };
+pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
+pub use render::{met, render};
 pub use state::{
     Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
     VERSION, Why,

@@ -189,6 +189,10 @@ pub struct Memory {
     pub last_check: Option<DateTime<Utc>>,
     /// The most pods seen ready on the side that is awaited, and when that was: the deadline measures lack of progress.
     pub progress: Option<Progress>,
+    /// Since when the route has been seen handed back to the apex Service.
+    pub handed_back_seen: Option<DateTime<Utc>>,
+    /// The last known count of the primary's ready pods, and when it was known.
+    pub primary_ready: Option<(u32, DateTime<Utc>)>,
     /// The answers to the rehearsal (dry run) of this run's writes, by run number.
     pub rehearsal: Option<(u64, Rehearsal)>,
     /// When this process began to act on the canary: start, leadership, or the end of a suspension.

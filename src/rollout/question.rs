@@ -39,6 +39,8 @@ pub enum Question {
         /// The phase in its payload.
         phase: String,
     },
+    /// Are the metrics servers that the analysis will need there (`spec/analysis.md` 1.2)? Told, never blocking.
+    Probe,
     /// Read and judge the metric at this place of `analysis.metrics`.
     Metric {
         /// Index into the list, as it stands in the observed spec.
@@ -46,9 +48,20 @@ pub enum Question {
     },
 }
 
-/// Names a question within its round, for example `hook/load-test` or `metric/request-success-rate/0`.
+/// Names a question within its round, for example `hook/0` or `metric/2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuestionKey(pub String);
+
+impl QuestionKey {
+    /// The key of a question in the list as observed. The name alone would not do: two entries may share it.
+    pub fn of(question: &Question) -> Self {
+        match question {
+            Question::Hook { index, .. } => Self(format!("hook/{index}")),
+            Question::Metric { index } => Self(format!("metric/{index}")),
+            Question::Probe => Self("probe".into()),
+        }
+    }
+}
 
 /// The answers so far.
 #[derive(Debug, Clone, PartialEq, Default)]

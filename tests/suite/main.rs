@@ -1,5 +1,9 @@
-//! Tests.
+//! Everything that runs without a cluster: the core by itself, the parts, and the controller on the embedded cluster.
 
+mod api;
+mod apiserver;
+mod core;
 mod hooks;
 mod metrics;
 mod notify;
+mod world;

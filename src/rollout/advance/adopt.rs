@@ -1,0 +1,153 @@
+//! The first block of a canary. Exactly once the world writes the status: when a primary stands and we have no block of it.
+
+use chrono::{DateTime, Utc};
+
+use super::super::known::Known;
+use super::super::observation::{Observation, Selects, Workload};
+use super::super::state::{Block, Fingerprint, Outcome, RunResult, Stage, VERSION, Why};
+use super::super::steps;
+use super::super::weight::Weight;
+use super::revision;
+use crate::api::{Canary, Phase};
+
+/// The block to begin with, or `None` while too little is known to begin.
+///
+/// A primary that stands already comes from Flagger, a restored backup or a Canary created anew (`design.md`, "Adoption"): the weight is
+/// read from the route, the phase from Flagger's status. Nothing is scaled down on the strength of it in this pass.
+pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateTime<Utc>) -> Option<Block> {
+    let mut block = Block {
+        version: VERSION,
+        stage: Stage::Initializing,
+        since: now,
+        subject: observation.subject.clone(),
+        run: 0,
+        plan: None,
+        weight: Weight::ZERO,
+        promoted: None,
+        last_promoted: None,
+        running: None,
+        last_failed: None,
+        baseline: None,
+        capacity: 0,
+        failed_checks: 0,
+        unreachable_checks: 0,
+        gates: std::collections::BTreeMap::new(),
+        outcome: None,
+        samples: Vec::new(),
+        why: Why {
+            reason: "Initializing".into(),
+            message: format!("taking over Deployment {}", observation.subject.target),
+            awaiting: None,
+            until: None,
+            then: None,
+        },
+        notices: Vec::new(),
+    };
+    if observation.deleting || observation.taken_by.is_some() {
+        return Some(block);
+    }
+    match (&observation.target, &observation.primary) {
+        (_, Known::Unknown) | (Known::Unknown, _) => None,
+        (Known::Present(target), Known::Present(primary)) => {
+            // Weights and selectors decide what is adopted, so they must be known too.
+            if matches!(observation.route, Known::Unknown) || matches!(observation.apex_service, Known::Unknown) {
+                return None;
+            }
+            adopt(&mut block, canary, observation, target, primary);
+            Some(block)
+        }
+        _ => Some(block),
+    }
+}
+
+fn adopt(block: &mut Block, canary: &Canary, observation: &Observation, target: &Workload, primary: &Workload) {
+    let phase = canary.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    let weight = observation
+        .route
+        .present()
+        .and_then(|route| route.weight)
+        .unwrap_or(Weight::ZERO);
+    let wanted = target.fingerprint.clone();
+    block.promoted.clone_from(&primary.fingerprint);
+    block.capacity = observation.primary_endpoints.unwrap_or(primary.replicas).max(1);
+    block.baseline = revision::baseline(observation);
+    match phase {
+        Phase::Progressing | Phase::WaitingPromotion | Phase::Waiting if weight > Weight::ZERO => {
+            start(block, canary, wanted, weight, Stage::Stepping);
+        }
+        Phase::Progressing | Phase::WaitingPromotion => start(block, canary, wanted, weight, Stage::Raising),
+        Phase::Promoting | Phase::Finalising => {
+            // Flagger wrote the primary before it wrote the phase, so the primary has, or is to have, the target's template.
+            start(block, canary, wanted, weight, Stage::Promoting);
+        }
+        Phase::Failed if weight == Weight::FULL => {
+            start(block, canary, wanted, weight, Stage::HoldOnCanary);
+            block.last_failed.clone_from(&block.running);
+            ended(
+                block,
+                RunResult::Failed,
+                "PromotionFailed",
+                "Flagger left all traffic on the canary after a failed promotion",
+            );
+        }
+        Phase::Failed => {
+            block.stage = if weight == Weight::ZERO {
+                Stage::Resting
+            } else {
+                Stage::RollingBack
+            };
+            block.weight = weight;
+            block.last_failed = wanted.filter(|wanted| Some(wanted) != block.promoted.as_ref());
+            ended(
+                block,
+                RunResult::Failed,
+                "FailedBefore",
+                "the last run had failed when Serin took over",
+            );
+        }
+        Phase::Unset | Phase::Initializing
+            if observation
+                .apex_service
+                .present()
+                .is_none_or(|apex| apex.selects != Selects::Primary) =>
+        {
+            // An initialisation was cut short; it is done again from the target, which still serves.
+            block.promoted = None;
+        }
+        _ => {
+            block.stage = if weight == Weight::ZERO {
+                Stage::Resting
+            } else {
+                Stage::Reverting
+            };
+            block.weight = weight;
+            let result = if phase == Phase::Succeeded {
+                RunResult::Succeeded
+            } else {
+                RunResult::Initialized
+            };
+            ended(block, result, "Adopted", "the primary stood when Serin took over");
+        }
+    }
+    block.why.reason = "Adopted".into();
+    block.why.message = format!("took over at phase {phase:?} with weight {weight}");
+}
+
+fn start(block: &mut Block, canary: &Canary, running: Option<Fingerprint>, weight: Weight, stage: Stage) {
+    block.run = 1;
+    block.stage = stage;
+    block.weight = weight;
+    block.running = running;
+    block.plan = Some(steps::plan(&canary.spec));
+    if let Some(status) = &canary.status {
+        block.failed_checks = u32::try_from(status.failed_checks).unwrap_or(0);
+    }
+}
+
+fn ended(block: &mut Block, result: RunResult, reason: &str, message: &str) {
+    block.outcome = Some(Outcome {
+        result,
+        reason: reason.into(),
+        message: message.into(),
+    });
+}

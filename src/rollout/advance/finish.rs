@@ -1,0 +1,241 @@
+//! The ends of a run: promoted, rolled back, reverted. A resting phase is written only when the world was seen drawn.
+
+use super::super::notice::{Alert, Severity};
+use super::super::round::{self, Progress, Tally};
+use super::super::state::{RunResult, Stage};
+use super::super::weight::{Side, Weight};
+use super::turn::Turn;
+use super::{homeward, promote, step};
+
+/// Rolls back with a warning and an alert that name the cause: no failure is silent (W4 of `spec/core.md` 7.3).
+pub(super) fn begin_rollback(turn: &mut Turn<'_>, reason: &str, message: &str) {
+    let (text, alert) = if reason == "ProgressDeadlineExceeded" {
+        (
+            format!(
+                "Rolling back {} progress deadline exceeded {message}",
+                turn.canary_name()
+            ),
+            format!("Progress deadline exceeded {message}"),
+        )
+    } else {
+        (
+            format!("Rolling back {} {message}", turn.canary_name()),
+            format!("Rolled back: {message}"),
+        )
+    };
+    let notice = turn.warning("rollback", "RollBack", &text);
+    notice.alert = Some(Alert {
+        severity: Severity::Error,
+        message: super::turn::cut(&alert),
+        with_fields: false,
+    });
+    roll_traffic_back(turn, reason, message);
+}
+
+/// Sends traffic home; the caller has told why.
+pub(super) fn roll_traffic_back(turn: &mut Turn<'_>, reason: &str, message: &str) {
+    turn.outcome(RunResult::Failed, reason, message);
+    turn.enter(Stage::RollingBack);
+    homeward::bring_home(turn);
+    rollback_words(turn);
+}
+
+fn rollback_words(turn: &mut Turn<'_>) {
+    let deadline = turn.deadline();
+    let (reason, cause) = turn.block.outcome.as_ref().map_or_else(Default::default, |outcome| {
+        (outcome.reason.clone(), outcome.message.clone())
+    });
+    let weight = turn.block.weight;
+    let why = turn.why(&reason, &format!("rolling back: {cause}"));
+    if weight == Weight::ZERO {
+        why.awaiting("traffic on the primary, then the target at zero replicas");
+    } else {
+        why.awaiting("ready pods of the primary")
+            .until(deadline, "the rest of the traffic goes to the primary at once");
+    }
+}
+
+/// Traffic home, target down, `post-rollout` hooks, then `Failed`.
+pub(super) fn roll_back(turn: &mut Turn<'_>) {
+    homeward::bring_home(turn);
+    rollback_words(turn);
+    if !home_and_down(turn) {
+        return obstacle_words(turn);
+    }
+    let Some(tally) = post_rollout(turn) else { return };
+    turn.block.last_failed = turn.block.running.take();
+    turn.block.plan = None;
+    turn.enter(Stage::Resting);
+    let text = format!("Canary failed! Scaling down {}", turn.canary_name());
+    turn.warning("failed", "RollBack", &text);
+    tell_post_rollout(turn, &tally);
+    let (reason, cause) = turn.block.outcome.as_ref().map_or_else(Default::default, |outcome| {
+        (outcome.reason.clone(), outcome.message.clone())
+    });
+    turn.why(&reason, &cause)
+        .awaiting("a new revision of the target, or its return to the promoted one");
+}
+
+/// As a rollback, without a failure.
+pub(super) fn revert(turn: &mut Turn<'_>) {
+    if turn
+        .observation
+        .target
+        .present()
+        .and_then(|t| t.fingerprint.as_ref())
+        .is_some_and(|f| Some(f) != turn.block.promoted.as_ref())
+        && turn.block.weight > Weight::ZERO
+    {
+        // It changed once more while traffic is on its way home.
+        return homeward::leave_for_new_revision(turn);
+    }
+    homeward::bring_home(turn);
+    if !home_and_down(turn) {
+        return obstacle_words(turn);
+    }
+    turn.block.last_failed = None;
+    turn.block.running = None;
+    turn.block.plan = None;
+    let first = turn.block.last_promoted.is_none()
+        && turn.block.run <= 1
+        && turn
+            .block
+            .outcome
+            .as_ref()
+            .is_some_and(|o| o.result == RunResult::Initialized);
+    let result = if first {
+        RunResult::Initialized
+    } else {
+        RunResult::Succeeded
+    };
+    turn.outcome(
+        result,
+        "Reverted",
+        "the target was returned to the promoted revision; the run was ended",
+    );
+    turn.enter(Stage::Resting);
+    turn.event(
+        "reverted",
+        "Revert",
+        &format!("Run ended! Scaling down {}", turn.target_name()),
+    );
+    turn.why(
+        "Reverted",
+        "the target was returned to the promoted revision; the run was ended",
+    );
+}
+
+/// After a promotion: target down, `post-rollout` hooks, then `Succeeded`.
+pub(super) fn finalise(turn: &mut Turn<'_>) {
+    let primary_broken = turn
+        .observation
+        .primary
+        .is_present_and(|primary| primary.rollout.deadline_exceeded)
+        && !turn.capacity().carries(Side::Primary, Weight::ZERO);
+    let canary_up = turn.observation.target.is_present_and(|target| target.replicas > 0)
+        && turn.capacity().carries(Side::Canary, Weight::FULL);
+    if primary_broken && canary_up {
+        return promote::fail(turn);
+    }
+    // Nothing is taken from the canary while the primary does not carry everything: `render` waits for the same.
+    if !home_and_down(turn) {
+        turn.why(
+            "Finalising",
+            "all traffic is on the primary; the target is scaled to zero",
+        )
+        .awaiting("the target at zero replicas");
+        return obstacle_words(turn);
+    }
+    let Some(tally) = post_rollout(turn) else { return };
+    let skipped = turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty());
+    let promoted = turn.block.running.take();
+    if turn.block.promoted != promoted {
+        turn.block.last_promoted = turn.block.promoted.take();
+        turn.block.promoted = promoted;
+    }
+    turn.block.last_failed = None;
+    turn.block.plan = None;
+    let (text, message) = if skipped {
+        (
+            format!(
+                "Promotion completed! Canary analysis was skipped for {}",
+                turn.target_name()
+            ),
+            "Canary analysis was skipped, promotion finished.",
+        )
+    } else {
+        (
+            format!("Promotion completed! Scaling down {}", turn.target_name()),
+            "Canary analysis completed successfully, promotion finished.",
+        )
+    };
+    turn.outcome(
+        RunResult::Succeeded,
+        if skipped { "PromotedUnjudged" } else { "Promoted" },
+        message,
+    );
+    turn.enter(Stage::Resting);
+    tell_post_rollout(turn, &tally);
+    let notice = turn.event("promoted", "Promote", &text);
+    notice.alert = Some(Alert {
+        severity: Severity::Info,
+        message: message.into(),
+        with_fields: false,
+    });
+    let reason = turn
+        .block
+        .outcome
+        .as_ref()
+        .map(|outcome| outcome.reason.clone())
+        .unwrap_or_default();
+    turn.why(&reason, message);
+}
+
+/// Whether the route was seen at zero for the settle time and the target was then seen at zero replicas.
+fn home_and_down(turn: &mut Turn<'_>) -> bool {
+    if turn.block.weight != Weight::ZERO {
+        return false;
+    }
+    let since = turn.drawn_since();
+    let target_down = turn.observation.target.is_absent()
+        || turn
+            .observation
+            .target
+            .is_present_and(|target| target.replicas == 0 && target.rollout.observed);
+    turn.settled(since) && target_down
+}
+
+/// Names what stands in the way of the world being drawn; a stage that ends a run has no other way out.
+fn obstacle_words(turn: &mut Turn<'_>) {
+    if turn.observation.obstacle.is_some() {
+        let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
+        turn.stalled_notice(reason, &message);
+        turn.why(reason, &message)
+            .awaiting("the write to be allowed; it is tried again");
+    }
+}
+
+/// The result of the `post-rollout` hooks, or `None` while they are being asked.
+fn post_rollout(turn: &mut Turn<'_>) -> Option<Tally> {
+    let Some(due) = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) else {
+        return Some(Tally::default());
+    };
+    match round::progress(&due, turn.canary, turn.answers) {
+        Progress::Ask(_) => None,
+        Progress::Done(tally) => {
+            turn.end_round();
+            Some(tally)
+        }
+    }
+}
+
+fn tell_post_rollout(turn: &mut Turn<'_>, tally: &Tally) {
+    step::tell_passed(turn, tally);
+    if let Some(refusal) = &tally.refused {
+        turn.warning(
+            "post-rollout",
+            "PostRollout",
+            &format!("Post-rollout hook {} failed {}", refusal.name, refusal.text),
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! Traffic leaves the canary because the revision under it changed, or its pods are gone.
+
+use super::super::state::{Fingerprint, Stage};
+use super::super::steps;
+use super::super::weight::Weight;
+use super::finish;
+use super::revision::{Seen, seen};
+use super::turn::Turn;
+
+/// The target's template changed under traffic: it leaves at once, before anything else is looked at.
+pub(super) fn leave_for_new_revision(turn: &mut Turn<'_>) {
+    let wanted = turn
+        .observation
+        .target
+        .present()
+        .and_then(|target| target.fingerprint.clone());
+    let back = wanted.is_some() && wanted == turn.block.promoted;
+    turn.enter(if back { Stage::Reverting } else { Stage::Restarting });
+    bring_home(turn);
+    if back {
+        turn.event(
+            "revert",
+            "Revert",
+            &format!(
+                "Target {} returned to the promoted revision! Ending the run",
+                turn.target_name()
+            ),
+        );
+        turn.why(
+            "Reverting",
+            "the target returned to the promoted revision during the run",
+        )
+        .awaiting("traffic on the primary");
+    } else {
+        restart_words(turn);
+    }
+}
+
+/// All pods of the canary are gone while it has traffic: home with it, one failed check, and from the start.
+pub(super) fn canary_died(turn: &mut Turn<'_>) {
+    turn.block.failed_checks += 1;
+    let (count, threshold) = (turn.block.failed_checks, turn.spec().threshold());
+    let weight = turn.block.weight;
+    let trouble = turn
+        .observation
+        .target
+        .present()
+        .and_then(|target| target.trouble.clone())
+        .map(|t| format!(" ({t})"))
+        .unwrap_or_default();
+    let message = format!("no pod of {} is ready at weight {weight}{trouble}", turn.target_name());
+    turn.warning(
+        &format!("no-pods-{count}"),
+        "Halt",
+        &format!("Halt {} advancement {message}", turn.canary_name()),
+    );
+    if count >= threshold {
+        return finish::begin_rollback(turn, "NoReadyPods", &message);
+    }
+    turn.enter(Stage::Restarting);
+    bring_home(turn);
+    turn.why("NoReadyPods", &message)
+        .awaiting("traffic on the primary, then the canary's pods");
+}
+
+/// Waits until traffic is home, then begins with what the target is by then.
+pub(super) fn restart(turn: &mut Turn<'_>) {
+    bring_home(turn);
+    if turn.block.weight != Weight::ZERO || turn.drawn_since().is_none() {
+        if turn.why_changes("NoReadyPods") {
+            restart_words(turn);
+        }
+        return;
+    }
+    match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
+        Seen::Unknown => {}
+        Seen::Unsettled(at) => turn.wake_at(at),
+        Seen::Rebased(fingerprint) => turn.block.rebase(&fingerprint),
+        Seen::Settled(fingerprint) if turn.block.promoted.as_ref() == Some(&fingerprint) => {
+            turn.enter(Stage::Reverting);
+            turn.why("Reverting", "the target returned to the promoted revision")
+                .awaiting("the target at zero replicas");
+        }
+        Seen::Settled(fingerprint) if turn.block.running.as_ref() == Some(&fingerprint) => {
+            turn.enter(Stage::Raising);
+            super::raise::awaiting_pods(turn);
+        }
+        Seen::Settled(fingerprint) => begin_anew(turn, fingerprint),
+    }
+}
+
+/// A newer revision came before the old one had traffic.
+pub(super) fn superseded(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
+    if turn.block.promoted.as_ref() == Some(&fingerprint) {
+        turn.enter(Stage::Reverting);
+        turn.event(
+            "revert",
+            "Revert",
+            &format!(
+                "Target {} returned to the promoted revision! Ending the run",
+                turn.target_name()
+            ),
+        );
+        turn.why(
+            "Reverting",
+            "the target returned to the promoted revision during the run",
+        )
+        .awaiting("the target at zero replicas");
+    } else {
+        begin_anew(turn, fingerprint);
+    }
+}
+
+/// The run of the newer revision. Gates before the start are not asked again, as with Flagger (T17 of `spec/core.md` 2.3).
+fn begin_anew(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
+    let old = turn.block.running.replace(fingerprint);
+    turn.block.run += 1;
+    turn.block.plan = Some(steps::plan(turn.spec()));
+    turn.block.failed_checks = 0;
+    turn.block.unreachable_checks = 0;
+    turn.block.outcome = None;
+    turn.block.samples.clear();
+    if let Some(ready) = turn.capacity().primary_ready().filter(|ready| *ready > 0) {
+        turn.block.capacity = ready;
+    }
+    turn.enter(Stage::Raising);
+    let text = format!("New revision detected! Restarting analysis for {}", turn.target_name());
+    turn.event("restart", "Restart", &text);
+    super::raise::awaiting_pods(turn);
+    if let Some(old) = old {
+        turn.block.why.message =
+            super::turn::cut(&format!("{}; it supersedes {}", turn.block.why.message, short(&old)));
+    }
+}
+
+/// Moves as much traffic home as may go now.
+pub(super) fn bring_home(turn: &mut Turn<'_>) {
+    let past = turn.block.weight > Weight::ZERO && turn.past_deadline();
+    let weight = turn.capacity().homeward(past);
+    if weight != turn.block.weight {
+        let since = turn.block.since;
+        turn.set_weight(weight);
+        // The deadline of the way home runs from its beginning.
+        turn.block.since = since;
+    }
+}
+
+fn restart_words(turn: &mut Turn<'_>) {
+    let weight = turn.block.weight;
+    let deadline = turn.deadline();
+    let message = if weight == Weight::ZERO {
+        "the target changed under traffic; all of it goes back to the primary".to_owned()
+    } else {
+        format!(
+            "the target changed under traffic; the primary carries {} percent so far",
+            weight.primary()
+        )
+    };
+    turn.why("Restarting", &message)
+        .awaiting("traffic on the primary")
+        .until(deadline, "the rest goes to the primary at once");
+}
+
+/// A fingerprint as people can compare it.
+pub(super) fn short(fingerprint: &Fingerprint) -> &str {
+    let hex = fingerprint
+        .0
+        .split_once(':')
+        .map_or(fingerprint.0.as_str(), |(_, hex)| hex);
+    hex.get(..10).unwrap_or(hex)
+}

@@ -1,0 +1,235 @@
+//! A live application is taken over without a dropped request: the target serves until the primary does.
+
+use super::super::notice::{Alert, Severity};
+use super::super::observation::Selects;
+use super::super::round::{self, Progress};
+use super::super::state::{GateState, RunResult, Stage};
+use super::super::weight::{Side, Weight};
+use super::super::{known::Known, observation::Observation};
+use super::revision::{Seen, seen};
+use super::turn::Turn;
+
+/// Takes over. The order of the writes is `render`'s; this waits, says what for, and ends it.
+pub(super) fn initialize(turn: &mut Turn<'_>) {
+    if turn.block.subject != turn.observation.subject {
+        // Nothing of the old names carries traffic yet.
+        turn.block.subject = turn.observation.subject.clone();
+        turn.block.promoted = None;
+    }
+    if refused(turn) || unreadable(turn) {
+        return;
+    }
+    probe(turn);
+    match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
+        Seen::Unknown => {
+            turn.why(
+                "TargetNotObserved",
+                "the Deployment controller has not seen the target's last edit yet",
+            );
+            return;
+        }
+        Seen::Unsettled(at) => {
+            turn.wake_at(at);
+            if turn.block.promoted.is_none() {
+                return;
+            }
+        }
+        Seen::Rebased(fingerprint) | Seen::Settled(fingerprint) => {
+            if turn.block.promoted.as_ref() != Some(&fingerprint) {
+                turn.block.promoted = Some(fingerprint);
+                turn.block.capacity = turn
+                    .observation
+                    .target
+                    .present()
+                    .map_or(1, |target| target.replicas.max(1));
+            }
+        }
+    }
+    let up = primary_up(turn);
+    let observation = turn.observation;
+    if !up {
+        wait_for_primary(turn);
+    } else if turn.drawn_since().is_none() {
+        route_awaited(turn);
+    } else if turn
+        .memory
+        .apex_seen
+        .is_none_or(|(selects, _)| selects != Selects::Primary)
+    {
+        turn.why("SwitchingApex", "the apex Service is switched to the primary's pods")
+            .awaiting("the switched Service in the cache");
+    } else if observation.target.is_present_and(|target| target.replicas > 0) {
+        let since = turn.memory.apex_seen.map(|(_, since)| since);
+        let settled = turn.settled(since);
+        let message = if settled {
+            "the target is scaled to zero"
+        } else {
+            "the data plane is given time to follow"
+        };
+        turn.why("ScalingTargetDown", message)
+            .awaiting("the target at zero replicas");
+    } else {
+        done(turn);
+    }
+}
+
+fn done(turn: &mut Turn<'_>) {
+    turn.outcome(RunResult::Initialized, "Initialized", "the application was taken over");
+    turn.enter(Stage::Resting);
+    turn.why(
+        "Initialized",
+        "the primary serves; the next change of the target starts a release",
+    );
+    let text = format!("Initialization done! {}", turn.canary_name());
+    let notice = turn.event("initialized", "Initialize", &text);
+    notice.alert = Some(Alert {
+        severity: Severity::Info,
+        message: "New Deployment detected, initialization completed.".into(),
+        with_fields: true,
+    });
+}
+
+/// Whether the primary is there, of the right revision, and carries everything.
+fn primary_up(turn: &Turn<'_>) -> bool {
+    let primary = turn.observation.primary.present();
+    primary.is_some_and(|primary| primary.rollout.complete && primary.fingerprint == turn.block.promoted)
+        && turn.capacity().carries(Side::Primary, Weight::ZERO)
+}
+
+fn wait_for_primary(turn: &mut Turn<'_>) {
+    let primary = format!(
+        "{}-primary.{}",
+        turn.block.subject.target,
+        super::super::public::namespace(turn.canary)
+    );
+    let state = turn.observation.primary.present().map_or_else(
+        || "being created".to_owned(),
+        |primary| {
+            let trouble = primary
+                .trouble
+                .as_ref()
+                .map(|trouble| format!(" ({trouble})"))
+                .unwrap_or_default();
+            format!("{}{trouble}", primary.rollout.message)
+        },
+    );
+    if turn.observation.primary.present().is_some_and(|p| !p.rollout.complete) && turn.once("told/primary-not-ready") {
+        turn.warning(
+            "primary-not-ready",
+            "Initialize",
+            &format!("{primary} not ready: {state}"),
+        );
+    }
+    let past = turn.past_deadline();
+    let deadline = turn.deadline();
+    if past {
+        // The target serves and stays: a primary that does not come up is no reason to touch production (W5).
+        let message = format!("{primary} not ready within its progress deadline: {state}; the target keeps serving");
+        turn.why("PrimaryNotReady", &message)
+            .awaiting("the primary to become ready, or a new revision of the target");
+        if turn.once("told/init-deadline") {
+            let notice = turn.warning("init-deadline", "Initialize", &message);
+            notice.alert = Some(Alert {
+                severity: Severity::Error,
+                message: format!("Progress deadline exceeded {message}"),
+                with_fields: false,
+            });
+        }
+    } else {
+        let endpoints = turn
+            .observation
+            .primary_endpoints
+            .map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+        turn.why(
+            "WaitingForPrimary",
+            &format!("{primary}: {state}; {endpoints} ready pods behind its Service"),
+        )
+        .awaiting("the primary's pods")
+        .until(deadline, "the alert says so; the target keeps serving");
+    }
+}
+
+fn route_awaited(turn: &mut Turn<'_>) {
+    let (reason, message) = super::turn_route::describe(turn.observation, Weight::ZERO);
+    let past = turn.past_deadline();
+    let deadline = turn.deadline();
+    turn.why(reason, &message)
+        .awaiting("the route to be accepted")
+        .until(deadline, "the alert says so; the target keeps serving");
+    if past && turn.once("told/route-deadline") {
+        let notice = turn.warning("route-deadline", "Initialize", &message);
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message: message.clone(),
+            with_fields: false,
+        });
+    }
+}
+
+/// A spec that must not be acted on.
+fn refused(turn: &mut Turn<'_>) -> bool {
+    let Some(refusal) = turn.observation.refusals.first() else {
+        return false;
+    };
+    let more = match turn.observation.refusals.len() {
+        1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    let message = format!("{}: {}{more}", refusal.field, refusal.message);
+    turn.stalled_notice("InvalidSpec", &message);
+    turn.why("InvalidSpec", &message).awaiting("the field to be corrected");
+    true
+}
+
+/// A target that is not there, or may not be read.
+fn unreadable(turn: &mut Turn<'_>) -> bool {
+    let Observation { target, primary, .. } = turn.observation;
+    let name = turn.target_name();
+    let (reason, message) = match (target, primary) {
+        (Known::Present(_), Known::Present(_) | Known::Absent) => return false,
+        (Known::Absent, _) => (
+            "TargetNotFound",
+            format!(
+                "deployment {name} get query error: deployments.apps \"{}\" not found",
+                turn.block.subject.target
+            ),
+        ),
+        (Known::Forbidden { verb, resource }, _) | (_, Known::Forbidden { verb, resource }) => (
+            "Forbidden",
+            format!("Serin may not {verb} {resource} in this namespace; its role must allow it"),
+        ),
+        (Known::NoKind { kind }, _) | (_, Known::NoKind { kind }) => {
+            ("KindNotServed", format!("the API server does not serve {kind}"))
+        }
+        (Known::Unknown, _) | (_, Known::Unknown) => return true,
+    };
+    turn.stalled_notice(reason, &message);
+    turn.why(reason, &message).awaiting("the cluster to be put right");
+    true
+}
+
+/// Tells whether the metrics servers answer; it never blocks (`spec/analysis.md` 1.2).
+fn probe(turn: &mut Turn<'_>) {
+    if turn.block.gates.contains_key("probe") {
+        return;
+    }
+    let Some(due) = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) else {
+        return;
+    };
+    let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) else {
+        return;
+    };
+    turn.end_round();
+    turn.memory.last_check = None;
+    match tally.failures.first() {
+        None => {
+            turn.block.gates.insert("probe".into(), GateState::Passed);
+            turn.event("metrics-available", "Probe", "all the metrics providers are available!");
+        }
+        Some(failure) => {
+            turn.block.gates.insert("probe".into(), GateState::Refused);
+            let failure = failure.clone();
+            turn.warning("metrics-unavailable", "Probe", &failure);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `advance`: the whole state machine. One call makes at most one transition; the controller writes it and calls again.
+
+mod adopt;
+mod finish;
+mod homeward;
+mod initialize;
+mod leave;
+mod promote;
+mod raise;
+mod rest;
+mod revision;
+mod step;
+mod turn;
+mod turn_route;
+
+use chrono::{DateTime, Utc};
+
+use super::observation::{Memory, Observation};
+use super::question::Answers;
+use super::state::{Block, Stage};
+use crate::api::Canary;
+use turn::Turn;
+
+pub(super) use raise::{pods_ready, ready_for_traffic};
+pub(super) use revision::unreleased;
+pub(super) use turn::delta;
+
+/// What one pass decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The block to write, when it says something else than the present one.
+    pub block: Option<Block>,
+    /// What to remember until the next pass.
+    pub memory: Memory,
+    /// When to look again although nothing changed.
+    pub wake: Option<DateTime<Utc>>,
+    /// The answers of the round were used and must be dropped.
+    pub round_done: bool,
+}
+
+/// Decides what comes next for one canary.
+///
+/// `memory` is what [`super::remember`] returned for the same observation. Nothing is decided on what is not known.
+pub fn advance(
+    canary: &Canary,
+    block: Option<&Block>,
+    observation: &Observation,
+    memory: &Memory,
+    answers: &Answers,
+    now: DateTime<Utc>,
+) -> Decision {
+    let Some(block) = block else {
+        return Decision {
+            block: adopt::first_block(canary, observation, now),
+            memory: memory.clone(),
+            wake: None,
+            round_done: false,
+        };
+    };
+    let mut turn = Turn::new(canary, block, observation, memory, answers, now);
+    if observation.deleting {
+        leave::leave(&mut turn);
+    } else if canary.spec.suspend {
+        suspend(&mut turn);
+    } else if let Some(taken) = &observation.taken_by {
+        let message = format!(
+            "{} belongs to Canary {}; this one touches nothing",
+            taken.what, taken.by
+        );
+        turn.why("TargetTaken", &message)
+            .awaiting("the other Canary to go, or this one to name something else");
+        turn.stalled_notice("TargetTaken", &message);
+    } else if block.subject != observation.subject && !matches!(block.stage, Stage::Initializing) {
+        renamed(&mut turn);
+    } else {
+        stage(&mut turn);
+    }
+    turn.finish()
+}
+
+fn stage(turn: &mut Turn<'_>) {
+    match turn.block.stage {
+        Stage::Initializing => initialize::initialize(turn),
+        Stage::Resting | Stage::Waiting => rest::rest(turn),
+        Stage::Raising => raise::raise(turn),
+        Stage::Stepping | Stage::WaitingPromotion => step::step(turn),
+        Stage::Shielding => promote::shield(turn),
+        Stage::Promoting => promote::promote(turn),
+        Stage::Returning => promote::return_traffic(turn),
+        Stage::Finalising => finish::finalise(turn),
+        Stage::RollingBack => finish::roll_back(turn),
+        Stage::Reverting => finish::revert(turn),
+        Stage::Restarting => homeward::restart(turn),
+        Stage::HoldOnCanary => promote::hold(turn),
+        Stage::Restoring => promote::restore(turn),
+        // The deletion mark cannot be taken back; a cache that does not show it yet will.
+        Stage::Leaving => {}
+    }
+}
+
+fn suspend(turn: &mut Turn<'_>) {
+    if turn.why_changes("Suspended") {
+        turn.event("suspended", "Suspend", "skipping canary run as object is suspended");
+    }
+    turn.why("Suspended", "spec.suspend is true: nothing is touched")
+        .awaiting("spec.suspend to be false again");
+}
+
+/// The spec names other objects than those that stand: a run ends through the old ones, then nothing starts until a person decides.
+fn renamed(turn: &mut Turn<'_>) {
+    let (old, new) = (turn.block.subject.clone(), turn.observation.subject.clone());
+    match turn.block.stage {
+        Stage::Resting | Stage::Waiting => {
+            let message = format!(
+                "the spec now names target {}, service {}, provider {}; this Canary stands on {}, {}, {}: delete and create it again to move",
+                new.target, new.apex, new.provider, old.target, old.apex, old.provider
+            );
+            turn.why("NamesChanged", &message)
+                .awaiting("the old names back, or the Canary created anew");
+            turn.stalled_notice("NamesChanged", &message);
+        }
+        Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Shielding | Stage::Restarting => {
+            finish::begin_rollback(
+                turn,
+                "NamesChanged",
+                "the names of target, service or provider were changed during the run",
+            );
+        }
+        _ => stage(turn),
+    }
+}

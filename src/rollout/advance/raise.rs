@@ -1,0 +1,212 @@
+//! The target is scaled up and gets ready. No traffic yet.
+
+use chrono::{DateTime, Utc};
+
+use super::super::capacity::Capacity;
+use super::super::known::Known;
+use super::super::observation::{Memory, Observation, Rehearsal};
+use super::super::round::{self, Progress, Tally};
+use super::super::state::{Block, GateState, Stage};
+use super::super::weight::{Side, Weight};
+use super::homeward;
+use super::revision::{Seen, seen};
+use super::turn::Turn;
+use super::{finish, promote, step};
+use crate::api::{Canary, HookType};
+
+/// Waits for the pods, rehearses the writes, runs `pre-rollout`, gives the first weight.
+pub(super) fn raise(turn: &mut Turn<'_>) {
+    match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
+        Seen::Unknown => {
+            if turn.observation.target.is_absent() {
+                return finish::begin_rollback(turn, "TargetNotFound", "the target was deleted during the run");
+            }
+        }
+        Seen::Unsettled(at) => return turn.wake_at(at),
+        Seen::Rebased(fingerprint) => return turn.block.rebase(&fingerprint),
+        Seen::Settled(fingerprint) if turn.block.running.as_ref() != Some(&fingerprint) => {
+            return homeward::superseded(turn, fingerprint);
+        }
+        Seen::Settled(_) => {}
+    }
+    if !pods_ready(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) {
+        return wait_for_pods(turn);
+    }
+    match &turn.memory.rehearsal {
+        Some((run, Rehearsal::Accepted)) if *run == turn.block.run => {}
+        Some((run, Rehearsal::Refused { what, words })) if *run == turn.block.run => {
+            let message = format!("{what} would be refused: {words}");
+            return stuck(turn, "WriteRefused", &message);
+        }
+        _ => {
+            let deadline = turn.deadline();
+            turn.why(
+                "Rehearsing",
+                "each kind of write of this run is tried as a dry run before traffic moves",
+            )
+            .awaiting("the API server's answers")
+            .until(deadline, "the run is rolled back");
+            return;
+        }
+    }
+    if turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) {
+        return promote::begin(turn, &Tally::default());
+    }
+    let Some(due) = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) else {
+        if let Some(last) = turn.memory.last_check {
+            turn.wake_at(last + super::delta(turn.spec().interval()));
+        }
+        return;
+    };
+    let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) else {
+        turn.why(
+            "AskingHooks",
+            "pre-rollout hooks and gates are asked before the first weight",
+        )
+        .awaiting("their answers");
+        return;
+    };
+    turn.end_round();
+    judge(turn, &tally);
+}
+
+fn judge(turn: &mut Turn<'_>, tally: &Tally) {
+    if step::rolled_back_by_hook(turn, tally) || step::failed(turn, tally) {
+        return;
+    }
+    if let Some(refusal) = &tally.refused {
+        remember_passed(turn, tally);
+        return step::gate_refused(turn, refusal);
+    }
+    let Some(first) = turn.block.plan.as_ref().and_then(|plan| plan.after(Weight::ZERO)) else {
+        return;
+    };
+    let text = format!("Starting canary analysis for {}", turn.target_name());
+    turn.event("analysis", "Analyse", &text);
+    step::tell_passed(turn, tally);
+    turn.enter(Stage::Stepping);
+    step::give(turn, first);
+}
+
+/// Hooks that run once a run are not run again while a gate behind them is closed (rank 33 of `spec/users.md`).
+fn remember_passed(turn: &mut Turn<'_>, tally: &Tally) {
+    for (kind, name) in &tally.passed {
+        if *kind == HookType::PreRollout {
+            turn.block.gates.insert(round::mark(*kind, name), GateState::Passed);
+        }
+    }
+}
+
+/// Whether the first questions may be asked: the pods are ready and the writes were rehearsed.
+pub fn ready_for_traffic(
+    canary: &Canary,
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+) -> bool {
+    let rehearsed = matches!(&memory.rehearsal, Some((run, Rehearsal::Accepted)) if *run == block.run);
+    rehearsed && pods_ready(canary, block, observation, memory, now)
+}
+
+/// Whether the target's pods are of the revision under test, rolled out, and enough for the first weight.
+pub fn pods_ready(
+    canary: &Canary,
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+) -> bool {
+    let first = block
+        .plan
+        .as_ref()
+        .and_then(|plan| plan.after(Weight::ZERO))
+        .unwrap_or(Weight::FULL);
+    let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
+    observation
+        .target
+        .is_present_and(|target| target.rollout.complete && target.fingerprint == block.running)
+        && capacity.carries(Side::Canary, first)
+        && observation.canary_service.is_present_and(|service| service.drawn)
+        && memory.weight_seen.is_some_and(|(weight, _)| weight == block.weight)
+}
+
+/// The words for waiting on the target's pods, which are also those of a run's first moment.
+pub(super) fn awaiting_pods(turn: &mut Turn<'_>) {
+    let deadline = turn.deadline();
+    let state = turn.observation.target.present().map_or_else(
+        || "not readable now".to_owned(),
+        |target| {
+            let trouble = target
+                .trouble
+                .as_ref()
+                .map(|trouble| format!(" ({trouble})"))
+                .unwrap_or_default();
+            format!("{}{trouble}", target.rollout.message)
+        },
+    );
+    let ready = turn
+        .observation
+        .canary_endpoints
+        .map_or_else(|| "an unknown number of".to_owned(), |ready| ready.to_string());
+    let message = format!("{}: {state}; {ready} ready pods behind its Service", turn.target_name());
+    turn.why("WaitingForCanary", &message)
+        .awaiting("the canary's pods")
+        .until(deadline, "the run is rolled back");
+}
+
+fn wait_for_pods(turn: &mut Turn<'_>) {
+    let failed = turn
+        .observation
+        .target
+        .is_present_and(|target| target.rollout.deadline_exceeded && target.fingerprint == turn.block.running);
+    if turn.past_deadline() || failed {
+        let pods_are_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
+        let state = if pods_are_up {
+            super::turn_route::describe(turn.observation, turn.block.weight).1
+        } else {
+            turn.observation.target.present().map_or_else(
+                || "the target cannot be read".to_owned(),
+                |target| {
+                    let trouble = target
+                        .trouble
+                        .as_ref()
+                        .map(|trouble| format!(": {trouble}"))
+                        .unwrap_or_default();
+                    format!(
+                        "canary deployment {} not ready: {}{trouble}",
+                        turn.target_name(),
+                        target.rollout.message
+                    )
+                },
+            )
+        };
+        return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &state);
+    }
+    let target_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
+    let route_missing = turn
+        .memory
+        .weight_seen
+        .is_none_or(|(weight, _)| weight != turn.block.weight);
+    if target_up && route_missing && !matches!(turn.observation.route, Known::Unknown) {
+        let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
+        let deadline = turn.deadline();
+        turn.why(reason, &message)
+            .awaiting("the route to be accepted")
+            .until(deadline, "the run is rolled back");
+    } else {
+        awaiting_pods(turn);
+    }
+}
+
+/// Something only the cluster's owners can mend is in the way; the stage's deadline bounds it.
+fn stuck(turn: &mut Turn<'_>, reason: &str, message: &str) {
+    if turn.past_deadline() {
+        return finish::begin_rollback(turn, reason, message);
+    }
+    let deadline = turn.deadline();
+    turn.stalled_notice(reason, message);
+    turn.why(reason, message)
+        .awaiting("the write to be allowed; it is tried again")
+        .until(deadline, "the run is rolled back");
+}

@@ -1,0 +1,128 @@
+//! Is the target what we know, or something new? (`design.md`, "Fingerprint"; invariant 5)
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::super::observation::{Memory, Observation};
+use super::super::state::{Baseline, Block, Fingerprint};
+
+/// A change is taken after this long without another one, so that one commit starts one run.
+const QUIET: TimeDelta = TimeDelta::seconds(1);
+
+/// What the target's template is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// The target cannot be judged now: not read, or its controller has not caught up.
+    Unknown,
+    /// It changed a moment ago; judged at that time.
+    Unsettled(DateTime<Utc>),
+    /// Only its encoding changed, by an upgrade of Serin or Kubernetes: the known revision has this fingerprint now.
+    Rebased(Fingerprint),
+    /// It has this fingerprint.
+    Settled(Fingerprint),
+}
+
+/// Judges the target's template.
+pub fn seen(block: &Block, observation: &Observation, memory: &Memory, now: DateTime<Utc>) -> Seen {
+    let Some(target) = observation.target.present() else {
+        return Seen::Unknown;
+    };
+    let Some(fingerprint) = target.fingerprint.clone().filter(|_| target.rollout.observed) else {
+        return Seen::Unknown;
+    };
+    let known = |one: &Fingerprint| {
+        [&block.promoted, &block.running, &block.last_failed]
+            .into_iter()
+            .any(|known| known.as_ref() == Some(one))
+    };
+    // A baseline taken of a revision that nothing was done about yet must not swallow it.
+    let told_apart = block.baseline.as_ref().filter(|baseline| known(&baseline.fingerprint));
+    if !known(&fingerprint) && recoded(told_apart, observation) {
+        return Seen::Rebased(fingerprint);
+    }
+    match &memory.template_seen {
+        Some((same, since)) if *same == fingerprint => {
+            let at = *since + QUIET;
+            if now < at && !known(&fingerprint) {
+                Seen::Unsettled(at)
+            } else {
+                Seen::Settled(fingerprint)
+            }
+        }
+        _ => Seen::Unsettled(now + QUIET),
+    }
+}
+
+/// The revision that a run is owed for: settled, neither promoted nor the one that failed last (invariant 5).
+pub fn unreleased(
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+) -> Option<Fingerprint> {
+    match seen(block, observation, memory, now) {
+        Seen::Settled(fingerprint) => {
+            let done = [&block.promoted, &block.last_failed]
+                .into_iter()
+                .any(|known| known.as_ref() == Some(&fingerprint));
+            (!done).then_some(fingerprint)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the target's template is no longer the one under test, settled or not: traffic on it is answered at once.
+pub fn strayed(block: &Block, observation: &Observation) -> bool {
+    let fingerprint = observation
+        .target
+        .present()
+        .and_then(|target| target.fingerprint.as_ref());
+    let rebased = block
+        .baseline
+        .as_ref()
+        .is_some_and(|baseline| block.running.as_ref() == Some(&baseline.fingerprint))
+        && recoded(block.baseline.as_ref(), observation);
+    fingerprint.is_some() && fingerprint != block.running.as_ref() && !rebased
+}
+
+/// Whether the template reads differently although nobody edited it: the anchor stands, the versions moved, and no pause could have
+/// kept the anchor from moving.
+fn recoded(baseline: Option<&Baseline>, observation: &Observation) -> bool {
+    let (Some(baseline), Some(target)) = (baseline, observation.target.present()) else {
+        return false;
+    };
+    baseline.anchor.is_some()
+        && baseline.anchor == target.anchor
+        && !baseline.paused
+        && !target.paused
+        && baseline.versions != observation.versions
+}
+
+/// The note of the target as it is, when it can be taken.
+pub(super) fn baseline(observation: &Observation) -> Option<Baseline> {
+    let target = observation.target.present().filter(|target| target.rollout.observed)?;
+    Some(Baseline {
+        fingerprint: target.fingerprint.clone()?,
+        anchor: target.anchor.clone(),
+        paused: target.paused,
+        versions: observation.versions.clone(),
+    })
+}
+
+impl Block {
+    /// Gives the revision that the baseline stood for its new fingerprint.
+    pub(super) fn rebase(&mut self, fingerprint: &Fingerprint) {
+        let Some(old) = self.baseline.as_ref().map(|baseline| baseline.fingerprint.clone()) else {
+            return;
+        };
+        for known in [
+            &mut self.promoted,
+            &mut self.running,
+            &mut self.last_failed,
+            &mut self.last_promoted,
+        ] {
+            if known.as_ref() == Some(&old) {
+                *known = Some(fingerprint.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The canary has its share of the traffic; it is checked at each interval and goes on, waits or goes back.
+
+use super::super::notice::{Alert, Severity};
+use super::super::round::{self, GateRefusal, Progress, Tally};
+use super::super::state::{GateState, Stage};
+use super::super::weight::{Side, Weight};
+use super::turn::Turn;
+use super::{finish, homeward, promote, revision};
+use crate::api::HookType;
+
+/// One pass at a weight.
+pub(super) fn step(turn: &mut Turn<'_>) {
+    if revision::strayed(&turn.block, turn.observation) {
+        return homeward::leave_for_new_revision(turn);
+    }
+    if turn.observation.target.is_absent() {
+        return finish::begin_rollback(turn, "TargetNotFound", "the target was deleted during the run");
+    }
+    if turn.observation.canary_endpoints == Some(0) && turn.capacity().primary_ready().is_some_and(|ready| ready > 0) {
+        return homeward::canary_died(turn);
+    }
+    if !turn.capacity().carries(Side::Canary, turn.block.weight) {
+        return wait_for_pods(turn);
+    }
+    if turn.drawn_since().is_none() {
+        return wait_for_route(turn);
+    }
+    let due = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now);
+    let Some(due) = due else { return dwell(turn) };
+    match round::progress(&due, turn.canary, turn.answers) {
+        Progress::Ask(_) => {
+            // The answers come by themselves. What is shown stays what it was: the check is part of the step.
+        }
+        Progress::Done(tally) => {
+            turn.end_round();
+            judge(turn, &tally);
+        }
+    }
+}
+
+fn judge(turn: &mut Turn<'_>, tally: &Tally) {
+    if !tally.samples.is_empty() {
+        turn.block.samples.clone_from(&tally.samples);
+    }
+    if rolled_back_by_hook(turn, tally) || failed(turn, tally) || unreachable(turn, tally) {
+        return;
+    }
+    if let Some(text) = tally.held.first() {
+        let at = turn.next_check();
+        let why = turn.why("NoData", text).awaiting("a number from the metric");
+        if let Some(at) = at {
+            why.until(at, "it is read again");
+        }
+        return;
+    }
+    if let Some(refusal) = &tally.refused {
+        return gate_refused(turn, refusal);
+    }
+    let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
+    match next {
+        Some(next) if turn.capacity().carries(Side::Canary, next) => {
+            tell_passed(turn, tally);
+            if turn.block.stage != Stage::Stepping {
+                turn.enter(Stage::Stepping);
+            }
+            give(turn, next);
+        }
+        Some(next) => {
+            let needed = turn.capacity().need(Side::Canary, next);
+            let ready = turn.observation.canary_endpoints.unwrap_or(0);
+            let at = turn.now + super::delta(turn.spec().interval());
+            turn.why(
+                "CanaryTooSmall",
+                &format!("weight {next} needs {needed} ready pods; {ready} are ready"),
+            )
+            .awaiting("more ready pods of the canary")
+            .until(at, "it is checked again");
+        }
+        None => promote::begin(turn, tally),
+    }
+}
+
+/// Gives the canary its next weight.
+pub(super) fn give(turn: &mut Turn<'_>, weight: Weight) {
+    turn.set_weight(weight);
+    turn.block.gates.clear();
+    let text = format!("Advance {} canary weight {weight}", turn.canary_name());
+    turn.event(&format!("advance-{weight}"), "Advance", &text);
+    dwell(turn);
+}
+
+/// The words of a step that goes as planned.
+fn dwell(turn: &mut Turn<'_>) {
+    let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
+    let then = next.map_or_else(
+        || "the revision is promoted if the check passes".to_owned(),
+        |next| format!("weight {next} if the check passes"),
+    );
+    let at = turn
+        .next_check()
+        .unwrap_or(turn.now + super::delta(turn.spec().interval()));
+    let (weight, failed, threshold) = (turn.block.weight, turn.block.failed_checks, turn.spec().threshold());
+    let closed = turn
+        .block
+        .gates
+        .iter()
+        .find(|(_, state)| **state == GateState::Refused)
+        .map(|(mark, _)| mark.clone());
+    if let Some(mark) = closed {
+        let reason = if turn.block.stage == Stage::WaitingPromotion {
+            "WaitingForPromotionApproval"
+        } else {
+            "WaitingForTrafficApproval"
+        };
+        turn.why(reason, &format!("{mark} keeps the run at weight {weight}"))
+            .awaiting(&mark)
+            .until(at, "it is asked again");
+    } else {
+        turn.why(
+            "Analysing",
+            &format!("weight {weight}; {failed} of at most {threshold} failed checks"),
+        )
+        .awaiting("the next check")
+        .until(at, &then);
+    }
+}
+
+fn wait_for_pods(turn: &mut Turn<'_>) {
+    let (weight, needed) = (turn.block.weight, turn.capacity().need(Side::Canary, turn.block.weight));
+    let Some(ready) = turn.observation.canary_endpoints else {
+        turn.why("EndpointsUnknown", "the canary's ready pods cannot be counted now")
+            .awaiting("the EndpointSlices");
+        return;
+    };
+    let trouble = turn
+        .observation
+        .target
+        .present()
+        .and_then(|target| target.trouble.clone())
+        .map(|t| format!(" ({t})"))
+        .unwrap_or_default();
+    let message = format!("weight {weight} needs {needed} ready pods of the canary, {ready} are ready{trouble}");
+    if turn.past_deadline() {
+        return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
+    }
+    let deadline = turn.deadline();
+    turn.why("WaitingForCanary", &message)
+        .awaiting("the canary's pods")
+        .until(deadline, "the run is rolled back");
+}
+
+fn wait_for_route(turn: &mut Turn<'_>) {
+    let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
+    let deadline = turn.block.since + super::delta(turn.spec().progress_deadline());
+    if turn.now >= deadline {
+        return finish::begin_rollback(turn, "RouteNotDrawn", &message);
+    }
+    // A route that follows within a moment is no state worth a write.
+    if !matches!(reason, "DrawingRoute" | "RoutePending" | "RouteUnknown") {
+        turn.stalled_notice(reason, &message);
+        turn.why(reason, &message)
+            .awaiting("the route to stand as written")
+            .until(deadline, "the run is rolled back");
+    }
+    turn.wake_at(deadline);
+}
+
+/// A `rollback` hook answered with success.
+pub(super) fn rolled_back_by_hook(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    let Some(hook) = tally.roll_back.clone() else {
+        return false;
+    };
+    turn.warning("rollback-hook", "RollBack", &format!("Rollback check {hook} passed"));
+    let text = format!("Rolling back {} manual webhook invoked", turn.canary_name());
+    let notice = turn.warning("rollback-manual", "RollBack", &text);
+    notice.alert = Some(Alert {
+        severity: Severity::Warn,
+        message: "Rolling back manual webhook invoked".into(),
+        with_fields: false,
+    });
+    finish::roll_traffic_back(turn, "RollbackHook", &format!("rollback hook {hook} asked for it"));
+    true
+}
+
+/// A failed check: one for the round, however many metrics or hooks are bad (`spec/analysis.md` 1.1).
+pub(super) fn failed(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    if tally.failures.is_empty() {
+        return false;
+    }
+    turn.block.failed_checks += 1;
+    turn.block.unreachable_checks = 0;
+    let (count, threshold) = (turn.block.failed_checks, turn.spec().threshold());
+    for (place, text) in tally.failures.iter().enumerate() {
+        turn.warning(&format!("halt-{count}-{place}"), "Halt", text);
+    }
+    let words = tally.failures.join("; ");
+    if count >= threshold {
+        let text = format!(
+            "Rolling back {} failed checks threshold reached {count}",
+            turn.canary_name()
+        );
+        let notice = turn.warning("rollback-threshold", "RollBack", &text);
+        let message = format!("Failed checks threshold reached {count}");
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message,
+            with_fields: false,
+        });
+        finish::roll_traffic_back(turn, "FailedChecks", &words);
+    } else {
+        let at = turn.now + super::delta(turn.spec().interval());
+        turn.why(
+            "CheckFailed",
+            &format!("{count} of at most {threshold} failed checks: {words}"),
+        )
+        .awaiting("the next check")
+        .until(at, "one more failure counts");
+    }
+    true
+}
+
+/// The metrics server cannot be asked: no failed check, but not for ever (`design.md` 5, `onError: hold`).
+fn unreachable(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    if tally.unreachable.is_empty() {
+        turn.block.unreachable_checks = 0;
+        return false;
+    }
+    turn.block.unreachable_checks += 1;
+    let (count, threshold) = (turn.block.unreachable_checks, turn.spec().threshold());
+    let words = tally.unreachable.join("; ");
+    if count == 1 || count > threshold {
+        let place = format!("unreachable-{count}-{}", turn.now.timestamp());
+        turn.warning(&place, "Halt", &words);
+    }
+    if count > threshold {
+        let message = format!("Metrics unavailable for {count} checks: {words}");
+        turn.alert_only("metrics-unavailable", "RollBack", Severity::Error, &message);
+        finish::roll_traffic_back(turn, "MetricsUnavailable", &words);
+    } else {
+        let at = turn.now + super::delta(turn.spec().interval());
+        turn.why(
+            "MetricsUnavailable",
+            &format!("{count} of at most {threshold} checks without the metrics server: {words}"),
+        )
+        .awaiting("the metrics server")
+        .until(at, "it is asked again");
+    }
+    true
+}
+
+/// A gate is closed: said once with its alert, then asked at each interval.
+pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
+    let mark = round::mark(refusal.kind, &refusal.name);
+    let news = turn.block.gates.get(&mark) != Some(&GateState::Refused);
+    let (what, message) = match refusal.kind {
+        HookType::ConfirmPromotion => ("promotion approval", "Canary promotion is waiting for approval."),
+        _ => (
+            "traffic increase approval",
+            "Canary traffic increase is waiting for approval.",
+        ),
+    };
+    if refusal.kind == HookType::ConfirmPromotion && turn.block.stage == Stage::Stepping {
+        let (checks, last) = (turn.memory.checks, turn.memory.last_check);
+        turn.enter(Stage::WaitingPromotion);
+        (turn.memory.checks, turn.memory.last_check) = (checks, last);
+    }
+    turn.block.gates.insert(mark.clone(), GateState::Refused);
+    if news {
+        let text = format!(
+            "Halt {} advancement waiting for {what} {}",
+            turn.canary_name(),
+            refusal.name
+        );
+        let place = format!("gate-{}-{}", refusal.name, turn.block.weight);
+        let notice = turn.warning(&place, "Wait", &text);
+        if !refusal.muted {
+            notice.alert = Some(Alert {
+                severity: Severity::Warn,
+                message: message.into(),
+                with_fields: false,
+            });
+        }
+    }
+    let at = turn.now + super::delta(turn.spec().interval());
+    let reason = if refusal.kind == HookType::ConfirmPromotion {
+        "WaitingForPromotionApproval"
+    } else {
+        "WaitingForTrafficApproval"
+    };
+    turn.why(
+        reason,
+        &format!(
+            "{} keeps the run at weight {}: {}",
+            refusal.name, turn.block.weight, refusal.text
+        ),
+    )
+    .awaiting(&mark)
+    .until(at, "it is asked again");
+}
+
+/// The events of gates and hooks that passed, in order (`spec/core.md` 2.17).
+pub(super) fn tell_passed(turn: &mut Turn<'_>, tally: &Tally) {
+    let weight = turn.block.weight;
+    for (kind, name) in &tally.passed {
+        let word = match kind {
+            HookType::PreRollout => "Pre-rollout",
+            HookType::ConfirmTrafficIncrease => "Confirm-traffic-increase",
+            HookType::ConfirmPromotion => "Confirm-promotion",
+            HookType::ConfirmRollout => "Confirm-rollout",
+            HookType::PostRollout => "Post-rollout",
+            HookType::Rollout | HookType::Rollback | HookType::Event => continue,
+        };
+        turn.event(
+            &format!("{kind}-{name}-{weight}"),
+            "Confirm",
+            &format!("{word} check {name} passed"),
+        );
+    }
+}

@@ -1,0 +1,338 @@
+//! One pass of the state machine over one canary: the block being made, and the words that go with it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::super::capacity::Capacity;
+use super::super::notice::{Alert, Notice, Severity};
+use super::super::observation::{Memory, Observation};
+use super::super::public;
+use super::super::question::Answers;
+use super::super::state::{Block, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
+use super::super::weight::Weight;
+use super::Decision;
+use crate::api::{Canary, CanarySpec};
+
+/// The pass at work.
+pub(super) struct Turn<'a> {
+    pub canary: &'a Canary,
+    pub observation: &'a Observation,
+    pub answers: &'a Answers,
+    pub now: DateTime<Utc>,
+    /// The block as it stands in the status.
+    pub before: &'a Block,
+    /// The block as it will stand.
+    pub block: Block,
+    pub memory: Memory,
+    notices: Vec<Notice>,
+    wake: Option<DateTime<Utc>>,
+    round_done: bool,
+}
+
+impl<'a> Turn<'a> {
+    pub fn new(
+        canary: &'a Canary,
+        before: &'a Block,
+        observation: &'a Observation,
+        memory: &Memory,
+        answers: &'a Answers,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            canary,
+            observation,
+            answers,
+            now,
+            before,
+            block: before.clone(),
+            memory: memory.clone(),
+            notices: Vec::new(),
+            wake: None,
+            round_done: false,
+        }
+    }
+
+    pub const fn spec(&self) -> &'a CanarySpec {
+        &self.canary.spec
+    }
+
+    pub fn capacity(&self) -> Capacity<'_> {
+        Capacity::new(&self.canary.spec, &self.block, self.observation, &self.memory, self.now)
+    }
+
+    // === the block ===
+
+    /// Goes over to another stage, with a clean slate for its checks and gates.
+    pub fn enter(&mut self, stage: Stage) {
+        self.block.stage = stage;
+        self.block.since = self.now;
+        self.block.gates.clear();
+        self.memory.checks = 0;
+        self.memory.last_check = None;
+        self.memory.progress = None;
+    }
+
+    /// Gives the canary another intended weight, which begins a new step.
+    pub fn set_weight(&mut self, weight: Weight) {
+        if self.block.weight != weight {
+            self.block.weight = weight;
+            self.block.since = self.now;
+            self.memory.checks = 0;
+            self.memory.last_check = None;
+        }
+    }
+
+    pub fn outcome(&mut self, result: RunResult, reason: &str, message: &str) {
+        self.block.outcome = Some(Outcome {
+            result,
+            reason: reason.into(),
+            message: cut(message),
+        });
+    }
+
+    /// Says why the canary stands where it stands. The builder that comes back says what is awaited.
+    pub fn why(&mut self, reason: &str, message: &str) -> WhyBuilder<'_> {
+        self.block.why = Why {
+            reason: reason.into(),
+            message: cut(message),
+            awaiting: None,
+            until: None,
+            then: None,
+        };
+        WhyBuilder {
+            turn_wake: &mut self.wake,
+            why: &mut self.block.why,
+        }
+    }
+
+    /// Whether saying this reason is news.
+    pub fn why_changes(&self, reason: &str) -> bool {
+        self.before.why.reason != reason
+    }
+
+    /// The round that was judged is over: its answers are dropped and the interval begins.
+    pub fn end_round(&mut self) {
+        self.round_done = true;
+        self.memory.checks += 1;
+        self.memory.last_check = Some(self.now);
+    }
+
+    pub fn wake_at(&mut self, at: DateTime<Utc>) {
+        wake_at(&mut self.wake, at);
+    }
+
+    // === time ===
+
+    /// When the stage's patience ends: measured from the last newly ready pod, so that only a lack of progress runs it out.
+    pub fn deadline(&self) -> DateTime<Utc> {
+        let from = self
+            .memory
+            .progress
+            .map_or(self.block.since, |progress| progress.at.max(self.block.since));
+        from + delta(self.spec().progress_deadline())
+    }
+
+    /// Whether that time has come. Looks again when it has not.
+    pub fn past_deadline(&mut self) -> bool {
+        let deadline = self.deadline();
+        if self.now < deadline {
+            self.wake_at(deadline);
+        }
+        self.now >= deadline
+    }
+
+    /// Whether a thing has been seen for the settle time. Looks again when it has been seen, but not long enough.
+    pub fn settled(&mut self, since: Option<DateTime<Utc>>) -> bool {
+        let Some(since) = since else { return false };
+        let at = since + delta(self.spec().traffic_settle());
+        if self.now < at {
+            self.wake_at(at);
+        }
+        self.now >= at
+    }
+
+    /// Since when the data plane carries the intended weight, if it does.
+    pub fn drawn_since(&self) -> Option<DateTime<Utc>> {
+        self.memory
+            .weight_seen
+            .filter(|(weight, _)| *weight == self.block.weight)
+            .map(|(_, since)| since)
+    }
+
+    /// When the next check is due: an interval after the weight was seen drawn, and after the last check.
+    pub fn next_check(&self) -> Option<DateTime<Utc>> {
+        Some(
+            self.drawn_since()?
+                .max(self.memory.last_check.unwrap_or(DateTime::<Utc>::MIN_UTC))
+                + delta(self.spec().interval()),
+        )
+    }
+
+    // === words ===
+
+    pub fn canary_name(&self) -> String {
+        format!("{}.{}", public::name(self.canary), public::namespace(self.canary))
+    }
+
+    pub fn target_name(&self) -> String {
+        format!("{}.{}", self.block.subject.target, public::namespace(self.canary))
+    }
+
+    /// A Normal event. `place` makes its id unique within the run.
+    pub fn event(&mut self, place: &str, action: &str, text: &str) -> &mut Notice {
+        self.push(place, action, text, false)
+    }
+
+    /// A Warning event.
+    pub fn warning(&mut self, place: &str, action: &str, text: &str) -> &mut Notice {
+        self.push(place, action, text, true)
+    }
+
+    /// An alert without an event of its own.
+    pub fn alert_only(&mut self, place: &str, action: &str, severity: Severity, message: &str) {
+        let notice = self.push(place, action, message, severity != Severity::Info);
+        notice.event = false;
+        notice.alert = Some(Alert {
+            severity,
+            message: cut(message),
+            with_fields: false,
+        });
+    }
+
+    /// A warning with an alert, once for as long as the reason stands.
+    pub fn stalled_notice(&mut self, reason: &str, message: &str) {
+        if self.why_changes(reason) {
+            let place = format!("stalled-{}-{}", reason.to_lowercase(), self.now.timestamp());
+            let notice = self.warning(&place, "Stall", message);
+            notice.alert = Some(Alert {
+                severity: Severity::Error,
+                message: cut(message),
+                with_fields: false,
+            });
+        }
+    }
+
+    /// Marks something as said in this stage; true the first time.
+    pub fn once(&mut self, mark: &str) -> bool {
+        self.block.gates.insert(mark.into(), GateState::Refused).is_none()
+    }
+
+    fn push(&mut self, place: &str, action: &str, text: &str, warning: bool) -> &mut Notice {
+        let phase = public::phase(&self.block).as_str().to_owned();
+        self.notices.push(Notice {
+            id: format!("{}-{place}", self.block.run),
+            text: cut_to(text, 1024),
+            warning,
+            action: action.into(),
+            phase,
+            alert: None,
+            event: true,
+        });
+        self.notices
+            .last_mut()
+            .expect("a list that was just pushed to must have a last entry")
+    }
+
+    // === the end ===
+
+    /// What is to be written, if anything that matters changed: a stage, a weight, a counter, a gate or a reason. Numbers that moved
+    /// within the same state are not written (invariant 8 of `design.md`).
+    pub fn finish(mut self) -> Decision {
+        let changed = {
+            let (a, b) = (&self.block, self.before);
+            a.stage != b.stage
+                || a.weight != b.weight
+                || a.run != b.run
+                || a.plan != b.plan
+                || a.subject != b.subject
+                || a.promoted != b.promoted
+                || a.running != b.running
+                || a.last_failed != b.last_failed
+                || a.capacity != b.capacity
+                || a.failed_checks != b.failed_checks
+                || a.unreachable_checks != b.unreachable_checks
+                || a.gates != b.gates
+                || a.outcome != b.outcome
+                || a.why.reason != b.why.reason
+                || !self.notices.is_empty()
+        };
+        if changed {
+            self.note_baseline();
+            self.block.notices = shortened(std::mem::take(&mut self.notices));
+        }
+        Decision {
+            block: changed.then_some(self.block),
+            memory: self.memory,
+            wake: self.wake,
+            round_done: self.round_done,
+        }
+    }
+
+    /// Every write takes note of the target as it is, so that a later change of its encoding alone is told from an edit.
+    fn note_baseline(&mut self) {
+        if let Some(baseline) = super::revision::baseline(self.observation) {
+            self.block.baseline = Some(baseline);
+        }
+    }
+}
+
+/// Completes a [`Why`].
+pub(super) struct WhyBuilder<'a> {
+    turn_wake: &'a mut Option<DateTime<Utc>>,
+    why: &'a mut Why,
+}
+
+impl WhyBuilder<'_> {
+    pub fn awaiting(self, what: &str) -> Self {
+        self.why.awaiting = Some(cut(what));
+        self
+    }
+
+    /// Until when, and what then. Also looks again at that time.
+    pub fn until(self, at: DateTime<Utc>, then: &str) -> Self {
+        self.why.until = Some(at);
+        self.why.then = Some(cut(then));
+        wake_at(self.turn_wake, at);
+        self
+    }
+}
+
+/// Looks again at this time, or earlier if that was wanted before.
+fn wake_at(wake: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
+    *wake = Some(wake.map_or(at, |before| before.min(at)));
+}
+
+/// A span of the spec as chrono knows it.
+pub fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX / 4)
+}
+
+/// Cuts a text to what the status may hold, at a character.
+pub(super) fn cut(text: &str) -> String {
+    cut_to(text, TEXT_LIMIT)
+}
+
+fn cut_to(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let mut end = limit - '…'.len_utf8();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+/// Keeps the block below its 16 KiB whatever hooks and metrics answer: few notices keep their words, many are cut.
+fn shortened(notices: Vec<Notice>) -> Vec<Notice> {
+    let limit = if notices.len() > 8 { TEXT_LIMIT / 2 } else { TEXT_LIMIT };
+    notices
+        .into_iter()
+        .take(24)
+        .map(|notice| Notice {
+            text: cut_to(&notice.text, limit),
+            ..notice
+        })
+        .collect()
+}

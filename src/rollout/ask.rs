@@ -1,0 +1,35 @@
+//! `ask`: the questions that are due, given the answers so far.
+
+use chrono::{DateTime, Utc};
+
+use super::observation::{Memory, Observation};
+use super::question::{Answers, Round};
+use super::round::{self, Progress};
+use super::state::Block;
+use crate::api::Canary;
+
+/// The next questions of the check that is due, if one is and something in it has no answer yet.
+///
+/// A conflict or a repeated pass asks for the same round by the same name, so that the jobs in flight are not started again.
+pub fn ask(
+    canary: &Canary,
+    block: Option<&Block>,
+    observation: &Observation,
+    memory: &Memory,
+    answers: &Answers,
+    now: DateTime<Utc>,
+) -> Option<Round> {
+    let block = block?;
+    if observation.deleting
+        || canary.spec.suspend
+        || observation.taken_by.is_some()
+        || block.subject != observation.subject
+    {
+        return None;
+    }
+    let due = round::due(canary, block, observation, memory, now)?;
+    match round::progress(&due, canary, answers) {
+        Progress::Ask(questions) => Some(Round { id: due.id, questions }),
+        Progress::Done(_) => None,
+    }
+}

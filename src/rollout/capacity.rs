@@ -1,0 +1,134 @@
+//! How many pods a share of the traffic needs, and how far traffic may move now.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::observation::{Memory, Observation};
+use super::state::Block;
+use super::weight::{Side, Weight};
+use crate::api::CanarySpec;
+
+/// How long a count of ready pods may be relied on to move traffic away from a failing canary while reads fail (`design.md`, "What is known").
+const MEMORY_OF_READINESS: TimeDelta = TimeDelta::seconds(60);
+
+/// Ready pods that a side needs to carry its share: `max(1, ceil(N * share/100 * threshold/100))`, and none for no share.
+pub fn need(capacity: u32, share: u8, ready_threshold: u32) -> u32 {
+    if share == 0 {
+        return 0;
+    }
+    let pods = u64::from(capacity) * u64::from(share) * u64::from(ready_threshold.min(100));
+    u32::try_from(pods.div_ceil(10_000)).unwrap_or(u32::MAX).max(1)
+}
+
+/// What one canary's sides can carry at this moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity<'a> {
+    spec: &'a CanarySpec,
+    block: &'a Block,
+    observation: &'a Observation,
+    memory: &'a Memory,
+    now: DateTime<Utc>,
+}
+
+impl<'a> Capacity<'a> {
+    /// The capacity around one pass.
+    pub const fn new(
+        spec: &'a CanarySpec,
+        block: &'a Block,
+        observation: &'a Observation,
+        memory: &'a Memory,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            spec,
+            block,
+            observation,
+            memory,
+            now,
+        }
+    }
+
+    /// Pods that this side needs at this weight.
+    pub fn need(&self, side: Side, weight: Weight) -> u32 {
+        let threshold = match side {
+            Side::Primary => self.spec.primary_ready_threshold(),
+            Side::Canary => self.spec.canary_ready_threshold(),
+        };
+        need(self.block.capacity, weight.of(side), threshold)
+    }
+
+    /// Whether the pods that are known to be ready carry this side at this weight. Unknown is no.
+    pub fn carries(&self, side: Side, weight: Weight) -> bool {
+        let ready = match side {
+            Side::Primary => self.observation.primary_endpoints,
+            Side::Canary => self.observation.canary_endpoints,
+        };
+        ready.is_some_and(|ready| ready >= self.need(side, weight))
+    }
+
+    /// The primary's ready pods, from the last minute when they cannot be counted now.
+    pub fn primary_ready(&self) -> Option<u32> {
+        self.observation.primary_endpoints.or_else(|| {
+            self.memory
+                .primary_ready
+                .filter(|(_, at)| self.now - *at <= MEMORY_OF_READINESS)
+                .map(|(ready, _)| ready)
+        })
+    }
+
+    /// The lowest weight that the canary may be given now (invariant 2 of `design.md`): the primary gets what its ready pods carry,
+    /// never less than it has; all of it at the stage's deadline, or when the canary has no ready pod and the primary has one.
+    pub fn homeward(&self, past_deadline: bool) -> Weight {
+        let weight = self.block.weight;
+        let Some(ready) = self.primary_ready() else {
+            return weight;
+        };
+        let full = self.need(Side::Primary, Weight::ZERO);
+        let canary_dead = self.observation.canary_endpoints == Some(0) && ready > 0;
+        if ready >= full || past_deadline || canary_dead {
+            return Weight::ZERO;
+        }
+        let share = u64::from(ready) * 100 / u64::from(self.block.capacity.max(1));
+        weight.min(Weight::clamped(100 - i64::try_from(share).unwrap_or(100)))
+    }
+
+    /// Whether the primary keeps its share through the worst moment of a roll to the target's template and strategy.
+    pub fn primary_rolls_safely(&self) -> bool {
+        let (Some(primary), Some(target)) = (self.observation.primary.present(), self.observation.target.present())
+        else {
+            return false;
+        };
+        // The promotion writes the target's strategy together with its template, so the roll follows whichever is worse.
+        let by_target = if target.worst_ready == 0 {
+            0
+        } else {
+            primary
+                .replicas
+                .saturating_sub(target.replicas.saturating_sub(target.worst_ready))
+        };
+        primary.worst_ready.min(by_target) >= self.need(Side::Primary, self.block.weight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::need;
+
+    #[test]
+    fn need_rounds_up_and_is_never_less_than_one_pod_for_a_share() {
+        for (capacity, share, threshold, expected) in [
+            (3, 0, 100, 0),
+            (3, 1, 100, 1),
+            (3, 50, 100, 2),
+            (3, 100, 100, 3),
+            (4, 100, 50, 2),
+            (0, 10, 100, 1),
+            (10, 25, 0, 1),
+        ] {
+            assert_eq!(
+                need(capacity, share, threshold),
+                expected,
+                "N={capacity} w={share} t={threshold}"
+            );
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the process remembers from pass to pass: since when a thing has been seen as it should be.
+
+use chrono::{DateTime, Utc};
+
+use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, Selects};
+use super::state::{Block, Stage};
+use super::weight::Weight;
+use crate::api::Canary;
+
+/// The memory after looking at the world once more.
+///
+/// Everything here begins again when the process does, so that a restart or a change of the leader lengthens an interval and never
+/// cuts one (`design.md`, "Time").
+pub fn remember(
+    memory: &Memory,
+    canary: &Canary,
+    block: Option<&Block>,
+    observation: &Observation,
+    now: DateTime<Utc>,
+) -> Memory {
+    if canary.spec.suspend && !observation.deleting {
+        return Memory {
+            acting_since: Some(now),
+            primary_ready: memory.primary_ready,
+            ..Memory::default()
+        };
+    }
+    let mut next = memory.clone();
+    next.acting_since.get_or_insert(now);
+    next.weight_seen = since(memory.weight_seen, weight_drawn(observation), now);
+    next.apex_seen = since(memory.apex_seen, apex_drawn(observation), now);
+    next.handed_back_seen = observation
+        .route
+        .is_present_and(|route| route.handed_back && route.confirmed != Confirmation::Pending)
+        .then(|| memory.handed_back_seen.unwrap_or(now));
+    next.template_seen = match observation
+        .target
+        .present()
+        .and_then(|target| target.fingerprint.clone())
+    {
+        Some(fingerprint) => since(memory.template_seen.clone(), Some(fingerprint), now),
+        // A target that cannot be read now has not changed.
+        None => memory.template_seen.clone(),
+    };
+    if let Some(ready) = observation.primary_endpoints {
+        next.primary_ready = Some((ready, now));
+    }
+    if let Some(block) = block {
+        let ready = awaited_ready(block, observation);
+        next.progress = match memory.progress {
+            Some(best) if best.ready >= ready => Some(best),
+            Some(_) => Some(Progress { ready, at: now }),
+            // What was ready before this process looked got ready no later than now and no earlier than the stage.
+            None => Some(Progress { ready, at: block.since }),
+        };
+    }
+    next
+}
+
+/// The weight that the data plane has been told, when everything about the route is as it should be.
+fn weight_drawn(observation: &Observation) -> Option<Weight> {
+    let contested = matches!(&observation.obstacle, Some(Obstacle::Contested { .. }));
+    let route = observation.route.present()?;
+    let accepted = matches!(route.confirmed, Confirmation::Confirmed | Confirmation::Silent);
+    if contested || !route.drawn || !accepted {
+        None
+    } else {
+        route.weight
+    }
+}
+
+fn apex_drawn(observation: &Observation) -> Option<Selects> {
+    observation
+        .apex_service
+        .present()
+        .filter(|apex| apex.drawn)
+        .map(|apex| apex.selects)
+}
+
+/// Pods of the side that the stage waits for.
+fn awaited_ready(block: &Block, observation: &Observation) -> u32 {
+    let (workload, endpoints) = match block.stage {
+        Stage::Initializing
+        | Stage::Promoting
+        | Stage::Returning
+        | Stage::Finalising
+        | Stage::HoldOnCanary
+        | Stage::Restoring => (&observation.primary, observation.primary_endpoints),
+        _ => (&observation.target, observation.canary_endpoints),
+    };
+    // Only pods of the present template are progress: those of the old one are ready from the start.
+    let updated = workload.present().map_or(0, |workload| workload.rollout.updated);
+    endpoints.unwrap_or(0).min(updated)
+}
+
+fn since<T: PartialEq>(
+    before: Option<(T, DateTime<Utc>)>,
+    seen: Option<T>,
+    now: DateTime<Utc>,
+) -> Option<(T, DateTime<Utc>)> {
+    let seen = seen?;
+    match before {
+        Some((value, at)) if value == seen => Some((value, at)),
+        _ => Some((seen, now)),
+    }
+}

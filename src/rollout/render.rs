@@ -1,0 +1,369 @@
+//! `render`: what the world should say, given the status. Only what may be done now, in order.
+
+use chrono::{DateTime, Utc};
+
+use super::advance;
+use super::assertion::Assertion;
+use super::capacity::Capacity;
+use super::observation::{Memory, Observation, Rehearsal, Selects, Workload};
+use super::state::{Block, Fingerprint, Stage};
+use super::weight::{Side, Weight};
+use crate::api::Canary;
+
+/// The assertions for this pass.
+///
+/// Going up: pods, endpoints, destinations, routes. Going down: routes, settle, destinations, pods. What is `hold` stands in every stage
+/// (Services, route, apex); what is `stage` only where the stage does it; at rest nothing else is asserted (`design.md`, "Assertions").
+pub fn render(
+    canary: &Canary,
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+) -> Vec<Assertion> {
+    let scene = Scene {
+        canary,
+        block,
+        observation,
+        memory,
+        now,
+    };
+    if !observation.deleting
+        && (canary.spec.suspend || observation.taken_by.is_some() || observation.namespace_terminating)
+    {
+        return Vec::new();
+    }
+    match block.stage {
+        _ if observation.deleting => scene.leave(),
+        Stage::Initializing if observation.refusals.is_empty() => scene.initialize(),
+        Stage::Initializing => Vec::new(),
+        Stage::Leaving => scene.leave(),
+        _ if block.subject != observation.subject && block.stage == Stage::Resting => Vec::new(),
+        _ => scene.released(),
+    }
+}
+
+/// Whether the observation shows what the assertion says.
+pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memory: &Memory) -> bool {
+    match assertion {
+        Assertion::Finalizer => observation.finalizer,
+        Assertion::Unfinalized => !observation.finalizer,
+        Assertion::Stored(fingerprint) => observation.stored.is_present_and(|stored| stored.contains(fingerprint)),
+        Assertion::Pruned(keep) => observation
+            .stored
+            .is_present_and(|stored| stored.iter().all(|one| keep.contains(one))),
+        Assertion::PrimaryExists { .. } => !observation.primary.is_absent(),
+        Assertion::PrimaryTemplate { revision, .. } => observation
+            .primary
+            .is_present_and(|primary| primary.fingerprint.as_ref() == Some(revision)),
+        Assertion::Floor { side, replicas } => {
+            workload(observation, *side).is_some_and(|workload| workload.replicas >= *replicas)
+        }
+        Assertion::TargetDown => observation.target.is_present_and(|target| target.replicas == 0),
+        Assertion::SideService(side) => {
+            let (service, wanted) = match side {
+                Side::Primary => (&observation.primary_service, Selects::Primary),
+                Side::Canary => (&observation.canary_service, Selects::Target),
+            };
+            service.is_present_and(|service| service.drawn && service.selects == wanted)
+        }
+        Assertion::Route(weight) => observation
+            .route
+            .is_present_and(|route| route.drawn && route.weight == Some(*weight)),
+        Assertion::Apex(selects) => observation
+            .apex_service
+            .is_present_and(|apex| apex.drawn && apex.selects == *selects),
+        Assertion::Rehearsed { run, .. } => {
+            matches!(&memory.rehearsal, Some((rehearsed, Rehearsal::Accepted)) if rehearsed == run && *run == block.run)
+        }
+        Assertion::RouteHandedBack { .. } => observation.route.present().is_none_or(|route| route.handed_back),
+        Assertion::Released => {
+            observation.apex_service.present().is_none_or(|apex| !apex.owned)
+                && observation.route.present().is_none_or(|route| !route.owned)
+        }
+    }
+}
+
+fn workload(observation: &Observation, side: Side) -> Option<&Workload> {
+    match side {
+        Side::Primary => observation.primary.present(),
+        Side::Canary => observation.target.present(),
+    }
+}
+
+/// One pass over one canary, for reading.
+struct Scene<'a> {
+    canary: &'a Canary,
+    block: &'a Block,
+    observation: &'a Observation,
+    memory: &'a Memory,
+    now: DateTime<Utc>,
+}
+
+impl Scene<'_> {
+    const fn capacity(&self) -> Capacity<'_> {
+        Capacity::new(&self.canary.spec, self.block, self.observation, self.memory, self.now)
+    }
+
+    fn settled(&self, since: Option<DateTime<Utc>>) -> bool {
+        since.is_some_and(|since| self.now >= since + advance::delta(self.canary.spec.traffic_settle()))
+    }
+
+    /// Since when the route stands at the intended weight.
+    fn drawn_since(&self) -> Option<DateTime<Utc>> {
+        self.memory
+            .weight_seen
+            .filter(|(weight, _)| *weight == self.block.weight)
+            .map(|(_, since)| since)
+    }
+
+    /// Primary ready, Services, route at 100/0, apex selector, settle, target down: each when the one before is seen.
+    fn initialize(&self) -> Vec<Assertion> {
+        let Some(revision) = self.block.promoted.clone() else {
+            return Vec::new();
+        };
+        let observation = self.observation;
+        let replicas = observation.target.present().map_or(1, |target| target.replicas.max(1));
+        let mut all = vec![
+            Assertion::Finalizer,
+            Assertion::Stored(revision.clone()),
+            Assertion::PrimaryExists {
+                revision: revision.clone(),
+                replicas,
+            },
+            Assertion::PrimaryTemplate {
+                revision: revision.clone(),
+                run: 0,
+                replicas,
+            },
+            Assertion::SideService(Side::Primary),
+            Assertion::SideService(Side::Canary),
+        ];
+        let primary_up = observation
+            .primary
+            .is_present_and(|primary| primary.rollout.complete && primary.fingerprint.as_ref() == Some(&revision))
+            && self.capacity().carries(Side::Primary, Weight::ZERO);
+        if !primary_up {
+            return all;
+        }
+        all.push(Assertion::Route(Weight::ZERO));
+        if self.drawn_since().is_none() {
+            return all;
+        }
+        all.push(Assertion::Apex(Selects::Primary));
+        let switched = self
+            .memory
+            .apex_seen
+            .filter(|(selects, _)| *selects == Selects::Primary)
+            .map(|(_, since)| since);
+        if self.settled(switched) {
+            all.push(Assertion::TargetDown);
+        }
+        all
+    }
+
+    /// Every stage after initialisation and before deletion.
+    fn released(&self) -> Vec<Assertion> {
+        let block = self.block;
+        let mut all = vec![Assertion::Finalizer];
+        all.extend(self.stored());
+        if let Some(revision) = self.primary_revision() {
+            let replicas = self.primary_size();
+            all.push(Assertion::PrimaryExists { revision, replicas });
+        }
+        all.push(Assertion::SideService(Side::Primary));
+        all.push(Assertion::SideService(Side::Canary));
+        if self.in_run() {
+            all.push(Assertion::Floor {
+                side: Side::Primary,
+                replicas: block.capacity.max(1),
+            });
+        }
+        if self.needs_target() {
+            all.push(Assertion::Floor {
+                side: Side::Canary,
+                replicas: block.capacity.max(1),
+            });
+        }
+        all.push(Assertion::Route(block.weight));
+        all.push(Assertion::Apex(Selects::Primary));
+        match block.stage {
+            Stage::Raising => {
+                let first = block
+                    .plan
+                    .as_ref()
+                    .and_then(|plan| plan.after(Weight::ZERO))
+                    .unwrap_or(Weight::FULL);
+                if advance::pods_ready(self.canary, block, self.observation, self.memory, self.now)
+                    && let Some(revision) = block.running.clone()
+                {
+                    all.push(Assertion::Rehearsed {
+                        run: block.run,
+                        first,
+                        revision,
+                    });
+                }
+            }
+            Stage::Promoting => all.extend(self.template(block.running.clone())),
+            Stage::Restoring => all.extend(self.template(block.promoted.clone())),
+            Stage::Finalising | Stage::RollingBack | Stage::Reverting => {
+                let home = block.weight == Weight::ZERO && self.settled(self.drawn_since());
+                // A primary that lost its pods meanwhile is no reason to take the canary's, unless the canary has none either.
+                let carried = self.capacity().carries(Side::Primary, Weight::ZERO)
+                    || self.observation.canary_endpoints == Some(0)
+                    || self.past_deadline();
+                if home && carried && self.observation.target.present().is_some() {
+                    all.push(Assertion::TargetDown);
+                }
+            }
+            Stage::Resting => all.push(Assertion::Pruned(self.kept())),
+            _ => {}
+        }
+        all
+    }
+
+    fn template(&self, revision: Option<Fingerprint>) -> Option<Assertion> {
+        let replicas = self.primary_size();
+        revision.map(|revision| Assertion::PrimaryTemplate {
+            revision,
+            run: self.block.run,
+            replicas,
+        })
+    }
+
+    /// What the primary has now, and never less than its floor: a size that only its scaler or a person may lower.
+    fn primary_size(&self) -> u32 {
+        let now = self.observation.primary.present().map_or(0, |primary| primary.replicas);
+        now.max(self.block.capacity).max(1)
+    }
+
+    /// The revisions whose content must be safe before anything else is done.
+    fn stored(&self) -> Vec<Assertion> {
+        let wanted = match self.block.stage {
+            Stage::Resting | Stage::Waiting => [self.block.promoted.as_ref(), None],
+            _ => [self.block.promoted.as_ref(), self.block.running.as_ref()],
+        };
+        let mut stored: Vec<Assertion> = Vec::new();
+        for fingerprint in wanted.into_iter().flatten() {
+            let assertion = Assertion::Stored(fingerprint.clone());
+            if !stored.contains(&assertion) {
+                stored.push(assertion);
+            }
+        }
+        stored
+    }
+
+    fn kept(&self) -> Vec<Fingerprint> {
+        let block = self.block;
+        [
+            &block.promoted,
+            &block.last_promoted,
+            &block.running,
+            &block.last_failed,
+        ]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+    }
+
+    /// What a lost primary is rebuilt from: the last good revision, or the one whose promotion is under way.
+    fn primary_revision(&self) -> Option<Fingerprint> {
+        match self.block.stage {
+            Stage::Promoting | Stage::Returning | Stage::Finalising | Stage::HoldOnCanary => self.block.running.clone(),
+            _ => self.block.promoted.clone(),
+        }
+    }
+
+    /// Stages in which the primary's size is a floor.
+    const fn in_run(&self) -> bool {
+        !matches!(
+            self.block.stage,
+            Stage::Resting | Stage::Waiting | Stage::Leaving | Stage::Initializing
+        )
+    }
+
+    /// Stages in which the target must have its pods.
+    fn needs_target(&self) -> bool {
+        match self.block.stage {
+            Stage::Raising
+            | Stage::Stepping
+            | Stage::WaitingPromotion
+            | Stage::Shielding
+            | Stage::HoldOnCanary
+            | Stage::Restoring => true,
+            Stage::Promoting | Stage::Returning | Stage::RollingBack | Stage::Reverting | Stage::Restarting => {
+                self.block.weight > Weight::ZERO
+            }
+            _ => false,
+        }
+    }
+
+    fn past_deadline(&self) -> bool {
+        let from = self
+            .memory
+            .progress
+            .map_or(self.block.since, |progress| progress.at.max(self.block.since));
+        self.now >= from + advance::delta(self.canary.spec.progress_deadline())
+    }
+
+    /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, route to the apex, settle, release.
+    fn leave(&self) -> Vec<Assertion> {
+        let observation = self.observation;
+        let target = observation.target.present().filter(|target| !target.deleting);
+        let nothing_stands = observation.primary.is_absent() && self.block.promoted.is_none();
+        if observation.target.is_absent()
+            || observation.target.present().is_some_and(|target| target.deleting)
+            || observation.namespace_terminating
+            || nothing_stands
+        {
+            return vec![Assertion::Unfinalized];
+        }
+        let Some(target) = target else { return Vec::new() };
+        let original = self.canary.spec.revert_on_deletion;
+        let past = self.past_deadline();
+        let replicas = observation
+            .primary
+            .present()
+            .map_or(1, |primary| primary.replicas)
+            .max(1);
+        let mut all = vec![Assertion::Floor {
+            side: Side::Canary,
+            replicas,
+        }];
+        let handing = observation
+            .apex_service
+            .is_present_and(|apex| apex.selects == Selects::Target)
+            || observation.route.is_present_and(|route| route.handed_back);
+        let target_up = target.rollout.complete
+            && observation
+                .canary_endpoints
+                .is_some_and(|ready| ready >= observation.primary_endpoints.unwrap_or(replicas).max(1));
+        if !target_up && !past && !handing {
+            if observation.route.present().is_some() && !observation.primary.is_absent() {
+                all.push(Assertion::Route(self.block.weight));
+            }
+            return all;
+        }
+        if observation.apex_service.present().is_some() {
+            all.push(Assertion::Apex(Selects::Target));
+        }
+        let switched = self
+            .memory
+            .apex_seen
+            .filter(|(selects, _)| *selects == Selects::Target)
+            .map(|(_, since)| since);
+        if observation.apex_service.present().is_some() && !self.settled(switched) && !past {
+            return all;
+        }
+        if observation.route.present().is_some() {
+            all.push(Assertion::RouteHandedBack { original });
+            if !self.settled(self.memory.handed_back_seen) && !past {
+                return all;
+            }
+        }
+        all.push(Assertion::Released);
+        all.push(Assertion::Unfinalized);
+        all
+    }
+}

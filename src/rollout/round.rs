@@ -1,0 +1,313 @@
+//! One check: which questions belong to it, in which order, and what their answers come to.
+
+use chrono::{DateTime, Utc};
+
+use super::advance;
+use super::capacity::Capacity;
+use super::observation::{Memory, Observation};
+use super::public;
+use super::question::{Answers, Judged, Question, QuestionKey, RoundId, Says, Verdict};
+use super::state::{Block, GateState, SampleRecord, Stage};
+use super::weight::{Side, Weight};
+use crate::api::{Canary, HookType};
+
+/// A check that is due now. Each batch is asked when the one before it was answered and let it pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Due {
+    /// Which check.
+    pub id: RoundId,
+    batches: Vec<Vec<Question>>,
+}
+
+/// How far a check has come.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// These questions come next.
+    Ask(Vec<Question>),
+    /// It is over, with this result.
+    Done(Tally),
+}
+
+/// What the answers of one check come to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tally {
+    /// A `rollback` hook asked for it.
+    pub roll_back: Option<String>,
+    /// Hooks that count, and metrics, that failed: the texts of their events.
+    pub failures: Vec<String>,
+    /// Metrics without a number that are to be waited for.
+    pub held: Vec<String>,
+    /// Metrics whose server could not be asked.
+    pub unreachable: Vec<String>,
+    /// The first gate that refused.
+    pub refused: Option<GateRefusal>,
+    /// Gates, `pre-rollout` and `post-rollout` hooks that passed, in order.
+    pub passed: Vec<(HookType, String)>,
+    /// What was read.
+    pub samples: Vec<SampleRecord>,
+}
+
+/// A gate that keeps closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateRefusal {
+    /// Which kind of gate.
+    pub kind: HookType,
+    /// The hook's name.
+    pub name: String,
+    /// What it answered.
+    pub text: String,
+    /// No alert about it (`muteAlert`).
+    pub muted: bool,
+}
+
+impl Tally {
+    /// Nothing failed, nothing is missing, no gate is closed.
+    pub const fn passed(&self) -> bool {
+        self.failures.is_empty() && self.held.is_empty() && self.unreachable.is_empty() && self.refused.is_none()
+    }
+}
+
+/// The mark of a gate or a once-a-run hook in [`Block::gates`].
+pub fn mark(kind: HookType, name: &str) -> String {
+    format!("{kind}/{name}")
+}
+
+/// The check that is due now, if one is.
+pub fn due(
+    canary: &Canary,
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+) -> Option<Due> {
+    let list = Hooks { canary, block };
+    let batches = match block.stage {
+        Stage::Initializing if !block.gates.contains_key("probe") && has_metrics(canary) => vec![vec![Question::Probe]],
+        Stage::Resting | Stage::Waiting => {
+            advance::unreleased(block, observation, memory, now)?;
+            list.open(HookType::ConfirmRollout)
+        }
+        Stage::Raising if advance::ready_for_traffic(canary, block, observation, memory, now) => {
+            let mut batches = list.each(HookType::Rollback);
+            batches.extend(list.open(HookType::PreRollout));
+            batches.extend(list.open(HookType::ConfirmTrafficIncrease));
+            batches
+        }
+        Stage::Stepping | Stage::WaitingPromotion => step(canary, block, observation, memory, now, &list),
+        Stage::Finalising | Stage::RollingBack if target_is_down(observation) && block.weight == Weight::ZERO => {
+            list.open(HookType::PostRollout)
+        }
+        _ => return None,
+    };
+    let after = |at: DateTime<Utc>| at + advance::delta(canary.spec.interval());
+    let due_at = match block.stage {
+        Stage::Stepping | Stage::WaitingPromotion => {
+            let drawn = drawn_since(block, memory)?;
+            Some(after(memory.last_check.map_or(drawn, |last| last.max(drawn))))
+        }
+        Stage::Resting | Stage::Waiting | Stage::Raising => memory.last_check.map(after),
+        _ => None,
+    };
+    if due_at.is_some_and(|at| now < at) {
+        return None;
+    }
+    let id = RoundId {
+        run: block.run,
+        stage: block.stage,
+        weight: block.weight,
+        check: memory.checks,
+    };
+    Some(Due { id, batches })
+}
+
+fn step(
+    canary: &Canary,
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+    list: &Hooks<'_>,
+) -> Vec<Vec<Question>> {
+    let mut batches = list.each(HookType::Rollback);
+    batches.extend(list.each(HookType::Rollout));
+    let metrics = canary
+        .spec
+        .analysis
+        .as_ref()
+        .map_or(0, |analysis| analysis.metrics.len());
+    if metrics > 0 {
+        batches.push((0..metrics).map(|index| Question::Metric { index }).collect());
+    }
+    let next = block.plan.as_ref().and_then(|plan| plan.after(block.weight));
+    let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
+    // A gate is asked right before the write that it guards, so not while that write could not be made.
+    if next.is_none_or(|weight| capacity.carries(Side::Canary, weight)) {
+        if block.stage == Stage::Stepping {
+            batches.extend(list.open(HookType::ConfirmTrafficIncrease));
+        }
+        if next.is_none() {
+            batches.extend(list.open(HookType::ConfirmPromotion));
+        }
+    }
+    batches
+}
+
+/// Reads the answers of this check: what to ask next, or what it all comes to.
+pub fn progress(due: &Due, canary: &Canary, answers: &Answers) -> Progress {
+    let given = (answers.round.as_ref() == Some(&due.id)).then_some(&answers.given);
+    let mut tally = Tally::default();
+    for batch in &due.batches {
+        let open: Vec<Question> = batch
+            .iter()
+            .filter(|q| given.and_then(|given| given.get(&QuestionKey::of(q))).is_none())
+            .cloned()
+            .collect();
+        if !open.is_empty() {
+            return Progress::Ask(open);
+        }
+        for question in batch {
+            if let Some(answer) = given.and_then(|given| given.get(&QuestionKey::of(question))) {
+                tally.count(canary, question, &answer.says);
+            }
+        }
+        if tally.roll_back.is_some() || !tally.passed() {
+            break;
+        }
+    }
+    Progress::Done(tally)
+}
+
+impl Tally {
+    fn count(&mut self, canary: &Canary, question: &Question, says: &Says) {
+        match (question, says) {
+            (Question::Hook { index, .. }, says) => {
+                let Some(hook) = canary
+                    .spec
+                    .analysis
+                    .as_ref()
+                    .and_then(|analysis| analysis.webhooks.get(*index))
+                else {
+                    return;
+                };
+                self.count_hook(canary, hook.type_(), &hook.name, hook.mute_alert, says);
+            }
+            (_, Says::Metric(judged)) => self.count_metric(judged),
+            (Question::Probe, Says::Refused(text)) => {
+                self.failures.push(format!("Error checking metric providers: {text}"))
+            }
+            _ => {}
+        }
+    }
+
+    fn count_hook(&mut self, canary: &Canary, kind: HookType, name: &str, muted: bool, says: &Says) {
+        let refusal = match says {
+            Says::Refused(text) => Some(text.clone()),
+            _ => None,
+        };
+        match (kind, refusal) {
+            (HookType::Rollback, None) => self.roll_back = Some(name.to_owned()),
+            (HookType::Rollback, Some(_)) | (HookType::Rollout | HookType::Event, None) => {}
+            (HookType::Rollout | HookType::PreRollout, Some(text)) => {
+                let what = if kind == HookType::PreRollout {
+                    "pre-rollout"
+                } else {
+                    "external"
+                };
+                let canary = format!("{}.{}", public::name(canary), public::namespace(canary));
+                self.failures
+                    .push(format!("Halt {canary} advancement {what} check {name} failed {text}"));
+            }
+            (kind, None) => self.passed.push((kind, name.to_owned())),
+            (kind, Some(text)) => {
+                if self.refused.is_none() {
+                    self.refused = Some(GateRefusal {
+                        kind,
+                        name: name.to_owned(),
+                        text,
+                        muted,
+                    });
+                }
+            }
+        }
+    }
+
+    fn count_metric(&mut self, judged: &Judged) {
+        self.samples.push(judged.record.clone());
+        match judged.verdict {
+            Verdict::Pass => {}
+            Verdict::Fail => self.failures.push(judged.text.clone()),
+            Verdict::Hold => self.held.push(judged.text.clone()),
+            Verdict::Unreachable => self.unreachable.push(judged.text.clone()),
+        }
+    }
+}
+
+fn has_metrics(canary: &Canary) -> bool {
+    !canary.spec.skips_analysis()
+        && canary
+            .spec
+            .analysis
+            .as_ref()
+            .is_some_and(|analysis| !analysis.metrics.is_empty())
+}
+
+fn target_is_down(observation: &Observation) -> bool {
+    observation.target.is_present_and(|target| target.replicas == 0)
+}
+
+fn drawn_since(block: &Block, memory: &Memory) -> Option<DateTime<Utc>> {
+    memory
+        .weight_seen
+        .filter(|(weight, _)| *weight == block.weight)
+        .map(|(_, since)| since)
+}
+
+/// The hooks of a canary, by kind and in list order.
+struct Hooks<'a> {
+    canary: &'a Canary,
+    block: &'a Block,
+}
+
+impl Hooks<'_> {
+    /// One batch for each hook of the kind: they are called one after another.
+    fn each(&self, kind: HookType) -> Vec<Vec<Question>> {
+        self.select(kind, |_| true)
+    }
+
+    /// The same without those that have passed already in this stage.
+    fn open(&self, kind: HookType) -> Vec<Vec<Question>> {
+        self.select(kind, |name| {
+            self.block.gates.get(&mark(kind, name)) != Some(&GateState::Passed)
+        })
+    }
+
+    fn select(&self, kind: HookType, wanted: impl Fn(&str) -> bool) -> Vec<Vec<Question>> {
+        let hooks = self
+            .canary
+            .spec
+            .analysis
+            .as_ref()
+            .map_or(&[][..], |analysis| &analysis.webhooks);
+        hooks
+            .iter()
+            .enumerate()
+            .filter(|(_, hook)| hook.type_() == kind && wanted(&hook.name))
+            .map(|(index, _)| {
+                vec![Question::Hook {
+                    index,
+                    phase: self.phase(kind),
+                }]
+            })
+            .collect()
+    }
+
+    /// The phase in the payload (`spec/core.md` 4.1).
+    fn phase(&self, kind: HookType) -> String {
+        match (kind, self.block.stage) {
+            (HookType::PostRollout, Stage::RollingBack) => "Failed".into(),
+            (HookType::PostRollout, _) => "Succeeded".into(),
+            (HookType::ConfirmRollout | HookType::Rollback, _) => public::phase(self.block).as_str().into(),
+            _ => "Progressing".into(),
+        }
+    }
+}

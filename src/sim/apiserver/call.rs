@@ -1,0 +1,139 @@
+//! One request to a resource, read and checked as far as no object is needed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{errors::Refusal, path::Query, resource::Resource, store::Key};
+
+/// What a request wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+/// A request to a resource.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) user: String,
+    pub(super) verb: Verb,
+    pub(super) resource: Arc<Resource>,
+    /// Empty for the object itself.
+    pub(super) subresource: String,
+    pub(super) namespace: String,
+    /// Empty for collections and for creates.
+    pub(super) name: String,
+    pub(super) query: Query,
+    /// Media type of the body, without parameters.
+    pub(super) content_type: String,
+    /// Whether the client wants metadata only (`as=PartialObjectMetadata`).
+    pub(super) metadata_only: bool,
+    pub(super) dry_run: bool,
+    pub(super) body: Bytes,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// How a request treats fields that the kind does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+impl Verb {
+    /// The word that RBAC and audit use.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+
+    pub(super) fn writes(self) -> bool {
+        !matches!(self, Self::Get | Self::List | Self::Watch)
+    }
+}
+
+impl Call {
+    /// A call that the server makes itself, for its background work.
+    pub(super) fn internal(user: &str, verb: Verb, resource: &Arc<Resource>, key: &Key, now: DateTime<Utc>) -> Self {
+        Self {
+            user: user.to_owned(),
+            verb,
+            resource: resource.clone(),
+            subresource: String::new(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            query: Query::default(),
+            content_type: "application/json".to_owned(),
+            metadata_only: false,
+            dry_run: false,
+            body: Bytes::new(),
+            now,
+        }
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::new(&self.namespace, &self.name)
+    }
+
+    /// The field manager: the parameter, or else the user in place of the user agent.
+    pub(super) fn manager(&self) -> &str {
+        self.query.get("fieldManager").unwrap_or(&self.user)
+    }
+
+    pub(super) fn field_validation(&self) -> Result<FieldValidation, Refusal> {
+        match self.query.get("fieldValidation") {
+            None | Some("Warn") => Ok(FieldValidation::Warn),
+            Some("Ignore") => Ok(FieldValidation::Ignore),
+            Some("Strict") => Ok(FieldValidation::Strict),
+            Some(other) => Err(Refusal::bad_request(format!("unknown field validation {other:?}"))),
+        }
+    }
+
+    /// The body as JSON; YAML is read as well.
+    pub(super) fn document(&self) -> Result<Value, Refusal> {
+        serde_json::from_slice(&self.body).or_else(|json_error| {
+            let text = String::from_utf8_lossy(&self.body);
+            if self.content_type.ends_with("yaml") {
+                serde_saphyr::from_str(&text)
+                    .map_err(|error| Refusal::bad_request(format!("error decoding YAML: {error}")))
+            } else {
+                Err(Refusal::bad_request(format!("error decoding JSON: {json_error}")))
+            }
+        })
+    }
+
+    /// An object in the form that the client asked for.
+    pub(super) fn present(&self, object: &Value) -> Value {
+        let mut shown = if self.metadata_only {
+            json!({
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": object["metadata"],
+            })
+        } else {
+            object.clone()
+        };
+        if !self.metadata_only && object["apiVersion"] == *self.resource.storage_version {
+            shown["apiVersion"] = self.resource.api_version().into();
+        }
+        shown
+    }
+}

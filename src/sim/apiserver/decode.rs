@@ -1,0 +1,149 @@
+//! From a request's body to an object of the kind: envelope, unknown fields, types and defaults.
+
+use serde_json::{Map, Value};
+
+use super::{
+    call::{Call, FieldValidation},
+    defaults,
+    errors::Refusal,
+    metadata, prune,
+    schema::{Scalar, Schema, Shape},
+};
+
+/// How an object came in; the refusals of POST and PATCH differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Body,
+    Patch,
+}
+
+/// An object that fits its kind, and what its sender should be told.
+pub(super) struct Decoded {
+    pub(super) object: Value,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Makes a whole object out of a body or of a patched object.
+pub(super) fn object(call: &Call, mut object: Value, source: Source) -> Result<Decoded, Refusal> {
+    let resource = &call.resource;
+    let Some(fields) = object.as_object_mut() else {
+        return Err(Refusal::bad_request(format!(
+            "couldn't get version/kind; json parse error: {object}"
+        )));
+    };
+    envelope(call, fields)?;
+    metadata::of(&mut object);
+    if !resource.custom
+        && let Some(why) = wrong_type(resource.schema(), &object, &resource.kind, "")
+    {
+        return Err(mismatch(call, &object, source, &why));
+    }
+    let mut unknown = Vec::new();
+    prune::prune(resource.schema(), &mut object, "", &mut unknown);
+    unknown.sort();
+    let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    match call.field_validation()? {
+        FieldValidation::Strict if !warnings.is_empty() => {
+            let why = format!("strict decoding error: {}", warnings.join(", "));
+            return Err(mismatch(call, &object, source, &why));
+        }
+        FieldValidation::Ignore => {
+            return Ok(Decoded {
+                object: complete(call, object),
+                warnings: Vec::new(),
+            });
+        }
+        FieldValidation::Warn | FieldValidation::Strict => {}
+    }
+    Ok(Decoded {
+        object: complete(call, object),
+        warnings,
+    })
+}
+
+/// Fills in the defaults of the kind.
+pub(super) fn complete(call: &Call, mut object: Value) -> Value {
+    if !call.resource.custom {
+        prune::trim(call.resource.schema(), &mut object);
+    }
+    prune::default(call.resource.schema(), &mut object);
+    defaults::fill(&call.resource, &mut object);
+    object
+}
+
+/// `apiVersion` and `kind` must be those of the URL; absent ones are filled in.
+fn envelope(call: &Call, fields: &mut Map<String, Value>) -> Result<(), Refusal> {
+    let resource = &call.resource;
+    let (version, kind) = (resource.api_version(), resource.kind.as_str());
+    let given = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (given_version, given_kind) = (given("apiVersion"), given("kind"));
+    if !given_kind.is_empty() && given_kind != kind {
+        let short = given_version.rsplit('/').next().unwrap_or_default();
+        return Err(Refusal::bad_request(format!(
+            "{given_kind} in version {short:?} cannot be handled as a {kind}: converting ({given_kind}) to ({kind}): \
+             unknown conversion"
+        )));
+    }
+    if !given_version.is_empty() && given_version != version && given_version != resource.storage_version {
+        return Err(Refusal::bad_request(format!(
+            "the API version in the data ({given_version}) does not match the expected API version ({version})"
+        )));
+    }
+    fields.insert("apiVersion".to_owned(), resource.storage_version.clone().into());
+    fields.insert("kind".to_owned(), kind.into());
+    Ok(())
+}
+
+fn mismatch(call: &Call, object: &Value, source: Source, why: &str) -> Refusal {
+    let (kind, version) = (&call.resource.kind, &call.resource.version);
+    match source {
+        Source::Body => Refusal::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+        )),
+        Source::Patch => {
+            let error = super::errors::FieldError::invalid("patch", object.to_string(), why);
+            Refusal::invalid("", "", "", &[error])
+        }
+    }
+}
+
+/// The first value whose type is not that of its field, in the words of Go's JSON decoder.
+fn wrong_type(schema: &Schema, value: &Value, kind: &str, path: &str) -> Option<String> {
+    let fits = match (&schema.shape, value) {
+        (_, Value::Null) | (Shape::Any, _) => true,
+        (Shape::Object(object), Value::Object(fields)) => {
+            return fields.iter().find_map(|(name, child)| {
+                let schema = object.fields.get(name).or(object.values.as_ref())?;
+                wrong_type(schema, child, kind, &prune::join(path, name))
+            });
+        }
+        (Shape::List(list), Value::Array(items)) => {
+            return items.iter().find_map(|item| wrong_type(&list.items, item, kind, path));
+        }
+        (Shape::Scalar(scalar), value) => match scalar {
+            Scalar::Text => value.is_string(),
+            Scalar::Integer => value.is_i64() || value.is_u64(),
+            Scalar::Number => value.is_number(),
+            Scalar::Boolean => value.is_boolean(),
+            Scalar::IntOrString => value.is_string() || value.is_number(),
+        },
+        _ => false,
+    };
+    let given = match value {
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Array(_) => "array",
+        _ => "object",
+    };
+    let wanted = match &schema.shape {
+        Shape::Scalar(Scalar::Text | Scalar::IntOrString) => "string",
+        Shape::Scalar(Scalar::Integer) => "int32",
+        Shape::Scalar(Scalar::Number) => "float64",
+        Shape::Scalar(Scalar::Boolean) => "bool",
+        Shape::List(_) => "[]",
+        Shape::Object(object) if object.values.is_some() => "map[string]string",
+        _ => "struct",
+    };
+    (!fits).then(|| format!("json: cannot unmarshal {given} into Go struct field {kind}.{path} of type {wanted}"))
+}

@@ -1,0 +1,170 @@
+//! GET of one object and of collections: selectors, pages, and lists of an earlier state.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    call::Call,
+    errors::Refusal,
+    path::Query,
+    selector::Selector,
+    state::State,
+    store::{Compacted, Key},
+};
+
+/// The `resourceVersion` that a read asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revision {
+    /// None given: the newest state.
+    Latest,
+    /// `0`: any state will do.
+    Any,
+    At(u64),
+}
+
+/// Where the next page starts.
+struct Page {
+    revision: u64,
+    after: Key,
+}
+
+const EXPIRED_PAGE: &str = "The provided continue parameter is too old to display a consistent list result. You can \
+                            start a new list without the continue parameter, or use the continue token in this \
+                            response to retrieve the remainder of the results. Continuing with the provided token \
+                            results in an inconsistent list - objects that were created, modified, or deleted between \
+                            the time the first chunk was returned and now may show up in the list.";
+
+impl Revision {
+    pub(super) fn of(query: &Query) -> Result<Self, Refusal> {
+        match query.get("resourceVersion") {
+            None => Ok(Self::Latest),
+            Some("0") => Ok(Self::Any),
+            Some(text) => text.parse().map(Self::At).map_err(|_| {
+                let why = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+                Refusal::bad_request(format!("resourceVersion: {why}"))
+            }),
+        }
+    }
+}
+
+/// GET of one object.
+pub(super) fn get(state: &State, call: &Call) -> Result<Value, Refusal> {
+    if let Revision::At(revision) = Revision::of(&call.query)? {
+        reached(state, revision)?;
+    }
+    let object = state
+        .current(call)
+        .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
+    Ok(call.present(&object))
+}
+
+/// GET of a collection.
+pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
+    let selector = Selector::of(&call.query, &call.resource)?;
+    let limit = call
+        .query
+        .get("limit")
+        .and_then(|text| text.parse::<usize>().ok())
+        .filter(|&limit| limit > 0);
+    let page = call.query.get("continue").map(Page::parse).transpose()?;
+    let exact = call.query.get("resourceVersionMatch") == Some("Exact");
+    let revision = match (&page, Revision::of(&call.query)?) {
+        (Some(page), _) => page.revision,
+        (None, Revision::At(revision)) => {
+            reached(state, revision)?;
+            if exact { revision } else { state.store.revision() }
+        }
+        (None, _) => state.store.revision(),
+    };
+    let table = state
+        .store
+        .at(&call.resource.storage, revision)
+        .map_err(|Compacted { oldest }| {
+            if page.is_some() {
+                Refusal::expired(EXPIRED_PAGE)
+            } else {
+                Refusal::expired(format!("too old resource version: {revision} ({oldest})"))
+            }
+        })?;
+    let mut found: Vec<(Key, Arc<Value>)> = table
+        .into_iter()
+        .filter(|(key, _)| call.namespace.is_empty() || key.namespace == call.namespace)
+        .filter(|(key, _)| page.as_ref().is_none_or(|page| *key > page.after))
+        .filter(|(_, object)| selector.matches(object))
+        .collect();
+    let mut meta = json!({"resourceVersion": revision.to_string()});
+    if let Some(limit) = limit.filter(|&limit| found.len() > limit) {
+        if selector.is_empty() {
+            meta["remainingItemCount"] = (found.len() - limit).into();
+        }
+        found.truncate(limit);
+        if let Some((last, _)) = found.last() {
+            meta["continue"] = Page {
+                revision,
+                after: last.clone(),
+            }
+            .token()
+            .into();
+        }
+    }
+    let items = found.iter().map(|(_, object)| item(call, object)).collect();
+    Ok(listing(call, meta, items))
+}
+
+/// Waits are not simulated: a revision of the future is refused at once, as the real server does after three seconds.
+fn reached(state: &State, revision: u64) -> Result<(), Refusal> {
+    let current = state.store.revision();
+    if revision > current {
+        return Err(Refusal::timeout(&format!(
+            "Too large resource version: {revision}, current: {current}"
+        )));
+    }
+    Ok(())
+}
+
+fn listing(call: &Call, meta: Value, items: Vec<Value>) -> Value {
+    let (kind, api_version) = if call.metadata_only {
+        ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
+    } else {
+        (format!("{}List", call.resource.kind), call.resource.api_version())
+    };
+    json!({"kind": kind, "apiVersion": api_version, "metadata": meta, "items": items})
+}
+
+/// An item of a list; those of built-in kinds have no `kind` and `apiVersion` of their own.
+fn item(call: &Call, object: &Value) -> Value {
+    let mut shown = call.present(object);
+    if !call.resource.custom
+        && !call.metadata_only
+        && let Some(fields) = shown.as_object_mut()
+    {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+    }
+    shown
+}
+
+impl Page {
+    fn token(&self) -> String {
+        let text = format!("{}/{}/{}", self.revision, self.after.namespace, self.after.name);
+        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn parse(token: &str) -> Result<Self, Refusal> {
+        let read = || {
+            let bytes: Option<Vec<u8>> = (0..token.len())
+                .step_by(2)
+                .map(|at| token.get(at..at + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()))
+                .collect();
+            let text = String::from_utf8(bytes?).ok()?;
+            let (revision, key) = text.split_once('/')?;
+            let (namespace, name) = key.split_once('/')?;
+            Some(Self {
+                revision: revision.parse().ok()?,
+                after: Key::new(namespace, name),
+            })
+        };
+        read().ok_or_else(|| Refusal::bad_request("continue key is not valid"))
+    }
+}

@@ -1,0 +1,368 @@
+//! The road of one request: URL and headers, fault hook, rights, the handler, audit, and the answer's body.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture};
+use http::{Method, Request, Response, header, request::Parts};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use kube::client::Body;
+use serde_json::Value;
+use tower::BoxError;
+
+use super::{
+    AuditEntry, Inner,
+    call::{Call, Verb},
+    create, delete, discovery,
+    errors::Refusal,
+    patch,
+    path::{Query, ResourcePath, Target},
+    read,
+    state::State,
+    subresources, update, watch,
+};
+use crate::sim::fault::{Action, Failure, Fault, RequestInfo};
+
+type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+type Answer = Response<AnswerBody>;
+
+/// The connection of one client to the server.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) server: Arc<Inner>,
+    pub(super) user: Arc<str>,
+    pub(super) fault: Arc<dyn Fault>,
+    sent: Arc<AtomicUsize>,
+}
+
+/// What a handler answers.
+enum Reply {
+    Document {
+        code: u16,
+        body: Value,
+        warnings: Vec<String>,
+    },
+    Stream(AnswerBody),
+}
+
+/// A request whose body has been read.
+struct Incoming {
+    user: Arc<str>,
+    parts: Parts,
+    target: Option<Target>,
+    query: Query,
+    body: Bytes,
+}
+
+impl Connection {
+    pub(super) fn new(server: Arc<Inner>, user: &str, fault: Arc<dyn Fault>) -> Self {
+        Self {
+            server,
+            user: user.into(),
+            fault,
+            sent: Arc::default(),
+        }
+    }
+}
+
+impl tower::Service<Request<Body>> for Connection {
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Answer, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let connection = self.clone();
+        let seq = self.sent.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move { connection.send(request, seq).await })
+    }
+}
+
+impl Connection {
+    async fn send(self, request: Request<Body>, seq: usize) -> Result<Answer, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let incoming = Incoming {
+            user: self.user.clone(),
+            target: Target::parse(parts.uri.path()),
+            query: Query::parse(parts.uri.query().unwrap_or_default()),
+            parts,
+            body,
+        };
+        let server = self.server;
+        match self.fault.on_request(&incoming.info(seq)) {
+            Action::Pass => serve(&server, &incoming),
+            Action::FailBefore(failure) => fail(&failure),
+            Action::FailAfter(failure) => {
+                serve(&server, &incoming)?;
+                fail(&failure)
+            }
+            Action::Delay(span) => {
+                let late = tokio::spawn(async move {
+                    server.clock().sleep(span).await;
+                    serve(&server, &incoming)
+                });
+                late.await?
+            }
+            Action::Forbid(message) => Ok(refuse(&Refusal::rejected(403, &message))),
+            Action::Reject(code, message) => Ok(refuse(&Refusal::rejected(code, &message))),
+        }
+    }
+}
+
+impl Incoming {
+    fn path(&self) -> ResourcePath {
+        match &self.target {
+            Some(Target::Resource(path)) => path.clone(),
+            _ => ResourcePath::default(),
+        }
+    }
+
+    fn verb(&self) -> Option<Verb> {
+        let collection = self.path().name.is_empty();
+        Some(match (&self.parts.method, collection) {
+            (&Method::GET, _) if self.query.flag("watch") => Verb::Watch,
+            (&Method::GET, true) => Verb::List,
+            (&Method::GET, false) => Verb::Get,
+            (&Method::POST, _) => Verb::Create,
+            (&Method::PUT, false) => Verb::Update,
+            (&Method::PATCH, false) => Verb::Patch,
+            (&Method::DELETE, false) => Verb::Delete,
+            (&Method::DELETE, true) => Verb::DeleteCollection,
+            _ => return None,
+        })
+    }
+
+    fn info(&self, seq: usize) -> RequestInfo {
+        let (path, verb) = (self.path(), self.verb());
+        RequestInfo {
+            seq,
+            user: self.user.to_string(),
+            verb: verb.map_or("", Verb::word).to_owned(),
+            mutating: verb.is_some_and(Verb::writes) && !is_review(&path),
+            group: path.group,
+            resource: path.plural,
+            subresource: path.subresource,
+            namespace: path.namespace,
+            name: path.name,
+            dry_run: self.query.get("dryRun") == Some("All"),
+        }
+    }
+
+    fn header(&self, name: header::HeaderName) -> &str {
+        self.parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// Serves a request from start to end, under the lock.
+fn serve(server: &Arc<Inner>, incoming: &Incoming) -> Result<Answer, BoxError> {
+    let mut state = server.lock();
+    let outcome = route(server, &mut state, incoming);
+    let code = match &outcome {
+        Ok(Reply::Document { code, .. }) => *code,
+        Ok(Reply::Stream(_)) => 200,
+        Err(refusal) => refusal.code,
+    };
+    let path = incoming.path();
+    state.audit.push(AuditEntry {
+        user: incoming.user.to_string(),
+        verb: incoming.verb().map_or("", Verb::word).to_owned(),
+        group: path.group,
+        resource: path.plural,
+        subresource: path.subresource,
+        namespace: path.namespace,
+        name: path.name,
+        code,
+        dry_run: incoming.query.get("dryRun") == Some("All"),
+        time: server.clock().now(),
+    });
+    let unsettled = state.unsettled;
+    drop(state);
+    if unsettled {
+        server.background.wake(server);
+    }
+    match outcome {
+        Ok(Reply::Document { code, body, warnings }) => Ok(document(code, &body, &warnings)),
+        Ok(Reply::Stream(body)) => Ok(Response::builder()
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body)?),
+        Err(refusal) => Ok(refuse(&refusal)),
+    }
+}
+
+fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<Reply, Refusal> {
+    let target = incoming.target.as_ref().ok_or_else(Refusal::no_such_path)?;
+    let Target::Resource(path) = target else {
+        return discovery::answer(&state.catalogue, target).map(ok);
+    };
+    if is_review(path) {
+        return review(state, incoming, path);
+    }
+    let call = call(server, state, incoming, path)?;
+    state.denials.check(&call)?;
+    if !call.subresource.is_empty() && !subresources::is_status(&call) {
+        return subresources::serve(state, &call).map(ok);
+    }
+    let stored = |stored: create::Stored| Reply::Document {
+        code: if stored.created { 201 } else { 200 },
+        body: call.present(&stored.object),
+        warnings: stored.warnings,
+    };
+    match call.verb {
+        Verb::Get => read::get(state, &call).map(ok),
+        Verb::List => read::list(state, &call).map(ok),
+        Verb::Watch => {
+            let lines = watch::open(server, state, &call)?;
+            let frames = lines.map(|line| Ok::<_, BoxError>(Frame::data(line)));
+            Ok(Reply::Stream(StreamBody::new(frames).boxed_unsync()))
+        }
+        Verb::Create => create::create(state, &call).map(stored),
+        Verb::Update => update::replace(state, &call).map(stored),
+        Verb::Patch => patch::patch(state, &call).map(stored),
+        Verb::Delete => delete::delete(state, &call).map(|(code, body)| Reply::Document {
+            code,
+            body,
+            warnings: Vec::new(),
+        }),
+        Verb::DeleteCollection => delete::delete_collection(state, &call).map(ok),
+    }
+}
+
+/// Reads a request to a resource.
+fn call(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath) -> Result<Call, Refusal> {
+    let resource = state
+        .catalogue
+        .find(&path.group, &path.version, &path.plural)
+        .ok_or_else(Refusal::no_such_path)?;
+    let verb = incoming.verb().ok_or_else(Refusal::method_not_allowed)?;
+    let misplaced = resource.namespaced && path.namespace.is_empty() && !matches!(verb, Verb::List | Verb::Watch);
+    if misplaced || (!resource.namespaced && !path.namespace.is_empty()) {
+        return Err(if misplaced && verb == Verb::Create {
+            Refusal::method_not_allowed()
+        } else {
+            Refusal::no_such_path()
+        });
+    }
+    let subresource = path.subresource.as_str();
+    let served = match subresource {
+        "" => true,
+        "status" => resource.status,
+        "scale" => resource.scale.is_some(),
+        "finalize" => resource.is("", "namespaces"),
+        _ => false,
+    };
+    if !served {
+        return Err(Refusal::no_such_path());
+    }
+    if !subresource.is_empty() && !matches!(verb, Verb::Get | Verb::Update | Verb::Patch) {
+        return Err(Refusal::method_not_allowed());
+    }
+    if let Some(mode) = incoming.query.get("dryRun").filter(|mode| *mode != "All") {
+        return Err(Refusal::bad_request(format!(
+            "dryRun: Unsupported value: {mode:?}: supported values: \"All\""
+        )));
+    }
+    let content_type = incoming
+        .header(header::CONTENT_TYPE)
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    let mut call = Call {
+        user: incoming.user.to_string(),
+        verb,
+        resource: resource.clone(),
+        subresource: subresource.to_owned(),
+        namespace: path.namespace.clone(),
+        name: path.name.clone(),
+        query: incoming.query.clone(),
+        content_type: content_type.to_owned(),
+        metadata_only: incoming.header(header::ACCEPT).contains("as=PartialObjectMetadata"),
+        dry_run: incoming.query.get("dryRun") == Some("All"),
+        body: incoming.body.clone(),
+        now: server.clock().now(),
+    };
+    if matches!(verb, Verb::Delete | Verb::DeleteCollection) {
+        call.dry_run |= delete::Options::of(&call)?.dry_run;
+    }
+    Ok(call)
+}
+
+fn is_review(path: &ResourcePath) -> bool {
+    path.group == "authorization.k8s.io"
+}
+
+/// The reviews of a client's own rights: answered, never stored.
+fn review(state: &State, incoming: &Incoming, path: &ResourcePath) -> Result<Reply, Refusal> {
+    if incoming.verb() != Some(Verb::Create) {
+        return Err(Refusal::method_not_allowed());
+    }
+    let asked: Value = serde_json::from_slice(&incoming.body)
+        .map_err(|error| Refusal::bad_request(format!("error decoding JSON: {error}")))?;
+    let body = match path.plural.as_str() {
+        "selfsubjectaccessreviews" => state.denials.access_review(&incoming.user, asked),
+        "selfsubjectrulesreviews" => {
+            let resources = state.catalogue.all().map(AsRef::as_ref);
+            state.denials.rules_review(&incoming.user, asked, resources)
+        }
+        _ => return Err(Refusal::no_such_path()),
+    };
+    Ok(Reply::Document {
+        code: 201,
+        body,
+        warnings: Vec::new(),
+    })
+}
+
+fn ok(body: Value) -> Reply {
+    Reply::Document {
+        code: 200,
+        body,
+        warnings: Vec::new(),
+    }
+}
+
+fn fail(failure: &Failure) -> Result<Answer, BoxError> {
+    match failure {
+        Failure::InternalError => Ok(refuse(&Refusal::internal("a fault was injected"))),
+        Failure::ConnectionReset => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Answer {
+    document(refusal.code, &refusal.status(), &[])
+}
+
+fn document(code: u16, body: &Value, warnings: &[String]) -> Answer {
+    let bytes = Full::new(Bytes::from(body.to_string()))
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync();
+    let mut answer = Response::new(bytes);
+    *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    for warning in warnings {
+        let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = header::HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {
+            headers.append(header::WARNING, value);
+        }
+    }
+    answer
+}
