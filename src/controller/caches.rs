@@ -87,7 +87,13 @@ impl Caches {
             interest: Interest::default(),
             unsure: HashSet::new(),
         };
-        Self { clock, queue, routes, changed: Notify::new(), inner: Mutex::new(inner) }
+        Self {
+            clock,
+            queue,
+            routes,
+            changed: Notify::new(),
+            inner: Mutex::new(inner),
+        }
     }
 
     /// Every kind that has to be watched, the Canary first: the others keep what Canaries name.
@@ -138,7 +144,12 @@ impl Caches {
         let mut inner = self.lock();
         let shelf = inner.shelves.entry(resource).or_default();
         let listed = shelf.listed.take().unwrap_or_default();
-        let lost: Vec<_> = shelf.objects.iter().filter(|(key, _)| !listed.contains(*key)).map(|(_, o)| o.clone()).collect();
+        let lost: Vec<_> = shelf
+            .objects
+            .iter()
+            .filter(|(key, _)| !listed.contains(*key))
+            .map(|(_, o)| o.clone())
+            .collect();
         let first = shelf.serving != Serving::Filled;
         shelf.serving = Serving::Filled;
         for object in lost {
@@ -165,7 +176,10 @@ impl Caches {
 
     /// Whether the first list of the kind has ended, one way or another.
     pub fn settled(&self, resource: Resource) -> bool {
-        self.lock().shelves.get(&resource).is_some_and(|shelf| shelf.serving != Serving::Filling)
+        self.lock()
+            .shelves
+            .get(&resource)
+            .is_some_and(|shelf| shelf.serving != Serving::Filling)
     }
 
     // === What we wrote or read ===
@@ -199,7 +213,9 @@ impl Caches {
         let mut inner = self.lock();
         inner.unsure.remove(key);
         match inner.cached(key).cloned() {
-            Some(cached) => inner.overlay.lay_gone(key.clone(), meta::uid(&cached), meta::version(&cached), now),
+            Some(cached) => inner
+                .overlay
+                .lay_gone(key.clone(), meta::uid(&cached), meta::version(&cached), now),
             None => inner.overlay.clear(key),
         }
     }
@@ -237,15 +253,25 @@ impl Caches {
     /// All Canaries of a namespace.
     pub fn canaries(&self, namespace: &str) -> Vec<Arc<Value>> {
         let inner = self.lock();
-        let all = inner.shelves.get(&Resource::CANARY).into_iter().flat_map(|shelf| &shelf.objects);
-        all.filter(|((place, _), _)| place == namespace).map(|(_, object)| object.clone()).collect()
+        let all = inner
+            .shelves
+            .get(&Resource::CANARY)
+            .into_iter()
+            .flat_map(|shelf| &shelf.objects);
+        all.filter(|((place, _), _)| place == namespace)
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     /// Makes every canary due, as when this process begins to lead.
     pub fn wake_all(&self) {
         let keys: Vec<_> = {
             let inner = self.lock();
-            let all = inner.shelves.get(&Resource::CANARY).into_iter().flat_map(|shelf| shelf.objects.keys());
+            let all = inner
+                .shelves
+                .get(&Resource::CANARY)
+                .into_iter()
+                .flat_map(|shelf| shelf.objects.keys());
             all.map(|(namespace, name)| CanaryKey::new(namespace, name)).collect()
         };
         self.wake(keys);
@@ -266,7 +292,10 @@ impl Caches {
         let of = |name: &str| ObjectKey::new(key.resource, &key.namespace, name);
         let mut objects: HashMap<String, Arc<Value>> = HashMap::new();
         if let Some(shelf) = inner.shelves.get(&key.resource) {
-            let near = shelf.objects.iter().filter(|((namespace, _), object)| *namespace == key.namespace && mine(object));
+            let near = shelf
+                .objects
+                .iter()
+                .filter(|((namespace, _), object)| *namespace == key.namespace && mine(object));
             objects.extend(near.map(|((_, name), object)| (name.clone(), object.clone())));
         }
         for name in inner.overlay.names(key.resource, &key.namespace) {
@@ -298,12 +327,19 @@ impl Caches {
 
 impl Inner {
     fn cached(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
-        self.shelves.get(&key.resource)?.objects.get(&(key.namespace.clone(), key.name.clone()))
+        self.shelves
+            .get(&key.resource)?
+            .objects
+            .get(&(key.namespace.clone(), key.name.clone()))
     }
 
     /// Why a kind's cache says nothing, if it doesn't.
     fn unserved(&self, resource: Resource) -> Option<Seen> {
-        match self.shelves.get(&resource).map_or(&Serving::Filling, |shelf| &shelf.serving) {
+        match self
+            .shelves
+            .get(&resource)
+            .map_or(&Serving::Filling, |shelf| &shelf.serving)
+        {
             Serving::Filling => Some(Seen::Unsure),
             Serving::Filled => None,
             Serving::Forbidden(verb) => Some(Seen::Forbidden(verb)),
@@ -327,7 +363,10 @@ impl Inner {
         if let Some(listed) = &mut shelf.listed {
             listed.insert(place.clone());
         }
-        let all = matches!(resource, Resource::CANARY | Resource::METRIC_TEMPLATE | Resource::ALERT_PROVIDER);
+        let all = matches!(
+            resource,
+            Resource::CANARY | Resource::METRIC_TEMPLATE | Resource::ALERT_PROVIDER
+        );
         if all || self.interest.named(&named) {
             self.unsure.remove(&named);
             shelf.objects.insert(place, object);
@@ -347,7 +386,10 @@ impl Inner {
             self.drop_unnamed(&change.dropped);
             return change.neighbours.into_iter().chain([canary]).collect();
         }
-        self.interest.in_object(&interest::key_of(resource, object)).cloned().collect()
+        self.interest
+            .in_object(&interest::key_of(resource, object))
+            .cloned()
+            .collect()
     }
 
     fn note_names(&mut self, canary: &Value) -> BTreeSet<CanaryKey> {
@@ -367,7 +409,9 @@ impl Inner {
             self.unsure.remove(key);
             if let Some(shelf) = self.shelves.get_mut(&key.resource) {
                 let keep = |object: &Value| interest::key_of(key.resource, object) != *key;
-                shelf.objects.retain(|(namespace, _), object| *namespace != key.namespace || keep(object));
+                shelf
+                    .objects
+                    .retain(|(namespace, _), object| *namespace != key.namespace || keep(object));
             }
         }
     }
