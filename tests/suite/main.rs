@@ -2,7 +2,9 @@
 
 mod api;
 mod apiserver;
+mod architecture;
 mod core;
+mod dashboards;
 mod hooks;
 mod metrics;
 mod notify;
