@@ -44,11 +44,11 @@ impl Identity<'_> {
         accepted && (value == self.target || (key == self.selector.key && value == self.selector.value))
     }
 
-    fn to_primary(self, key: &str, value: &str) -> Option<String> {
+    fn primarys(self, key: &str, value: &str) -> Option<String> {
         self.is_own(key, value).then(|| format!("{value}{SUFFIX}"))
     }
 
-    fn from_primary(self, key: &str, value: &str) -> Option<String> {
+    fn targets(self, key: &str, value: &str) -> Option<String> {
         let own = value.strip_suffix(SUFFIX)?;
         self.is_own(key, own).then(|| own.to_owned())
     }
@@ -63,7 +63,7 @@ pub(super) fn copy(template: &Value, identity: Identity<'_>, salt: &str) -> Valu
     let annotations = metadata(&mut copied, "annotations");
     annotations.retain(|key, _| !key.contains(TOOLKIT));
     annotations.insert(FLAGGER_ID.to_owned(), salt.into());
-    each_own_term(&mut copied, &|key, value| identity.to_primary(key, value));
+    each_own_term(&mut copied, &|key, value| identity.primarys(key, value));
     copied
 }
 
@@ -77,7 +77,7 @@ pub fn recover(primary: &Value, like: Option<&Value>, identity: Identity<'_>) ->
         labels.insert(identity.selector.key.clone(), identity.selector.value.clone().into());
     }
     metadata(&mut template, "annotations").remove(FLAGGER_ID);
-    each_own_term(&mut template, &|key, value| identity.from_primary(key, value));
+    each_own_term(&mut template, &|key, value| identity.targets(key, value));
     if let Some(like) = like {
         for key in ["labels", "annotations"] {
             put_back(metadata(&mut template, key), like.pointer(&format!("/metadata/{key}")));
