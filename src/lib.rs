@@ -14,15 +14,20 @@
 
 pub mod api;
 pub mod clock;
-pub mod rollout;
-pub mod sim;
+pub mod controller;
 pub mod hooks;
 pub mod metrics;
 pub mod notify;
+pub mod object;
 pub mod outbound;
 pub mod rollout;
+pub mod sim;
+pub mod telemetry;
 pub mod tls;
 pub mod object;
 pub mod rollout;
 pub mod routing;
+pub mod routing;
+pub mod telemetry;
+pub mod tls;
 pub mod workload;

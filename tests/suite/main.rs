@@ -6,3 +6,5 @@ mod core;
 mod api;
 mod apiserver;
 mod metrics;
+mod world;
+mod metrics;

@@ -1,0 +1,4 @@
+//! How the process is seen from outside: metrics, health, logs, and the HTTP server that shows them.
+
+pub mod health;
+pub mod metrics;
