@@ -356,7 +356,11 @@ fn strict_duration(text: &DurationText) -> Option<String> {
     let parts = [(hours, "h"), (minutes, "m"), (seconds, "s"), (rest, "ms")];
     let written = parts.iter().filter(|(number, _)| *number > 0);
     let words: Vec<String> = written.map(|(number, unit)| format!("{number}{unit}")).collect();
-    Some(if words.is_empty() { "0s".to_owned() } else { words.concat() })
+    Some(if words.is_empty() {
+        "0s".to_owned()
+    } else {
+        words.concat()
+    })
 }
 
 fn is_strict(text: &str) -> bool {

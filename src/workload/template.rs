@@ -12,7 +12,7 @@
 use serde_json::{Map, Value};
 
 use super::{Selector, Settings, fingerprint::sha256_hex};
-use crate::object::{is_empty, metadata};
+use crate::object::{as_map, is_empty, metadata};
 
 /// Pod annotation that changes with every promotion (Flagger's name).
 pub(super) const FLAGGER_ID: &str = "flagger-id";
@@ -69,7 +69,7 @@ pub(super) fn copy(template: &Value, identity: Identity<'_>, salt: &str) -> Valu
 
 /// The revision that a primary's pod template was made from, as far as the template alone tells.
 ///
-/// With the target's template (`like`), also what only the target can tell: names of configs, and what of Flux's was left out.
+/// With the target's template (`like`), also what only the target can tell: names of configs, and what Flux's keys were.
 pub fn recover(primary: &Value, like: Option<&Value>, identity: Identity<'_>) -> Value {
     let mut template = primary.clone();
     let labels = metadata(&mut template, "labels");
@@ -84,11 +84,10 @@ pub fn recover(primary: &Value, like: Option<&Value>, identity: Identity<'_>) ->
         }
         rename_configs("", &mut template["spec"], &like["spec"]);
     }
-    for key in ["labels", "annotations"] {
-        let members = metadata(&mut template, key);
-        if members.is_empty() {
-            crate::object::child(&mut template, "metadata").remove(key);
-        }
+    let metadata = crate::object::child(&mut template, "metadata");
+    metadata.retain(|_, member| !is_empty(member));
+    if metadata.is_empty() {
+        as_map(&mut template).remove("metadata");
     }
     template
 }
