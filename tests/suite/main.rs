@@ -10,5 +10,7 @@ mod jobs;
 mod leader;
 mod metrics;
 mod notify;
+mod routing;
 mod tell;
+mod workload;
 mod world;
