@@ -420,7 +420,7 @@ impl Engine {
             self.traffic.turn(
                 (route.namespace.clone(), route.name.clone()),
                 split,
-                |image| script.behaviour_of(image),
+                |image, part| script.behaviour_of(image, part),
                 now,
             );
         }
@@ -435,7 +435,7 @@ impl Engine {
                     |name| self.behind(&namespace, name),
                 );
                 self.traffic
-                    .turn((namespace, name), split, |image| script.behaviour_of(image), now);
+                    .turn((namespace, name), split, |image, part| script.behaviour_of(image, part), now);
             }
         }
     }
