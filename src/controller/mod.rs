@@ -1,10 +1,22 @@
 //! The loop around the core: the only code that reads and writes the cluster.
 
-pub mod asking;
-pub mod channels;
+mod caches;
+mod draw;
+mod interest;
 pub mod jobs;
 pub mod leader;
+mod look;
 pub mod lookup;
+mod meta;
+mod observe;
+mod obstacle;
+mod overlay;
+mod ownership;
+mod projection;
+mod queue;
+mod resource;
 mod retry;
 pub mod settings;
-pub mod tell;
+mod site;
+mod watch;
+mod write;

@@ -1,6 +1,11 @@
-//! Tests of parts that work together, on the embedded API server where they need one.
+//! Everything that runs without a cluster: the core by itself, the parts, and the controller on the embedded cluster.
+
+mod api;
 mod apiserver;
+mod architecture;
+mod core;
 mod jobs;
 mod leader;
 mod metrics;
 mod tell;
+mod world;
