@@ -98,16 +98,7 @@ impl Caches {
 
     /// Every kind that has to be watched, the Canary first: the others keep what Canaries name.
     pub fn resources(&self) -> Vec<Resource> {
-        let fixed = [
-            Resource::CANARY,
-            Resource::METRIC_TEMPLATE,
-            Resource::ALERT_PROVIDER,
-            Resource::DEPLOYMENT,
-            Resource::SERVICE,
-            Resource::ENDPOINT_SLICE,
-            Resource::REVISION,
-        ];
-        fixed.into_iter().chain(self.routes.iter().copied()).collect()
+        Resource::ALWAYS.into_iter().chain(self.routes.iter().copied()).collect()
     }
 
     /// The label selector of a kind's watch.
@@ -261,6 +252,14 @@ impl Caches {
         all.filter(|((place, _), _)| place == namespace)
             .map(|(_, object)| object.clone())
             .collect()
+    }
+
+    /// The primary of a target, if it is cached.
+    pub fn primary_of(&self, namespace: &str, target: &str) -> Option<Arc<Value>> {
+        match self.seen(&ObjectKey::new(Resource::DEPLOYMENT, namespace, &format!("{target}-primary"))) {
+            Seen::Is(primary) => Some(primary),
+            _ => None,
+        }
     }
 
     /// Makes every canary due, as when this process begins to lead.

@@ -2,6 +2,15 @@
 
 mod api;
 mod apiserver;
+mod architecture;
 mod core;
+mod dashboards;
+mod hooks;
+mod jobs;
+mod leader;
 mod metrics;
+mod notify;
+mod routing;
+mod tell;
+mod workload;
 mod world;
