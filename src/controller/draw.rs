@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::resource::ObjectKey;
 use super::site::{Rules, Site};
 use crate::api::FINALIZER;
-use crate::object::{list, metadata, ownership, patch};
+use crate::object::{list, ownership, patch};
 use crate::rollout::{Assertion, Fingerprint, Known, Selects, Side, Weight};
 use crate::routing::service;
 use crate::workload::{self, primary, scale, store};
@@ -91,9 +91,13 @@ impl Draw<'_> {
             Assertion::PrimaryExists { revision, replicas } => {
                 self.primary_created(template, &(revision, self.run, *replicas))
             }
-            Assertion::PrimaryTemplate { revision, run, replicas } => {
-                self.primary_written(template, &(revision, *run, *replicas)).map(Vec::from_iter)
-            }
+            Assertion::PrimaryTemplate {
+                revision,
+                run,
+                replicas,
+            } => self
+                .primary_written(template, &(revision, *run, *replicas))
+                .map(Vec::from_iter),
             Assertion::Floor { side, replicas } => self.scaled(*side, |live| scale::at_least(live, *replicas)),
             Assertion::TargetDown => self.scaled(Side::Canary, scale::to_zero),
             Assertion::SideService(side) => self.side_service(*side),
@@ -137,19 +141,31 @@ impl Draw<'_> {
         }
         let mut next = Value::clone(live);
         next["metadata"]["finalizers"] = finalizers.into();
-        patched(self.site.key().object(), patch::at_version(live, &next)).into_iter().collect()
+        patched(self.site.key().object(), patch::at_version(live, &next))
+            .into_iter()
+            .collect()
     }
 
     /// The template with this fingerprint is the target's, or can be read back from the primary.
     fn stored(&self, fingerprint: &Fingerprint) -> Acts {
         let site = self.site;
-        let target = site.target.present().and_then(|target| target.pointer("/spec/template"));
+        let target = site
+            .target
+            .present()
+            .and_then(|target| target.pointer("/spec/template"));
         let template = match target.filter(|template| workload::fingerprint(template) == *fingerprint) {
             Some(template) => template.clone(),
             None => self.template_of_primary(target, fingerprint)?,
         };
         let namespace = &site.keys().target().namespace;
-        let object = store::revision(&site.owner, namespace, &site.subject.target, fingerprint, &template, self.run);
+        let object = store::revision(
+            &site.owner,
+            namespace,
+            &site.subject.target,
+            fingerprint,
+            &template,
+            self.run,
+        );
         let key = site.keys().revision(&store::name(&site.subject.target, fingerprint));
         let store = present(&site.store, "the store of revisions")?;
         // A damaged revision of that name cannot be mended, since its content is immutable.
@@ -160,15 +176,25 @@ impl Draw<'_> {
 
     fn template_of_primary(&self, like: Option<&Value>, fingerprint: &Fingerprint) -> Result<Value, Undrawable> {
         let missing = || Undrawable::Unknown(format!("the content of revision {fingerprint}"));
-        let live = self.site.primary.present().and_then(|primary| primary.pointer("/spec/template"));
+        let live = self
+            .site
+            .primary
+            .present()
+            .and_then(|primary| primary.pointer("/spec/template"));
         let identity = self.site.identity(self.rules).ok_or_else(missing)?;
         let recovered = primary::recover(live.ok_or_else(missing)?, like, identity);
-        if workload::fingerprint(&recovered) == *fingerprint { Ok(recovered) } else { Err(missing()) }
+        if workload::fingerprint(&recovered) == *fingerprint {
+            Ok(recovered)
+        } else {
+            Err(missing())
+        }
     }
 
     fn pruned(&self, keep: &[Fingerprint]) -> Acts {
         let store = present(&self.site.store, "the store of revisions")?;
-        let surplus = store.iter().filter(|it| super::projection::intact(it).is_none_or(|it| !keep.contains(&it)));
+        let surplus = store
+            .iter()
+            .filter(|it| super::projection::intact(it).is_none_or(|it| !keep.contains(&it)));
         let delete = |it: &Arc<Value>| Act::Delete(self.site.keys().revision(super::meta::name(it)), it.clone());
         Ok(surplus.map(delete).collect())
     }
@@ -186,7 +212,13 @@ impl Draw<'_> {
     ) -> Result<primary::PrimaryContext<'a>, Undrawable> {
         let identity = self.site.identity(self.rules).ok_or_else(|| self.no_selector())?;
         let owner = &self.site.owner;
-        Ok(primary::PrimaryContext { owner, identity, revision, run: *run, replicas: *replicas })
+        Ok(primary::PrimaryContext {
+            owner,
+            identity,
+            revision,
+            run: *run,
+            replicas: *replicas,
+        })
     }
 
     fn scaled(&self, side: Side, operations: impl FnOnce(&Value) -> Patch) -> Acts {
@@ -194,7 +226,9 @@ impl Draw<'_> {
             Side::Primary => present(&self.site.primary, "the primary")?,
             Side::Canary => present(&self.site.target, "the target")?,
         };
-        Ok(patched(self.site.keys().workload(side), operations(workload)).into_iter().collect())
+        Ok(patched(self.site.keys().workload(side), operations(workload))
+            .into_iter()
+            .collect())
     }
 
     fn side_service(&self, side: Side) -> Acts {
@@ -213,7 +247,11 @@ impl Draw<'_> {
 
     fn apex(&self, selects: Selects) -> Acts {
         let cx = self.site.service_context().ok_or_else(|| self.no_selector())?;
-        let pods = if selects == Selects::Primary { Side::Primary } else { Side::Canary };
+        let pods = if selects == Selects::Primary {
+            Side::Primary
+        } else {
+            Side::Canary
+        };
         let key = self.site.keys().apex();
         match &self.site.apex_service {
             Known::Present(live) => Ok(patched(key, service::edit_apex(&cx, pods, live)).into_iter().collect()),
@@ -225,11 +263,15 @@ impl Draw<'_> {
     /// The last thing before the Canary goes: an apex Service that stood before it gets its own ports back.
     fn apex_as_found(&self) -> Vec<Act> {
         let site = self.site;
-        let (Some(live), Some(cx)) = (site.apex_service.present(), site.service_context()) else { return Vec::new() };
+        let (Some(live), Some(cx)) = (site.apex_service.present(), site.service_context()) else {
+            return Vec::new();
+        };
         if !site.canary.spec.revert_on_deletion || ownership::is_a_canarys(live) {
             return Vec::new();
         }
-        patched(site.keys().apex(), service::hand_back(&cx, live, true)).into_iter().collect()
+        patched(site.keys().apex(), service::hand_back(&cx, live, true))
+            .into_iter()
+            .collect()
     }
 
     fn route(&self, weight: Weight) -> Acts {
@@ -243,19 +285,28 @@ impl Draw<'_> {
     }
 
     fn route_handed_back(&self, original: bool) -> Acts {
-        let (Some(router), Some(live)) = (self.site.router, self.site.route.present()) else { return Ok(Vec::new()) };
+        let (Some(router), Some(live)) = (self.site.router, self.site.route.present()) else {
+            return Ok(Vec::new());
+        };
         let operations = router.hand_back(&self.site.route_context(self.rules), live, original);
         let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
-        Ok(patched(self.site.keys().route(router), operations).into_iter().collect())
+        Ok(patched(self.site.keys().route(router), operations)
+            .into_iter()
+            .collect())
     }
 
     fn released(&self) -> Vec<Act> {
         let (site, keys) = (self.site, self.site.keys());
         let release = |key, object: &Known<Arc<Value>>| {
-            object.present().and_then(|live| patched(key, ownership::release(site.uid(), live)))
+            object
+                .present()
+                .and_then(|live| patched(key, ownership::release(site.uid(), live)))
         };
         let route = site.router.and_then(|router| release(keys.route(router), &site.route));
-        release(keys.apex(), &site.apex_service).into_iter().chain(route).collect()
+        release(keys.apex(), &site.apex_service)
+            .into_iter()
+            .chain(route)
+            .collect()
     }
 
     fn no_selector(&self) -> Undrawable {
@@ -272,7 +323,8 @@ fn patched(key: ObjectKey, operations: Patch) -> Option<Act> {
 }
 
 fn created<E: ToString>(key: ObjectKey, body: Result<Value, E>) -> Acts {
-    body.map(|body| vec![Act::Create(key, body)]).map_err(|error| Undrawable::Spec(error.to_string()))
+    body.map(|body| vec![Act::Create(key, body)])
+        .map_err(|error| Undrawable::Spec(error.to_string()))
 }
 
 fn present<'a, T>(known: &'a Known<T>, what: &str) -> Result<&'a T, Undrawable> {
@@ -289,7 +341,9 @@ pub fn inheritance(site: &Site) -> Vec<Act> {
         (Some(keys.apex()), &site.apex_service),
         (site.router.map(|router| keys.route(router)), &site.route),
     ];
-    let single = single.into_iter().filter_map(|(key, object)| Some((key?, object.present()?)));
+    let single = single
+        .into_iter()
+        .filter_map(|(key, object)| Some((key?, object.present()?)));
     let stored = site.store.present().into_iter().flatten();
     let stored = stored.map(|it| (keys.revision(super::meta::name(it)), it));
     single

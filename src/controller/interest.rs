@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::meta;
+use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::object::text;
 use crate::workload::store;
-use super::resource::{CanaryKey, ObjectKey, Resource};
 
 /// The label by which an `EndpointSlice` names its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -36,7 +36,9 @@ impl Interest {
         let before = self.by_canary.remove(canary).unwrap_or_default();
         let mut change = Change::default();
         for gone in before.difference(&keys) {
-            let Some(others) = self.by_object.get_mut(gone) else { continue };
+            let Some(others) = self.by_object.get_mut(gone) else {
+                continue;
+            };
             others.remove(canary);
             change.neighbours.extend(others.iter().cloned());
             if others.is_empty() {
@@ -117,7 +119,10 @@ pub fn revisions_of(namespace: &str, canary: &str) -> ObjectKey {
 
 fn label<'a>(object: &'a Value, label: &str) -> &'a str {
     let labels = object.pointer("/metadata/labels");
-    labels.and_then(|labels| labels.get(label)).and_then(Value::as_str).unwrap_or_default()
+    labels
+        .and_then(|labels| labels.get(label))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -132,7 +137,12 @@ mod tests {
     #[test]
     fn a_canary_names_both_workloads_and_three_services() {
         let keys = names(&canary("podinfo"), &[]);
-        let of = |resource| keys.iter().filter(|key| key.resource == resource).map(|key| key.name.as_str()).collect();
+        let of = |resource| {
+            keys.iter()
+                .filter(|key| key.resource == resource)
+                .map(|key| key.name.as_str())
+                .collect()
+        };
         let (deployments, services): (Vec<_>, Vec<_>) = (of(Resource::DEPLOYMENT), of(Resource::SERVICE));
         assert_eq!(deployments, ["podinfo", "podinfo-primary"]);
         assert_eq!(services, ["podinfo", "podinfo-canary", "podinfo-primary"]);

@@ -36,6 +36,7 @@ impl Look {
     pub async fn object(&self, key: &ObjectKey) -> Known<Arc<Value>> {
         match self.caches.seen(key) {
             Seen::Is(object) => Known::Present(object),
+            Seen::Absent => Known::Absent,
             Seen::Missing | Seen::Unsure => self.live(key).await,
             Seen::Forbidden(verb) => forbidden(verb, key.resource),
             Seen::NoKind => self.no_kind(key.resource),
@@ -47,7 +48,7 @@ impl Look {
         match self.whole(key).await {
             Known::Present(whole) => Known::Present(self.caches.lay(key, whole)),
             Known::Absent => {
-                self.caches.lay_gone(key);
+                self.caches.lay_absent(key);
                 Known::Absent
             }
             Known::Unknown => Known::Unknown,
@@ -65,7 +66,8 @@ impl Look {
     /// A namespace, read live.
     pub async fn namespace(&self, name: &str) -> Known<Value> {
         let request = Request::new("/api/v1/namespaces").get(name, &GetParams::default());
-        self.answer(Resource::new("", "v1", "Namespace", "namespaces"), "get", request).await
+        self.answer(Resource::new("", "v1", "Namespace", "namespaces"), "get", request)
+            .await
     }
 
     /// All objects of a group: the slices of a Service, or the revisions of a Canary.
@@ -76,7 +78,11 @@ impl Look {
             Err(Seen::NoKind) => return self.no_kind(key.resource),
             Err(_) => {}
         }
-        let label = if key.resource == Resource::ENDPOINT_SLICE { SERVICE_NAME } else { store::CANARY };
+        let label = if key.resource == Resource::ENDPOINT_SLICE {
+            SERVICE_NAME
+        } else {
+            store::CANARY
+        };
         let selector = ListParams::default().labels(&format!("{label}={}", key.name));
         let request = Request::new(key.resource.path(&key.namespace)).list(&selector);
         match self.answer(key.resource, "list", request).await {
@@ -120,10 +126,15 @@ impl Look {
 
     fn no_kind<T>(&self, resource: Resource) -> Known<T> {
         self.wanted.notify_waiters();
-        Known::NoKind { kind: resource.full_kind() }
+        Known::NoKind {
+            kind: resource.full_kind(),
+        }
     }
 }
 
 fn forbidden<T>(verb: &str, resource: Resource) -> Known<T> {
-    Known::Forbidden { verb: verb.to_owned(), resource: resource.to_string() }
+    Known::Forbidden {
+        verb: verb.to_owned(),
+        resource: resource.to_string(),
+    }
 }

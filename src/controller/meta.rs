@@ -27,7 +27,9 @@ pub fn version(object: &Value) -> &str {
 
 /// Whether it is being deleted.
 pub fn deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+    object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|at| !at.is_null())
 }
 
 /// `metadata.creationTimestamp`.

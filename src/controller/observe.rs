@@ -35,15 +35,26 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
     };
     Observation {
         subject: site.wanted.clone(),
-        target: known(&site.target, |it| workload::target_facts(it, threshold.canary_ready_threshold()).ok()),
-        primary: known(&site.primary, |it| primary(site, rules, it, threshold.primary_ready_threshold())),
+        target: known(&site.target, |it| {
+            workload::target_facts(it, threshold.canary_ready_threshold()).ok()
+        }),
+        primary: known(&site.primary, |it| {
+            primary(site, rules, it, threshold.primary_ready_threshold())
+        }),
         primary_endpoints: endpoints(&site.primary_slices, Side::Primary),
         canary_endpoints: endpoints(&site.canary_slices, Side::Canary),
-        primary_service: service(site, &site.primary_service, |cx, it| service::side_facts(cx, Side::Primary, it)),
-        canary_service: service(site, &site.canary_service, |cx, it| service::side_facts(cx, Side::Canary, it)),
+        primary_service: service(site, &site.primary_service, |cx, it| {
+            service::side_facts(cx, Side::Primary, it)
+        }),
+        canary_service: service(site, &site.canary_service, |cx, it| {
+            service::side_facts(cx, Side::Canary, it)
+        }),
         apex_service: service(site, &site.apex_service, service::apex_facts),
         route: known(&site.route, |it| route(site, rules, it)),
-        stored: site.store.clone().map(|store| store.iter().filter_map(|it| projection::intact(it)).collect()),
+        stored: site
+            .store
+            .clone()
+            .map(|store| store.iter().filter_map(|it| projection::intact(it)).collect()),
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
         deleting: meta::deleting(&site.raw),
         namespace_terminating: site.namespace_terminating,
@@ -117,7 +128,11 @@ fn refusals(site: &Site, rules: &Rules) -> Vec<Refusal> {
         all.extend(crossing.map(|error| refusal(error.field, error.message)));
     }
     for unbuilt in support::unbuilt(canary, provider) {
-        let note = if unbuilt.note.is_empty() { String::new() } else { format!("; {}", unbuilt.note) };
+        let note = if unbuilt.note.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", unbuilt.note)
+        };
         all.push(refusal(unbuilt.path.to_owned(), format!("is not built yet{note}")));
     }
     if let Some(router) = site.router

@@ -66,6 +66,8 @@ pub struct Obstacles {
     drawn: BTreeMap<Place, Drawn>,
     refused: BTreeMap<Place, Refused>,
     contests: BTreeMap<Place, Contest>,
+    /// What our last writes were answered with.
+    answered: BTreeMap<Place, Drawn>,
 }
 
 /// A held thing as we last saw it as we want it.
@@ -117,18 +119,37 @@ impl Obstacles {
         }
     }
 
-    /// A write here succeeded.
-    pub fn written(&mut self, place: Place) {
+    /// A write here succeeded; the answer is what should now be drawn. Whether it is shows at the next look.
+    pub fn written(&mut self, place: Place, answer: Option<Drawn>) {
         self.refused.remove(&place);
+        self.drawn.remove(&place);
+        if let Some(answer) = answer {
+            self.answered.insert(place, answer);
+        }
+    }
+
+    /// Whether what stands here is the very answer to our last write, and that was to draw the same.
+    pub fn answered(&self, place: Place, now: &Drawn) -> bool {
+        self.answered.get(&place) == Some(now)
     }
 
     /// Whether this deed of a rival is known already.
     pub fn knows(&self, place: Place, version: &str) -> bool {
-        self.contests.get(&place).is_some_and(|contest| contest.version == version)
+        self.contests
+            .get(&place)
+            .is_some_and(|contest| contest.version == version)
     }
 
     /// A rival changed what we hold: the object, the field manager, the version it made.
-    pub fn undone(&mut self, place: Place, what: String, manager: String, version: String, uid: &str, now: DateTime<Utc>) {
+    pub fn undone(
+        &mut self,
+        place: Place,
+        what: String,
+        manager: String,
+        version: String,
+        uid: &str,
+        now: DateTime<Utc>,
+    ) {
         let contest = self.contests.entry(place).or_insert_with(|| Contest {
             what: what.clone(),
             manager: manager.clone(),
@@ -162,14 +183,19 @@ impl Obstacles {
 
     /// When a write here may be sent: `None` now, else not before.
     pub fn not_before(&self, place: Place, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let contest = self.contests.get(&place).filter(|contest| contest.standing).map(|contest| contest.next);
+        let contest = self
+            .contests
+            .get(&place)
+            .filter(|contest| contest.standing)
+            .map(|contest| contest.next);
         let refused = self.refused.get(&place).map(|refused| refused.next);
         contest.into_iter().chain(refused).max().filter(|next| *next > now)
     }
 
     /// Forgets rivals that have kept quiet, and refusals of what is not asserted any more.
     pub fn settle(&mut self, asserted: &[Place], now: DateTime<Utc>) {
-        self.contests.retain(|_, contest| contest.standing || contest.over > now);
+        self.contests
+            .retain(|_, contest| contest.standing || contest.over > now);
         self.refused.retain(|place, _| asserted.contains(place));
         self.drawn.retain(|place, _| asserted.contains(place));
         self.contests.retain(|place, _| asserted.contains(place));
@@ -179,10 +205,16 @@ impl Obstacles {
     pub fn current(&self) -> Option<Obstacle> {
         let contest = self.contests.values().find(|contest| contest.standing);
         if let Some(contest) = contest {
-            return Some(Obstacle::Contested { what: contest.what.clone(), manager: contest.manager.clone() });
+            return Some(Obstacle::Contested {
+                what: contest.what.clone(),
+                manager: contest.manager.clone(),
+            });
         }
         let refused = self.refused.iter().find(|(place, _)| **place != Place::Rehearsal);
-        refused.map(|(_, refused)| Obstacle::Refused { what: refused.what.clone(), words: refused.words.clone() })
+        refused.map(|(_, refused)| Obstacle::Refused {
+            what: refused.what.clone(),
+            words: refused.words.clone(),
+        })
     }
 }
 
@@ -202,7 +234,11 @@ mod tests {
 
     fn redraw(obstacles: &mut Obstacles, version: &str) {
         let assertion = Assertion::Route(Weight::ZERO);
-        let drawn = Drawn { assertion, generation: Some(1), version: version.to_owned() };
+        let drawn = Drawn {
+            assertion,
+            generation: Some(1),
+            version: version.to_owned(),
+        };
         obstacles.is_drawn(Place::Route, drawn);
     }
 
@@ -219,7 +255,10 @@ mod tests {
         redraw(&mut obstacles, "5");
         undo(&mut obstacles, "6", at(2));
         let third = obstacles.not_before(Place::Route, at(2)).unwrap() - at(2);
-        assert!(second >= TimeDelta::seconds(1) && third >= TimeDelta::seconds(2), "{second} {third}");
+        assert!(
+            second >= TimeDelta::seconds(1) && third >= TimeDelta::seconds(2),
+            "{second} {third}"
+        );
     }
 
     #[test]
@@ -235,7 +274,13 @@ mod tests {
     #[test]
     fn a_refusal_stands_until_a_write_succeeds_or_nobody_asks_for_it() {
         let mut obstacles = Obstacles::default();
-        obstacles.refused(Place::Apex, "patch Service podinfo".into(), "denied by policy".into(), "uid", at(0));
+        obstacles.refused(
+            Place::Apex,
+            "patch Service podinfo".into(),
+            "denied by policy".into(),
+            "uid",
+            at(0),
+        );
         assert!(matches!(obstacles.current(), Some(Obstacle::Refused { words, .. }) if words == "denied by policy"));
         assert!(obstacles.not_before(Place::Apex, at(0)).is_some());
         obstacles.settle(&[Place::Route], at(0));

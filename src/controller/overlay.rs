@@ -55,12 +55,25 @@ impl Overlay {
         {
             return;
         }
-        self.laid.insert(key, Laid { object: Some(object), uid, version, at: now });
+        self.laid.insert(
+            key,
+            Laid {
+                object: Some(object),
+                uid,
+                version,
+                at: now,
+            },
+        );
     }
 
     /// Notes that the object of this uid was deleted when it had this version.
     pub fn lay_gone(&mut self, key: ObjectKey, uid: &str, version: &str, now: DateTime<Utc>) {
-        let laid = Laid { object: None, uid: uid.to_owned(), version: version.to_owned(), at: now };
+        let laid = Laid {
+            object: None,
+            uid: uid.to_owned(),
+            version: version.to_owned(),
+            at: now,
+        };
         self.laid.insert(key, laid);
     }
 
@@ -70,7 +83,11 @@ impl Overlay {
         let reached = meta::reached(meta::version(object), &laid.version);
         let same = meta::uid(object) == laid.uid;
         // Of a deleted object only its deletion counts, or a successor's appearance.
-        let passed = if laid.object.is_none() { if same { deleted } else { reached } } else { reached };
+        let passed = if laid.object.is_none() {
+            if same { deleted } else { reached }
+        } else {
+            reached
+        };
         if passed {
             self.laid.remove(key);
         }
@@ -78,7 +95,9 @@ impl Overlay {
 
     /// What is laid over this object.
     pub fn over(&self, key: &ObjectKey, now: DateTime<Utc>) -> Over {
-        let Some(laid) = self.laid.get(key) else { return Over::Clear };
+        let Some(laid) = self.laid.get(key) else {
+            return Over::Clear;
+        };
         if now - laid.at > BELIEVED {
             return Over::Stale;
         }

@@ -16,13 +16,19 @@ use crate::rollout::Taken;
 /// `others` are the Canaries of its namespace; `primary_of` gives the primary of a target as far as it is known.
 pub fn taken(canary: &Value, others: &[Arc<Value>], primary_of: impl Fn(&str) -> Option<Arc<Value>>) -> Option<Taken> {
     let (target, apex) = claimed(canary);
-    let mut rivals: Vec<_> = others.iter().filter(|other| meta::name(other) != meta::name(canary)).collect();
+    let mut rivals: Vec<_> = others
+        .iter()
+        .filter(|other| meta::name(other) != meta::name(canary))
+        .collect();
     rivals.sort_by_key(|other| age(other));
     rivals.into_iter().find_map(|other| {
         let (its_target, its_apex) = claimed(other);
         let primary = primary_of(target);
         let what = if its_target == target {
-            match (controls(canary, primary.as_deref()), controls(other, primary.as_deref())) {
+            match (
+                controls(canary, primary.as_deref()),
+                controls(other, primary.as_deref()),
+            ) {
                 (true, _) => None,
                 (false, true) => Some(format!("Deployment {target}")),
                 (false, false) => (age(other) < age(canary)).then(|| format!("Deployment {target}")),
@@ -31,12 +37,19 @@ pub fn taken(canary: &Value, others: &[Arc<Value>], primary_of: impl Fn(&str) ->
             let its_primary = primary_of(its_target);
             let ours = controls(canary, primary.as_deref());
             let theirs = controls(other, its_primary.as_deref());
-            let lost = if ours == theirs { age(other) < age(canary) } else { theirs };
+            let lost = if ours == theirs {
+                age(other) < age(canary)
+            } else {
+                theirs
+            };
             lost.then(|| format!("Service {apex}"))
         } else {
             None
         };
-        what.map(|what| Taken { what, by: meta::name(other).to_owned() })
+        what.map(|what| Taken {
+            what,
+            by: meta::name(other).to_owned(),
+        })
     })
 }
 
@@ -94,11 +107,17 @@ mod tests {
         let old = canary("old", "2026-01-01T00:00:00Z", "podinfo", "");
         let young = canary("young", "2026-01-02T00:00:00Z", "podinfo", "");
         let all = [old.clone(), young.clone()];
-        assert_eq!(taken_from(&young, &all, None).as_deref(), Some("Deployment podinfo by old"));
+        assert_eq!(
+            taken_from(&young, &all, None).as_deref(),
+            Some("Deployment podinfo by old")
+        );
         assert_eq!(taken_from(&old, &all, None), None);
         let of_young = primary("young");
         assert_eq!(taken_from(&young, &all, Some(&of_young)), None);
-        assert_eq!(taken_from(&old, &all, Some(&of_young)).as_deref(), Some("Deployment podinfo by young"));
+        assert_eq!(
+            taken_from(&old, &all, Some(&of_young)).as_deref(),
+            Some("Deployment podinfo by young")
+        );
     }
 
     #[test]

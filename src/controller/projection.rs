@@ -2,19 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
-use super::meta;
+use super::resource::Resource;
 use crate::object::text;
 use crate::rollout::Fingerprint;
 use crate::workload::store;
-use super::resource::Resource;
 
 /// The field manager of all our writes.
 pub const MANAGER: &str = "serin";
 
-
 /// Reduces an object as the API server sent it. `apiVersion` and `kind` are filled in: lists leave them out.
 pub fn project(resource: Resource, mut whole: Value) -> Value {
-    let managed = whole.pointer_mut("/metadata/managedFields").map(Value::take).unwrap_or_default();
+    let managed = whole
+        .pointer_mut("/metadata/managedFields")
+        .map(Value::take)
+        .unwrap_or_default();
     if let Some(metadata) = whole.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -45,7 +46,10 @@ fn keep_rival(mut canary: Value, managed: &Value) -> Value {
         .filter(|entry| text(entry, "/subresource") == "status" && text(entry, "/manager") != MANAGER)
         .max_by_key(|entry| text(entry, "/time").to_owned());
     if let (Some(entry), Some(fields)) = (latest, canary.as_object_mut()) {
-        fields.insert("rival".into(), json!({"manager": entry["manager"], "time": entry["time"]}));
+        fields.insert(
+            "rival".into(),
+            json!({"manager": entry["manager"], "time": entry["time"]}),
+        );
     }
     canary
 }
@@ -63,7 +67,14 @@ fn slice(whole: &Value) -> Value {
     };
     let endpoints = whole.get("endpoints").and_then(Value::as_array).into_iter().flatten();
     let mut metadata = Map::new();
-    for field in ["name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "labels",
+        "deletionTimestamp",
+    ] {
         if let Some(value) = whole.pointer(&format!("/metadata/{field}")) {
             metadata.insert(field.into(), value.clone());
         }
@@ -89,7 +100,10 @@ fn revision(whole: &Value) -> Value {
 
 /// The fingerprint of a projected revision, if its content is whole.
 pub fn intact(revision: &Value) -> Option<Fingerprint> {
-    revision.get("intact")?.as_str().map(|text| Fingerprint(text.to_owned()))
+    revision
+        .get("intact")?
+        .as_str()
+        .map(|text| Fingerprint(text.to_owned()))
 }
 
 fn without(mut whole: Value, field: &str) -> Value {
@@ -123,7 +137,10 @@ mod tests {
             json!({"metadata": {"name": "a", "uid": "u", "annotations": {"x": "y"}}, "endpoints": [
                 {"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "targetRef": {"uid": "p"}, "zone": "z"}]}),
         );
-        assert_eq!(kept["endpoints"], json!([{"conditions": {"ready": true}, "targetRef": {"uid": "p"}}]));
+        assert_eq!(
+            kept["endpoints"],
+            json!([{"conditions": {"ready": true}, "targetRef": {"uid": "p"}}])
+        );
         assert_eq!(kept["metadata"], json!({"name": "a", "uid": "u"}));
     }
 }

@@ -34,7 +34,12 @@ struct Inner {
 impl Queue {
     /// An empty queue with timers on this clock.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, inner: Mutex::default(), ready: Notify::new(), timer: Notify::new() }
+        Self {
+            clock,
+            inner: Mutex::default(),
+            ready: Notify::new(),
+            timer: Notify::new(),
+        }
     }
 
     /// The canary is due now. If its pass is running, it is due again right after it.

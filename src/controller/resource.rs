@@ -33,9 +33,25 @@ impl Resource {
     /// Ready pods of a Service.
     pub const ENDPOINT_SLICE: Self = Self::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
 
+    /// Every kind that is watched whatever the provider, the Canary first.
+    pub const ALWAYS: [Self; 7] = [
+        Self::CANARY,
+        Self::METRIC_TEMPLATE,
+        Self::ALERT_PROVIDER,
+        Self::DEPLOYMENT,
+        Self::SERVICE,
+        Self::ENDPOINT_SLICE,
+        Self::REVISION,
+    ];
+
     /// A kind from its four names.
     pub const fn new(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Self {
-        Self { group, version, kind, plural }
+        Self {
+            group,
+            version,
+            kind,
+            plural,
+        }
     }
 
     /// `apps/v1`, or `v1` in the core group.
@@ -79,7 +95,11 @@ impl fmt::Display for Resource {
     /// `deployments.apps`: as a role names it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.plural)?;
-        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
+        if self.group.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ".{}", self.group)
+        }
     }
 }
 
@@ -95,7 +115,10 @@ pub struct CanaryKey {
 impl CanaryKey {
     /// A key of these two names.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// The Canary itself as an object.
@@ -124,7 +147,11 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// A key of these names.
     pub fn new(resource: Resource, namespace: &str, name: &str) -> Self {
-        Self { resource, namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            resource,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 

@@ -43,7 +43,11 @@ impl Retry {
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
-        Self { series, seed: seed.to_owned(), attempts: 0 }
+        Self {
+            series,
+            seed: seed.to_owned(),
+            attempts: 0,
+        }
     }
 
     /// The wait before the next attempt, longer each time.
@@ -110,8 +114,14 @@ mod tests {
     fn waits_double_up_to_the_most_and_start_again_after_success() {
         let mut retry = Retry::between(Duration::from_secs(100), Duration::from_secs(400), "a");
         let waits = seconds(&mut retry, 4);
-        assert!((100..=110).contains(&waits[0]) && (200..=220).contains(&waits[1]), "{waits:?}");
-        assert!((400..=440).contains(&waits[2]) && (400..=440).contains(&waits[3]), "{waits:?}");
+        assert!(
+            (100..=110).contains(&waits[0]) && (200..=220).contains(&waits[1]),
+            "{waits:?}"
+        );
+        assert!(
+            (400..=440).contains(&waits[2]) && (400..=440).contains(&waits[3]),
+            "{waits:?}"
+        );
         assert_eq!(retry.attempts(), 4);
         retry.reset();
         assert!((100..=110).contains(&retry.next().as_secs()));

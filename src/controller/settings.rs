@@ -3,7 +3,8 @@
 //! `cli` makes one [`Settings`] and nothing changes it afterwards. Every default here is the one of Flagger's flag
 //! (spec/core.md 6), unless its line says otherwise.
 
-use std::fmt;
+use crate::notify::Destination;
+use crate::outbound::Hidden;
 
 /// How this process is to behave; the same for every canary.
 #[derive(Debug, Clone)]
@@ -27,30 +28,15 @@ pub struct Settings {
     /// The name of the cluster, for alerts.
     pub cluster_name: Option<String>,
     /// Where the alerts of Canaries go that list none.
-    pub slack: Option<Slack>,
+    pub notifier: Option<Destination>,
     /// Who is sent every event of Canaries that list no `event` hook.
-    pub event_webhook: Option<Secret>,
+    pub event_webhook: Option<Hidden>,
     /// Whether templates and alert providers of other namespaces are out of bounds.
     pub no_cross_namespace_refs: bool,
     /// How one process of several becomes the one that acts.
     pub election: Election,
     /// Whether everything is decided and nothing is written.
     pub observe_only: bool,
-}
-
-/// The global notifier.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slack {
-    /// The address of the hook.
-    pub url: Secret,
-    /// The token of a bot, where one is used.
-    pub token: Option<Secret>,
-    /// A proxy for this address alone.
-    pub proxy: Option<String>,
-    /// The name that messages carry.
-    pub user: String,
-    /// The channel that they go to; never empty.
-    pub channel: String,
 }
 
 /// How one process of several becomes the one that acts.
@@ -65,34 +51,6 @@ pub enum Election {
     },
 }
 
-/// A text that must not be shown. Its `Debug` and `Display` have no trace of it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the request that needs it and nothing else.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -105,32 +63,11 @@ impl Default for Settings {
             include_label_prefix: Vec::new(),
             ingress_class: None,
             cluster_name: None,
-            slack: None,
+            notifier: None,
             event_webhook: None,
             no_cross_namespace_refs: false,
             election: Election::Off,
             observe_only: false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_can_be_logged_without_their_secrets() {
-        let settings = Settings {
-            event_webhook: Some(Secret::new("https://hooks.example/s3cret")),
-            slack: Some(Slack {
-                url: Secret::new("https://hooks.example/s3cret"),
-                token: Some(Secret::new("s3cret")),
-                proxy: None,
-                user: "flagger".into(),
-                channel: "general".into(),
-            }),
-            ..Settings::default()
-        };
-        assert!(!format!("{settings:?}").contains("s3cret"));
     }
 }

@@ -89,27 +89,43 @@ const fn split(api_version: &'static str) -> (&'static str, &'static str) {
 
 impl Site {
     /// Reads everything that the canary names, from the caches where they can tell.
-    pub async fn survey(look: &Look, raw: Arc<Value>, canary: Arc<Canary>, block: Option<&Block>, rules: &Rules) -> Self {
+    pub async fn survey(
+        look: &Look,
+        raw: Arc<Value>,
+        canary: Arc<Canary>,
+        block: Option<&Block>,
+        rules: &Rules,
+    ) -> Self {
         let wanted = Subject {
             target: canary.spec.target_ref.name.clone(),
             apex: canary.spec.apex_name().to_owned(),
             provider: canary.spec.provider_or(&rules.provider).to_owned(),
         };
         // Until the target was taken over nothing carries traffic by the old names.
-        let fixed = block.filter(|block| block.stage != Stage::Initializing).map(|block| block.subject.clone());
+        let fixed = block
+            .filter(|block| block.stage != Stage::Initializing)
+            .map(|block| block.subject.clone());
         let subject = fixed.unwrap_or_else(|| wanted.clone());
         let router = routing::router(&subject.provider);
         let (namespace, name) = (meta::namespace(&raw).to_owned(), meta::name(&raw).to_owned());
-        let keys = Keys { namespace: &namespace, subject: &subject };
+        let keys = Keys {
+            namespace: &namespace,
+            subject: &subject,
+        };
         let target = look.object(&keys.target()).await;
         let primary = look.object(&keys.primary()).await;
         let route = match router {
             Some(router) => look.object(&keys.route(router)).await,
-            None => Known::NoKind { kind: format!("the object of provider {}", subject.provider) },
+            None => Known::NoKind {
+                kind: format!("the object of provider {}", subject.provider),
+            },
         };
         let deleting = meta::deleting(&raw);
         let namespace_terminating = deleting
-            && look.namespace(&namespace).await.is_present_and(|it| text(it, "/status/phase") == "Terminating");
+            && look
+                .namespace(&namespace)
+                .await
+                .is_present_and(|it| text(it, "/status/phase") == "Terminating");
         let settings = &rules.workload;
         let selector = match (target.present(), primary.present()) {
             (Some(target), _) => Selector::of_target(target, settings).map_err(|error| error.to_string()),
@@ -149,12 +165,20 @@ impl Site {
 
     /// The keys of its objects.
     pub fn keys(&self) -> Keys<'_> {
-        Keys { namespace: meta::namespace(&self.raw), subject: &self.subject }
+        Keys {
+            namespace: meta::namespace(&self.raw),
+            subject: &self.subject,
+        }
     }
 
     /// What a provider needs to know.
     pub fn route_context<'a>(&'a self, rules: &'a Rules) -> RouteContext<'a> {
-        RouteContext { canary: &self.canary, subject: &self.subject, owner: &self.owner, settings: &rules.routing }
+        RouteContext {
+            canary: &self.canary,
+            subject: &self.subject,
+            owner: &self.owner,
+            settings: &rules.routing,
+        }
     }
 
     /// What the Services need to know; `None` where the pods cannot be told apart.
@@ -166,14 +190,21 @@ impl Site {
             owner: &self.owner,
             label: &selector.key,
             value: &selector.value,
-            pods: self.target.present().and_then(|target| target.pointer("/spec/template")),
+            pods: self
+                .target
+                .present()
+                .and_then(|target| target.pointer("/spec/template")),
         })
     }
 
     /// What tells the target's pods from the primary's.
     pub fn identity<'a>(&'a self, rules: &'a Rules) -> Option<Identity<'a>> {
         let selector = self.selector.as_ref().ok()?;
-        Some(Identity { target: &self.subject.target, selector, settings: &rules.workload })
+        Some(Identity {
+            target: &self.subject.target,
+            selector,
+            settings: &rules.workload,
+        })
     }
 }
 
@@ -192,7 +223,11 @@ impl Keys<'_> {
 
     /// The primary.
     pub fn primary(&self) -> ObjectKey {
-        ObjectKey::new(Resource::DEPLOYMENT, self.namespace, &format!("{}-primary", self.subject.target))
+        ObjectKey::new(
+            Resource::DEPLOYMENT,
+            self.namespace,
+            &format!("{}-primary", self.subject.target),
+        )
     }
 
     /// The workload of a side.

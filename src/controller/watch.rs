@@ -131,7 +131,9 @@ impl Watches {
     fn broken(&self, resource: Resource, error: &watcher::Error) -> bool {
         let (verb, status) = match error {
             watcher::Error::InitialListFailed(Error::Api(status)) => ("list", status),
-            watcher::Error::WatchStartFailed(Error::Api(status)) | watcher::Error::WatchError(status) => ("watch", status),
+            watcher::Error::WatchStartFailed(Error::Api(status)) | watcher::Error::WatchError(status) => {
+                ("watch", status)
+            }
             _ => {
                 tracing::debug!(%resource, %error, "a watch failed and is started again");
                 return true;

@@ -74,14 +74,20 @@ pub enum Mode {
 impl Writer {
     /// Creates an object. Never replaces one.
     pub async fn create(&self, key: &ObjectKey, body: &Value, mode: Mode) -> Result<Arc<Value>, WriteError> {
-        let params = PostParams { dry_run: mode == Mode::Rehearsal, field_manager: Some(MANAGER.to_owned()) };
+        let params = PostParams {
+            dry_run: mode == Mode::Rehearsal,
+            field_manager: Some(MANAGER.to_owned()),
+        };
         let request = Request::new(key.resource.path(&key.namespace)).create(&params, bytes(body)?);
         self.send("create", key, request, mode).await
     }
 
     /// Sends a JSON patch that carries its own precondition.
     pub async fn patch(&self, key: &ObjectKey, operations: Operations, mode: Mode) -> Result<Arc<Value>, WriteError> {
-        let params = PatchParams { dry_run: mode == Mode::Rehearsal, ..patch_params() };
+        let params = PatchParams {
+            dry_run: mode == Mode::Rehearsal,
+            ..patch_params()
+        };
         let patch: Patch<()> = Patch::Json(operations);
         let request = Request::new(key.resource.path(&key.namespace)).patch(&key.name, &params, &patch);
         self.send("patch", key, request, mode).await
@@ -89,7 +95,10 @@ impl Writer {
 
     /// Replaces the status of the object, which must still have the resourceVersion in `body`.
     pub async fn replace_status(&self, key: &ObjectKey, body: &Value) -> Result<Arc<Value>, WriteError> {
-        let params = PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) };
+        let params = PostParams {
+            dry_run: false,
+            field_manager: Some(MANAGER.to_owned()),
+        };
         let request = Request::new(key.resource.path(&key.namespace)).replace_subresource(
             "status",
             &key.name,
@@ -102,7 +111,10 @@ impl Writer {
     /// Deletes the object of this uid.
     pub async fn delete(&self, key: &ObjectKey, live: &Value) -> Result<(), WriteError> {
         let uid = Some(meta::uid(live).to_owned());
-        let params = DeleteParams::background().preconditions(Preconditions { uid, resource_version: None });
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid,
+            resource_version: None,
+        });
         let request = Request::new(key.resource.path(&key.namespace)).delete(&key.name, &params);
         let answer = self.answer("delete", key, request).await;
         if matches!(answer, Ok(_) | Err(WriteError::Gone(_))) {
@@ -142,7 +154,10 @@ impl Writer {
 type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
 fn patch_params() -> PatchParams {
-    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
 }
 
 fn bytes(body: &Value) -> Result<Vec<u8>, WriteError> {
@@ -151,7 +166,9 @@ fn bytes(body: &Value) -> Result<Vec<u8>, WriteError> {
 
 /// What an error means for the one who wrote.
 fn classify(error: Error) -> WriteError {
-    let Error::Api(status) = error else { return WriteError::Passing(error.to_string()) };
+    let Error::Api(status) = error else {
+        return WriteError::Passing(error.to_string());
+    };
     let words = status.message.clone();
     match status.code {
         409 if status.is_already_exists() => WriteError::Exists,
@@ -167,8 +184,12 @@ fn classify(error: Error) -> WriteError {
 /// Whether a 422 says that the patch did not fit the object, a failed `test` among them, and not that the result would be invalid.
 fn is_patch_failure(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
-    status.message.starts_with("the server rejected our request due to an error in our request")
-        || causes.into_iter().any(|cause| cause.reason == "UnexpectedServerResponse")
+    status
+        .message
+        .starts_with("the server rejected our request due to an error in our request")
+        || causes
+            .into_iter()
+            .any(|cause| cause.reason == "UnexpectedServerResponse")
 }
 
 fn is_terminating(status: &Status) -> bool {
@@ -207,7 +228,13 @@ mod tests {
     #[test]
     fn trouble_of_the_server_passes() {
         for code in [429, 500, 503, 504] {
-            assert!(matches!(meaning(json!({"code": code, "message": "later"})), WriteError::Passing(_)), "{code}");
+            assert!(
+                matches!(
+                    meaning(json!({"code": code, "message": "later"})),
+                    WriteError::Passing(_)
+                ),
+                "{code}"
+            );
         }
     }
 }
