@@ -16,7 +16,6 @@ use super::jobs::Jobs;
 use super::look::{Look, REQUEST};
 use super::meta;
 use super::observe::{self, Surroundings};
-use super::ownership;
 use super::projection;
 use super::resource::CanaryKey;
 use super::site::{Rules, Site};

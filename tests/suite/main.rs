@@ -3,6 +3,7 @@
 mod api;
 mod apiserver;
 mod architecture;
+mod controller;
 mod core;
 mod dashboards;
 mod hooks;
