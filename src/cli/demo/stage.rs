@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::story::Act;
 use crate::{
+    api::crd::crds,
     clock::Clock,
     sim::{
         apiserver::{ApiServer, Options},
@@ -39,7 +40,7 @@ impl Stage {
             clock: clock.clone(),
             ..Options::default()
         });
-        for crd in route_crds() {
+        for crd in route_crds().into_iter().chain(crds()) {
             api.apply_crd(&crd);
         }
         let world = World::start(api.client("kube-controller-manager"), clock.clone(), script(), SEED);
