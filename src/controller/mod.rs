@@ -1,7 +1,10 @@
 //! The loop around the core: the only code that reads and writes the cluster.
 
+pub mod asking;
 mod caches;
+pub mod channels;
 mod draw;
+pub mod guard;
 mod interest;
 pub mod jobs;
 pub mod leader;
@@ -16,7 +19,9 @@ mod projection;
 mod queue;
 mod resource;
 mod retry;
+pub mod rights;
 pub mod settings;
 mod site;
+pub mod tell;
 mod watch;
 mod write;

@@ -4,6 +4,7 @@ mod api;
 mod apiserver;
 mod architecture;
 mod core;
+mod guard;
 mod jobs;
 mod leader;
 mod metrics;
