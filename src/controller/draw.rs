@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::resource::ObjectKey;
 use super::site::{Rules, Site};
 use crate::api::FINALIZER;
-use crate::object::{list, metadata, ownership, patch};
+use crate::object::{list, ownership, patch};
 use crate::rollout::{Assertion, Fingerprint, Known, Selects, Side, Weight};
 use crate::routing::service;
 use crate::workload::{self, primary, scale, store};

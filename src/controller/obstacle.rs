@@ -66,6 +66,8 @@ pub struct Obstacles {
     drawn: BTreeMap<Place, Drawn>,
     refused: BTreeMap<Place, Refused>,
     contests: BTreeMap<Place, Contest>,
+    /// What our last writes were answered with.
+    answered: BTreeMap<Place, Drawn>,
 }
 
 /// A held thing as we last saw it as we want it.
@@ -117,9 +119,18 @@ impl Obstacles {
         }
     }
 
-    /// A write here succeeded.
-    pub fn written(&mut self, place: Place) {
+    /// A write here succeeded; the answer is what should now be drawn. Whether it is shows at the next look.
+    pub fn written(&mut self, place: Place, answer: Option<Drawn>) {
         self.refused.remove(&place);
+        self.drawn.remove(&place);
+        if let Some(answer) = answer {
+            self.answered.insert(place, answer);
+        }
+    }
+
+    /// Whether what stands here is the very answer to our last write, and that was to draw the same.
+    pub fn answered(&self, place: Place, now: &Drawn) -> bool {
+        self.answered.get(&place) == Some(now)
     }
 
     /// Whether this deed of a rival is known already.

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::meta;
 use super::resource::Resource;
 use crate::object::text;
 use crate::rollout::Fingerprint;

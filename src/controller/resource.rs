@@ -33,6 +33,17 @@ impl Resource {
     /// Ready pods of a Service.
     pub const ENDPOINT_SLICE: Self = Self::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
 
+    /// Every kind that is watched whatever the provider, the Canary first.
+    pub const ALWAYS: [Self; 7] = [
+        Self::CANARY,
+        Self::METRIC_TEMPLATE,
+        Self::ALERT_PROVIDER,
+        Self::DEPLOYMENT,
+        Self::SERVICE,
+        Self::ENDPOINT_SLICE,
+        Self::REVISION,
+    ];
+
     /// A kind from its four names.
     pub const fn new(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Self {
         Self {

@@ -316,15 +316,12 @@ fn timeouts(service: &ServiceSpec, refusals: &mut Vec<Refusal>) -> Value {
         let Some(text) = text.as_ref().filter(|text| !text.is_empty()) else {
             continue;
         };
-        match strict_duration(text) {
-            Some(strict) => {
-                drawn[key] = strict.into();
-                lengths.push((key, text.parse().ok()));
-            }
-            None => {
-                let message = format!("{text} is no duration in whole milliseconds, such as 1m30s");
-                refuse(refusals, format!("spec.service.{field}"), message);
-            }
+        if let Some(strict) = strict_duration(text) {
+            drawn[key] = strict.into();
+            lengths.push((key, text.parse().ok()));
+        } else {
+            let message = format!("{text} is no duration in whole milliseconds, such as 1m30s");
+            refuse(refusals, format!("spec.service.{field}"), message);
         }
     }
     if let [(_, Some(request)), (_, Some(backend))] = lengths[..] {
@@ -357,12 +354,13 @@ fn strict_duration(text: &DurationText) -> Option<String> {
         return None;
     }
     let parts = [(hours, "h"), (minutes, "m"), (seconds, "s"), (rest, "ms")];
-    let text: String = parts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, unit)| format!("{n}{unit}"))
-        .collect();
-    Some(if text.is_empty() { "0s".to_owned() } else { text })
+    let written = parts.iter().filter(|(number, _)| *number > 0);
+    let words: Vec<String> = written.map(|(number, unit)| format!("{number}{unit}")).collect();
+    Some(if words.is_empty() {
+        "0s".to_owned()
+    } else {
+        words.concat()
+    })
 }
 
 fn is_strict(text: &str) -> bool {

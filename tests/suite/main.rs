@@ -3,10 +3,16 @@
 mod api;
 mod apiserver;
 mod architecture;
+mod controller;
 mod core;
+mod dashboards;
 mod guard;
+mod hooks;
 mod jobs;
 mod leader;
 mod metrics;
+mod notify;
+mod routing;
 mod tell;
+mod workload;
 mod world;

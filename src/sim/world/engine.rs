@@ -420,7 +420,7 @@ impl Engine {
             self.traffic.turn(
                 (route.namespace.clone(), route.name.clone()),
                 split,
-                |image| script.behaviour_of(image),
+                |image, part| script.behaviour_of(image, part),
                 now,
             );
         }
@@ -434,8 +434,12 @@ impl Engine {
                     }],
                     |name| self.behind(&namespace, name),
                 );
-                self.traffic
-                    .turn((namespace, name), split, |image| script.behaviour_of(image), now);
+                self.traffic.turn(
+                    (namespace, name),
+                    split,
+                    |image, part| script.behaviour_of(image, part),
+                    now,
+                );
             }
         }
     }

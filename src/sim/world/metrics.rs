@@ -31,7 +31,18 @@ struct Scripted {
 struct Inner {
     scripted: Vec<Scripted>,
     unreachable: Option<String>,
-    queries: Vec<(DateTime<Utc>, String)>,
+    asked: Vec<Asked>,
+}
+
+/// One query that came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Its text.
+    pub query: String,
+    /// What it was answered.
+    pub reading: Reading,
 }
 
 /// The metrics server; clones are handles to the same one.
@@ -78,9 +89,9 @@ impl SimReader {
         self.with(|inner| inner.unreachable = why.map(str::to_owned));
     }
 
-    /// The queries so far, with their times.
-    pub fn queries(&self) -> Vec<(DateTime<Utc>, String)> {
-        self.with(|inner| inner.queries.clone())
+    /// The queries so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.with(|inner| inner.asked.clone())
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
@@ -90,7 +101,6 @@ impl SimReader {
     fn reading(&self, query: &str) -> Reading {
         let now = self.clock.now();
         let given = self.with(|inner| {
-            inner.queries.push((now, query.to_owned()));
             if let Some(why) = &inner.unreachable {
                 return Some(Reading::Unreachable(why.clone()));
             }
@@ -106,10 +116,17 @@ impl SimReader {
                 scripted.readings.front().cloned()
             }
         });
-        given.unwrap_or_else(|| match BuiltIn::of(query) {
+        let reading = given.unwrap_or_else(|| match BuiltIn::of(query) {
             Some(built_in) => self.measured(&built_in, now),
             None => Reading::NoData,
-        })
+        });
+        let asked = Asked {
+            at: now,
+            query: query.to_owned(),
+            reading: reading.clone(),
+        };
+        self.with(|inner| inner.asked.push(asked));
+        reading
     }
 
     fn measured(&self, query: &BuiltIn, now: DateTime<Utc>) -> Reading {

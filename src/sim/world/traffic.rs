@@ -196,14 +196,24 @@ impl Traffic {
     }
 
     /// From now on the requests of an entry go this way.
-    pub(super) fn turn(&self, entry: Entry, split: Split, behaviour: impl Fn(&str) -> Behaviour, now: DateTime<Utc>) {
+    pub(super) fn turn(
+        &self,
+        entry: Entry,
+        split: Split,
+        behaviour: impl Fn(&str, f64) -> Behaviour,
+        now: DateTime<Utc>,
+    ) {
         let mut records = self.lock();
         let record = records.entry(entry).or_default();
-        let behaviours = split
-            .shares
-            .iter()
-            .map(|share| (share.pod.image.clone(), behaviour(&share.pod.image)));
-        let behaviours: BTreeMap<_, _> = behaviours.collect();
+        let images = split.shares.iter().map(|share| share.pod.image.clone());
+        let behaviours: BTreeMap<_, _> = images
+            .map(|image| {
+                // Weights are whole percents: what a rounding error keeps away from a limit has reached it.
+                let part = split.part_of_image(&image) + 1e-9;
+                let behaviour = behaviour(&image, part);
+                (image, behaviour)
+            })
+            .collect();
         if record
             .segments
             .back()
@@ -372,7 +382,7 @@ mod tests {
     fn a_window_measures_only_what_fell_into_it() {
         let traffic = Traffic::new(10.0);
         let entry = || ("test".to_owned(), "app".to_owned());
-        let behaviour = |image: &str| Behaviour {
+        let behaviour = |image: &str, _: f64| Behaviour {
             success: if image == "app:2" { 50.0 } else { 100.0 },
             latency: 20.0,
         };
