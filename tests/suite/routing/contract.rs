@@ -411,7 +411,7 @@ proptest! {
     fn whatever_is_written_anywhere_in_our_route_is_repaired_at_the_same_weight(
         place in any::<prop::sample::Index>(),
         value in prop::sample::select(vec![
-            json!(null), json!(0), json!(250), json!("x"), json!([]), json!({}), json!([1]), json!([{}, {}]),
+            json!(null), json!(0), json!(250), json!(u64::MAX), json!("x"), json!([]), json!({}), json!([1]), json!([{}, {}]),
             json!([{"name": "podinfo", "port": 80}]), json!({"name": "podinfo-canary", "weight": 7}),
         ]),
         percent in 0_u8..=100,
