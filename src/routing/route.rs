@@ -142,13 +142,11 @@ impl<'a> Route<'a> {
     fn weight(&self, live: &Value) -> Option<Weight> {
         self.rules(&live["spec"]).iter().find_map(|rule| {
             let of = |side: Side| {
-                let backend = self.backend_named(rule, self.side(side))?;
-                Some(
-                    backend
-                        .get("weight")
-                        .and_then(Value::as_u64)
-                        .unwrap_or(self.layout.absent_weight),
-                )
+                let stated = self.backend_named(rule, self.side(side))?.get("weight");
+                // Wide enough for any two weights that an API server stores.
+                Some(u128::from(
+                    stated.and_then(Value::as_u64).unwrap_or(self.layout.absent_weight),
+                ))
             };
             let (primary, canary) = (of(Side::Primary)?, of(Side::Canary)?);
             let whole = primary + canary;

@@ -1,6 +1,7 @@
 //! What every entry of the table owes. A new provider is held to it by its line in the table alone.
 
 use json_patch::PatchOperation;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use serin::{
     object::ORIGINAL,
@@ -382,6 +383,51 @@ fn an_edit_of_what_is_stored_twice_changes_nothing() {
                 next
             );
             assert!(bench.router.edit(&bench.cx(), &next, weight(20)).unwrap().is_empty());
+        }
+    }
+}
+
+/// The pointers of every value in an object.
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                pointers(member, &format!("{at}/{key}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                pointers(item, &format!("{at}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_written_anywhere_in_our_route_is_repaired_at_the_same_weight(
+        place in any::<prop::sample::Index>(),
+        value in prop::sample::select(vec![
+            json!(null), json!(0), json!(250), json!(u64::MAX), json!("x"), json!([]), json!({}), json!([1]), json!([{}, {}]),
+            json!([{"name": "podinfo", "port": 80}]), json!({"name": "podinfo-canary", "weight": 7}),
+        ]),
+        percent in 0_u8..=100,
+    ) {
+        for bench in each() {
+            let good = bench.created(percent);
+            let mut found = Vec::new();
+            pointers(&good["spec"], "/spec", &mut found);
+            let pointer = &found[place.index(found.len())];
+            let mut live = good.clone();
+            *live.pointer_mut(pointer).unwrap() = value.clone();
+            let next = bench.edited(&live, percent);
+            prop_assert_eq!(bench.drawn_weight(&next), Some(percent), "{} at {}", value, pointer);
+            prop_assert!(bench.router.edit(&bench.cx(), &next, weight(percent)).unwrap().is_empty());
+            let home = bench.handed_back(&live, false);
+            prop_assert!(bench.router.hand_back(&bench.cx(), &home, false).unwrap().is_empty());
         }
     }
 }

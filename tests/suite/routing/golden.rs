@@ -360,6 +360,7 @@ fn routers_041_what_the_api_server_defaults_is_no_difference() {
         json!({"match": [{"headers": {"a": {"exact": "1"}, "b": {"exact": "2"}}}]}),
         json!({"corsPolicy": {"allowOrigin": ["https://a"]}}),
         json!({"corsPolicy": {"allowOrigin": ["https://a"], "maxAge": "1d"}}),
+        json!({"corsPolicy": {"allowOrigin": ["https://a"], "maxAge": "0s"}}),
         json!({"mirror": [{"backendRef": {"name": "shadow", "port": 80}}]}),
         json!({"headers": {"request": {}}, "rewrite": {}}),
     ] {
