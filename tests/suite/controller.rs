@@ -14,9 +14,15 @@ async fn a_live_deployment_is_taken_over() {
     house.until("Initialized", 120).await;
     assert_eq!(house.replicas("podinfo"), 0);
     assert_eq!(house.replicas("podinfo-primary"), 2);
-    assert_eq!(house.service("podinfo")["spec"]["selector"], json!({"app": "podinfo-primary"}));
+    assert_eq!(
+        house.service("podinfo")["spec"]["selector"],
+        json!({"app": "podinfo-primary"})
+    );
     assert_eq!(house.weights(), (100, 0));
-    assert_eq!(house.canary()["metadata"]["finalizers"], json!(["finalizer.flagger.app"]));
+    assert_eq!(
+        house.canary()["metadata"]["finalizers"],
+        json!(["finalizer.flagger.app"])
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -29,14 +35,26 @@ async fn a_good_release_is_promoted_step_by_step() {
         house.until("Progressing", 30).await;
         house.until("Succeeded", 600).await;
         assert_eq!(house.image("podinfo-primary"), "podinfo:2", "{provider}");
-        assert_eq!((house.replicas("podinfo"), house.weights()), (0, (100, 0)), "{provider}");
+        assert_eq!(
+            (house.replicas("podinfo"), house.weights()),
+            (0, (100, 0)),
+            "{provider}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_release_is_rolled_back() {
     let house = House::new().await;
-    house.world.change(|script| script.answers("podinfo:2", Behaviour { success: 50.0, ..Behaviour::default() }));
+    house.world.change(|script| {
+        script.answers(
+            "podinfo:2",
+            Behaviour {
+                success: 50.0,
+                ..Behaviour::default()
+            },
+        )
+    });
     house.app("gatewayapi:v1").await;
     house.until("Initialized", 120).await;
     house.release("podinfo:2").await;
@@ -66,12 +84,18 @@ async fn a_malformed_canary_is_told_and_hurts_no_other() {
     house.app("gatewayapi:v1").await;
     house.until("Initialized", 120).await;
     let stalled = condition(&house.object("flagger.app/v1beta1", "Canary", "bad"), "Stalled");
-    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("InvalidSpec")));
+    assert_eq!(
+        (&stalled["status"], &stalled["reason"]),
+        (&json!("True"), &json!("InvalidSpec"))
+    );
     let message = stalled["message"].as_str().unwrap_or_default();
     assert!(message.contains("spec.analysis.stepWeight"), "{message}");
 }
 
 fn condition(object: &Value, type_: &str) -> Value {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.into_iter().find(|it| it["type"] == type_).unwrap_or_default()
+    conditions
+        .into_iter()
+        .find(|it| it["type"] == type_)
+        .unwrap_or_default()
 }

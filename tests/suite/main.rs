@@ -4,5 +4,6 @@ mod api;
 mod apiserver;
 mod controller;
 mod core;
+mod embedded;
 mod metrics;
 mod world;

@@ -39,11 +39,20 @@ impl House {
     pub async fn with(settings: Settings) -> Self {
         let clock = Clock::virtual_at(DateTime::from_timestamp(1_700_000_000, 0).expect("must be a time"));
         let watch_delay = Duration::ZERO..=Duration::from_secs(2);
-        let api = ApiServer::new(Options { seed: 11, watch_delay, clock: clock.clone() });
+        let api = ApiServer::new(Options {
+            seed: 11,
+            watch_delay,
+            clock: clock.clone(),
+        });
         for crd in route_crds().iter().chain(&api::crd::crds()) {
             api.apply_crd(crd);
         }
-        let world = World::start(api.client("kube-controller-manager"), clock.clone(), Script::default(), 11);
+        let world = World::start(
+            api.client("kube-controller-manager"),
+            clock.clone(),
+            Script::default(),
+            11,
+        );
         let outside = Outside {
             metrics: Arc::new(SimReader::new(world.traffic().clone(), clock.clone())),
             hooks: Arc::new(SimCaller::new(clock.clone())),
@@ -51,8 +60,19 @@ impl House {
         };
         let client = api.client("team");
         let serin = Mutex::new(start(&api, &settings, &outside, &clock));
-        let house = Self { api, clock, world, settings, client, outside, provider: Mutex::default(), serin };
-        house.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "test"}})).await;
+        let house = Self {
+            api,
+            clock,
+            world,
+            settings,
+            client,
+            outside,
+            provider: Mutex::default(),
+            serin,
+        };
+        house
+            .create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "test"}}))
+            .await;
         house
     }
 
@@ -66,11 +86,13 @@ impl House {
     /// Deployment, Service and Canary `podinfo`.
     pub async fn app(&self, provider: &str) {
         provider.clone_into(&mut self.provider.lock().expect("must not be poisoned"));
-        self.create(&manifests::deployment("test", "podinfo", "podinfo:1", 2)).await;
+        self.create(&manifests::deployment("test", "podinfo", "podinfo:1", 2))
+            .await;
         self.create(&manifests::service("test", "podinfo")).await;
         self.pass(5).await;
         let analysis = manifests::analysis("10s", 2, 50, 25);
-        self.create(&manifests::canary("test", "podinfo", provider, &analysis)).await;
+        self.create(&manifests::canary("test", "podinfo", provider, &analysis))
+            .await;
     }
 
     /// A new image for the target.
@@ -79,11 +101,15 @@ impl House {
     }
 
     pub async fn create(&self, manifest: &Value) {
-        manifests::create(&self.client, manifest).await.expect("the manifest must be accepted");
+        manifests::create(&self.client, manifest)
+            .await
+            .expect("the manifest must be accepted");
     }
 
     pub async fn change(&self, manifest: &Value) {
-        manifests::change(&self.client, manifest).await.expect("the change must be accepted");
+        manifests::change(&self.client, manifest)
+            .await
+            .expect("the change must be accepted");
     }
 
     pub async fn pass(&self, seconds: u64) {
@@ -99,7 +125,10 @@ impl House {
             self.clock.sleep(Duration::from_millis(100)).await;
         }
         let status = serde_json::to_string_pretty(&self.canary()["status"]).unwrap_or_default();
-        panic!("not {phase} after {seconds} s: {status}\n{}", self.requests().join("\n"));
+        panic!(
+            "not {phase} after {seconds} s: {status}\n{}",
+            self.requests().join("\n")
+        );
     }
 
     pub fn object(&self, version: &str, kind: &str, name: &str) -> Value {
@@ -111,12 +140,17 @@ impl House {
     }
 
     pub fn replicas(&self, deployment: &str) -> i64 {
-        self.object("apps/v1", "Deployment", deployment)["spec"]["replicas"].as_i64().unwrap_or(-1)
+        self.object("apps/v1", "Deployment", deployment)["spec"]["replicas"]
+            .as_i64()
+            .unwrap_or(-1)
     }
 
     pub fn image(&self, deployment: &str) -> String {
         let deployment = self.object("apps/v1", "Deployment", deployment);
-        deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub fn service(&self, name: &str) -> Value {
@@ -135,14 +169,20 @@ impl House {
         let of = |name: &str| {
             let backends = route.pointer(backends).and_then(Value::as_array).into_iter().flatten();
             let mut found = backends.filter(|backend| backend["name"] == name);
-            found.next().map_or(999, |backend| backend["weight"].as_u64().unwrap_or(0))
+            found
+                .next()
+                .map_or(999, |backend| backend["weight"].as_u64().unwrap_or(0))
         };
         (of("podinfo-primary"), of("podinfo-canary"))
     }
 
     /// Everything that Serin asked of the API server, but for its watches.
     pub fn requests(&self) -> Vec<String> {
-        let audit = self.api.audit().into_iter().filter(|entry| entry.user == "serin" && entry.verb != "watch");
+        let audit = self
+            .api
+            .audit()
+            .into_iter()
+            .filter(|entry| entry.user == "serin" && entry.verb != "watch");
         audit
             .map(|it| {
                 let name = [it.resource.as_str(), &it.subresource, &it.name].join("/");
@@ -163,7 +203,10 @@ impl Drop for House {
 
 fn start(api: &ApiServer, settings: &Settings, outside: &Outside, clock: &Clock) -> JoinHandle<()> {
     let (client, settings, outside, clock) = (api.client("serin"), settings.clone(), outside.clone(), clock.clone());
-    let vitals = Vitals { metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()), health: Health::default() };
+    let vitals = Vitals {
+        metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()),
+        health: Health::default(),
+    };
     tokio::spawn(async move {
         let stop = std::future::pending();
         controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stop)
