@@ -13,6 +13,7 @@
 //! Arrows point one way: `cli -> controller -> {rollout, workload, routing, metrics, hooks, notify} -> api`.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod controller;
 pub mod hooks;

@@ -3,7 +3,7 @@
 //! An address is a secret (a Slack URL is a password, a Prometheus URL may carry one), and the HTTP client's own error
 //! text contains it. So errors are told by [`cause`], and secrets travel in [`Hidden`].
 
-use std::{error::Error, fmt, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 /// The name that Serin gives itself in requests.
 const USER_AGENT: &str = concat!("serin/", env!("CARGO_PKG_VERSION"));
@@ -80,9 +80,14 @@ pub struct Body {
 }
 
 impl Body {
-    /// The body as text for people: at most `limit` characters, without white space around it.
+    /// The body as text; what is no UTF-8 becomes a replacement character.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
+
+    /// The body for people: at most `limit` characters, without white space around it.
     pub fn excerpt(&self, limit: usize) -> String {
-        let text = String::from_utf8_lossy(&self.bytes);
+        let text = self.text();
         let text = text.trim();
         match text.char_indices().nth(limit) {
             Some((end, _)) => format!("{}...", &text[..end]),

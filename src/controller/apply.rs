@@ -71,7 +71,11 @@ impl Hands<'_> {
                 continue;
             }
             match self.one(site, block, assertion, held).await {
-                Went::Written => applied.again = true,
+                Went::Written => {
+                    applied.again = true;
+                    // What comes next looks at the primary, which this pass has not seen.
+                    blocked |= matches!(assertion, Assertion::PrimaryExists { .. });
+                }
                 Went::Again => {
                     applied.again = true;
                     blocked = true;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::sync::{Notify, futures::Notified};
 
@@ -16,6 +17,9 @@ use super::queue::Queue;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::clock::Clock;
 use crate::workload::store;
+
+/// How long a live read that found nothing is believed. What is created meanwhile is found by the create that comes second.
+const ABSENT: TimeDelta = TimeDelta::seconds(5);
 
 /// The caches of all kinds.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ struct Inner {
     interest: Interest,
     /// Named only after their kind's watch had begun, and neither brought nor asked for since: nobody knows whether they are there.
     unsure: HashSet<ObjectKey>,
+    /// When a live read last found nothing.
+    absent: HashMap<ObjectKey, DateTime<Utc>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +75,8 @@ pub enum Seen {
     Is(Arc<Value>),
     /// It is not in the cache. Only a live read may say that it does not exist.
     Missing,
+    /// A live read said so a moment ago, and the watch has brought nothing since.
+    Absent,
     /// The cache cannot say: it is not filled, or the object was not kept.
     Unsure,
     /// The kind may not be read.
@@ -86,6 +94,7 @@ impl Caches {
             overlay: Overlay::default(),
             interest: Interest::default(),
             unsure: HashSet::new(),
+            absent: HashMap::new(),
         };
         Self {
             clock,
@@ -184,6 +193,7 @@ impl Caches {
         let now = self.clock.now();
         let mut inner = self.lock();
         inner.unsure.remove(key);
+        inner.absent.remove(key);
         let cached = inner.cached(key);
         // Not over the same or a newer object: its watch event has come already, and no other will clear the entry.
         let current = cached.is_some_and(|cached| {
@@ -201,7 +211,16 @@ impl Caches {
         object
     }
 
-    /// Lays a deletion over the cache, or what a live read that found nothing says.
+    /// A live read found nothing: the overlay knows it, and for a moment nobody needs to ask again.
+    pub fn lay_absent(&self, key: &ObjectKey) {
+        self.lay_gone(key);
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        inner.absent.retain(|_, at| now - *at < ABSENT);
+        inner.absent.insert(key.clone(), now);
+    }
+
+    /// Lays a deletion over the cache.
     pub fn lay_gone(&self, key: &ObjectKey) {
         let now = self.clock.now();
         let mut inner = self.lock();
@@ -230,6 +249,7 @@ impl Caches {
         let inner = self.lock();
         match inner.overlay.over(key, self.clock.now()) {
             Over::Is(object) => return Seen::Is(object),
+            Over::Gone if inner.was_absent(key, self.clock.now()) => return Seen::Absent,
             Over::Gone => return Seen::Missing,
             Over::Stale => return Seen::Unsure,
             Over::Clear => {}
@@ -239,6 +259,7 @@ impl Caches {
         }
         match inner.cached(key) {
             Some(object) => Seen::Is(object.clone()),
+            None if inner.was_absent(key, self.clock.now()) => Seen::Absent,
             None if inner.unsure.contains(key) => Seen::Unsure,
             None => Seen::Missing,
         }
@@ -339,6 +360,10 @@ impl Inner {
             .get(&(key.namespace.clone(), key.name.clone()))
     }
 
+    fn was_absent(&self, key: &ObjectKey, now: DateTime<Utc>) -> bool {
+        self.absent.get(key).is_some_and(|at| now - *at < ABSENT)
+    }
+
     /// Why a kind's cache says nothing, if it doesn't.
     fn unserved(&self, resource: Resource) -> Option<Seen> {
         match self
@@ -358,6 +383,7 @@ impl Inner {
         let key = ObjectKey::new(resource, &place.0, &place.1);
         let named = interest::key_of(resource, &object);
         self.overlay.passed(&key, &object, false);
+        self.absent.remove(&key);
         let woken = if resource == Resource::CANARY {
             let mut woken = self.note_names(&object);
             woken.insert(CanaryKey::new(&place.0, &place.1));

@@ -36,6 +36,7 @@ impl Look {
     pub async fn object(&self, key: &ObjectKey) -> Known<Arc<Value>> {
         match self.caches.seen(key) {
             Seen::Is(object) => Known::Present(object),
+            Seen::Absent => Known::Absent,
             Seen::Missing | Seen::Unsure => self.live(key).await,
             Seen::Forbidden(verb) => forbidden(verb, key.resource),
             Seen::NoKind => self.no_kind(key.resource),
@@ -47,7 +48,7 @@ impl Look {
         match self.whole(key).await {
             Known::Present(whole) => Known::Present(self.caches.lay(key, whole)),
             Known::Absent => {
-                self.caches.lay_gone(key);
+                self.caches.lay_absent(key);
                 Known::Absent
             }
             Known::Unknown => Known::Unknown,

@@ -3,7 +3,7 @@
 //! Different from Flagger: any 2xx passes, not only 200 to 202, and the body of a 5xx is told, since that is where a
 //! load tester says which test failed. Path and query of the URL are never told; they may be secret.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -137,15 +137,14 @@ fn unsent(error: &reqwest::Error, origin: &str) -> Miss {
 
 /// Whether the server's certificate was not accepted.
 fn distrusts(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        // An I/O error hides the error it was made of from the chain.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.map_or_else(|| error.downcast_ref(), |inner| inner.downcast_ref::<rustls::Error>());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+    let mut link: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = link {
+        if matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
             return true;
         }
-        source = error.source();
+        // An I/O error leaves the error it was made of out of the chain.
+        let made_of = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        link = made_of.map_or_else(|| error.source(), |inner| Some(inner));
     }
     false
 }
@@ -155,5 +154,33 @@ fn origin(url: &str) -> String {
     match reqwest::Url::parse(url) {
         Ok(url) if url.has_host() => url.origin().ascii_serialization(),
         _ => "to an invalid URL".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute_and_the_server_may_say_otherwise() {
+        let waits: Vec<u64> = (1..=7).map(|attempts| wait(attempts, None).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(wait(200, None), LONGEST_WAIT);
+        assert_eq!(wait(5, Some(Duration::from_secs(3))).as_secs(), 3);
+        assert_eq!(wait(1, Some(Duration::from_hours(1))), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn a_wait_is_asked_for_by_429_and_503_only() {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static("7"))]);
+        for (status, expected) in [(429, Some(7)), (503, Some(7)), (500, None), (502, None)] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(
+                asked_wait(status, &headers).map(|wait| wait.as_secs()),
+                expected,
+                "{status}"
+            );
+        }
+        assert_eq!(asked_wait(StatusCode::SERVICE_UNAVAILABLE, &HeaderMap::new()), None);
     }
 }

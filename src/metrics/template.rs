@@ -51,7 +51,7 @@ pub fn render(text: &str, canary: &Canary, metric: &Metric) -> Result<String, Re
             "the query is longer than {LARGEST_QUERY} bytes"
         )));
     }
-    ran.map_err(stage_of)?;
+    ran.map_err(|error| stage_of(&error))?;
     let query = query
         .text
         .strip_suffix(LAST)
@@ -63,7 +63,7 @@ pub fn render(text: &str, canary: &Canary, metric: &Metric) -> Result<String, Re
 }
 
 /// Go finds unknown names when it parses, the engine when it runs into them.
-fn stage_of(error: TemplateError) -> RenderError {
+fn stage_of(error: &TemplateError) -> RenderError {
     let text = error.to_string();
     match error {
         TemplateError::UndefinedFunction(_) | TemplateError::UndefinedVariable(_) => RenderError::Parse(text),

@@ -60,7 +60,7 @@ impl Sender for HttpSender {
                 body: body.excerpt(EXCERPT),
             });
         }
-        match service.refusal(&body.excerpt(LARGEST_BODY)) {
+        match service.refusal(&body.text()) {
             Some(reason) => Err(NotifyError::Refused(reason)),
             None => Ok(()),
         }

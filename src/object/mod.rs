@@ -44,6 +44,9 @@ pub fn child<'a>(parent: &'a mut Value, key: &str) -> &'a mut Map<String, Value>
 }
 
 /// The members of a value, which becomes an empty object where it is none.
+///
+/// # Panics
+/// Never: the value is an object by then.
 pub fn as_map(value: &mut Value) -> &mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());

@@ -204,7 +204,10 @@ fn draw_service(service: &ServiceSpec, rule: &mut Map<String, Value>, refusals: 
         );
     }
     if let Some(retries) = &service.retries {
-        let mut policy = json!({"count": retries.attempts.unwrap_or(0)});
+        let mut policy = json!({});
+        if let Some(attempts) = retries.attempts {
+            policy["count"] = attempts.into();
+        }
         if let Some(timeout) = given(retries.per_try_timeout.as_ref()) {
             check_duration("spec.service.retries.perTryTimeout", timeout, refusals);
             policy["perTryTimeout"] = timeout.as_str().into();

@@ -296,10 +296,9 @@ fn cors(policy: &CorsPolicy) -> Map<String, Value> {
         .as_ref()
         .and_then(|text| text.parse().ok())
         .and_then(GoDuration::to_std);
-    drawn.insert(
-        "maxAge".to_owned(),
-        max_age.map_or(DEFAULT_MAX_AGE, |age| age.as_secs()).into(),
-    );
+    // The CRD takes no zero.
+    let seconds = max_age.map_or(DEFAULT_MAX_AGE, |age| age.as_secs().max(1));
+    drawn.insert("maxAge".to_owned(), seconds.into());
     drawn
 }
 
@@ -316,15 +315,12 @@ fn timeouts(service: &ServiceSpec, refusals: &mut Vec<Refusal>) -> Value {
         let Some(text) = text.as_ref().filter(|text| !text.is_empty()) else {
             continue;
         };
-        match strict_duration(text) {
-            Some(strict) => {
-                drawn[key] = strict.into();
-                lengths.push((key, text.parse().ok()));
-            }
-            None => {
-                let message = format!("{text} is no duration in whole milliseconds, such as 1m30s");
-                refuse(refusals, format!("spec.service.{field}"), message);
-            }
+        if let Some(strict) = strict_duration(text) {
+            drawn[key] = strict.into();
+            lengths.push((key, text.parse().ok()));
+        } else {
+            let message = format!("{text} is no duration in whole milliseconds, such as 1m30s");
+            refuse(refusals, format!("spec.service.{field}"), message);
         }
     }
     if let [(_, Some(request)), (_, Some(backend))] = lengths[..] {
@@ -357,12 +353,13 @@ fn strict_duration(text: &DurationText) -> Option<String> {
         return None;
     }
     let parts = [(hours, "h"), (minutes, "m"), (seconds, "s"), (rest, "ms")];
-    let text: String = parts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, unit)| format!("{n}{unit}"))
-        .collect();
-    Some(if text.is_empty() { "0s".to_owned() } else { text })
+    let written = parts.iter().filter(|(number, _)| *number > 0);
+    let words: Vec<String> = written.map(|(number, unit)| format!("{number}{unit}")).collect();
+    Some(if words.is_empty() {
+        "0s".to_owned()
+    } else {
+        words.concat()
+    })
 }
 
 fn is_strict(text: &str) -> bool {

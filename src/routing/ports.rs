@@ -82,20 +82,22 @@ pub(super) fn replaced(standing: &[Value], wanted: &[Value], keep: bool) -> Vec<
     next
 }
 
-/// The ports of a Service that stood before: all of its own, and those wanted that it lacks. Of a port of its own that
-/// the Canary names too, only what the Canary says is changed; its name only if `rename`.
-pub(super) fn added(standing: &[Value], wanted: &[Value], rename: bool) -> Vec<Value> {
+/// The ports of a Service that stood before: all of its own, and those wanted that it lacks. Of the Canary's own port
+/// only what the spec states is changed where it stands.
+pub(super) fn added(standing: &[Value], wanted: &[Value], spec: &ServiceSpec) -> Vec<Value> {
+    let stated = [
+        ("name", spec.port_name.is_some()),
+        ("targetPort", spec.target_port.is_some()),
+        ("appProtocol", spec.app_protocol.is_some()),
+    ];
     let mut next = standing.to_vec();
     for (index, port) in wanted.iter().enumerate() {
         let same = |it: &&mut Value| it["port"] == port["port"] && protocol(it) == protocol(port);
         match next.iter_mut().find(same) {
             Some(own) if index == 0 => {
-                let keys = ["targetPort", "appProtocol"]
-                    .into_iter()
-                    .chain(rename.then_some("name"));
-                for key in keys {
+                for (key, _) in stated.iter().filter(|(_, stated)| *stated) {
                     if let Some(value) = port.get(key) {
-                        own[key] = value.clone();
+                        own[*key] = value.clone();
                     }
                 }
             }
@@ -127,7 +129,7 @@ pub(super) fn with_node_ports(key: &str, kept: &Value, live: &Value) -> Value {
 fn with_node_port(port: &Value, standing: Option<&Value>) -> Value {
     let mut port = port.clone();
     if let (None, Some(node_port)) = (port.get("nodePort"), standing.and_then(|it| it.get("nodePort"))) {
-        port["nodePort"] = node_port.clone();
+        as_map(&mut port).insert("nodePort".to_owned(), node_port.clone());
     }
     port
 }

@@ -1,4 +1,4 @@
-//! The three ClusterIP Services: `<apex>`, `<apex>-primary`, `<apex>-canary` (spec/routers.md 5, spec/core.md 2.14).
+//! The three Services of type `ClusterIP`: `<apex>`, `<apex>-primary`, `<apex>-canary` (spec/routers.md 5, spec/core.md 2.14).
 //!
 //! Services that this Canary made are drawn whole: ports, selector, labels and annotations, except keys that
 //! `service.unmanagedMetadata` names. Of a Service that stood before, the selector is moved and ports are added that the
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{RouteError, ports};
 use crate::{
     api::{Canary, Metadata, ServiceSpec},
-    object::{FLUX, ORIGINAL, annotation, child, is_empty, metadata, original_spec, ownership, patch},
+    object::{FLUX, ORIGINAL, annotation, child, is_empty, list, metadata, original_spec, ownership, patch},
     rollout::{Selects, ServiceFacts, Side, Subject},
 };
 
@@ -66,11 +66,14 @@ pub fn side_facts(cx: &ServiceContext<'_>, side: Side, live: &Value) -> ServiceF
 
 /// What the apex Service says. Whether it is drawn does not depend on whom it selects.
 pub fn apex_facts(cx: &ServiceContext<'_>, live: &Value) -> ServiceFacts {
-    let pods = match selects(cx, live) {
-        Selects::Primary => Side::Primary,
-        Selects::Target | Selects::Other => Side::Canary,
-    };
-    facts(&Draft::apex(cx, pods), live)
+    let draft = Draft::apex(cx, Side::Canary);
+    let mut drawn = draft.drawn(live);
+    let selector = live.pointer("/spec/selector").cloned().unwrap_or_default();
+    child(&mut drawn, "spec").insert("selector".to_owned(), selector);
+    ServiceFacts {
+        drawn: drawn == *live,
+        ..facts(&draft, live)
+    }
 }
 
 /// The patch that makes the Service of one side what it shall be; empty when it is.
@@ -91,7 +94,7 @@ pub fn hand_back(cx: &ServiceContext<'_>, live: &Value, original: bool) -> Patch
     child(&mut next, "spec").insert("selector".to_owned(), draft.selector(live));
     let kept = original_spec(live).filter(|_| original && !draft.is_ours(live));
     if let Some(kept) = kept {
-        // A Service without a cluster IP of its own was applied with fields that must not change: only these two do.
+        // The rest of a Service is the API server's (cluster IPs) or was never touched.
         for key in ["selector", "ports"] {
             if let Some(value) = kept.get(key) {
                 next["spec"][key] = ports::with_node_ports(key, value, &live["spec"][key]);
@@ -197,21 +200,7 @@ impl<'a> Draft<'a> {
             self.keep_original(&mut next, live);
             metadata(&mut next, "annotations").extend(FLUX.map(|(key, value)| (key.to_owned(), value.into())));
         }
-        let standing = live
-            .pointer("/spec/ports")
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
-        let wanted = self
-            .spec()
-            .map(|spec| ports::wanted(spec, self.cx.pods))
-            .unwrap_or_default();
-        let ports = if ours {
-            let discovers = self.spec().is_some_and(|spec| spec.port_discovery);
-            ports::replaced(standing, &wanted, discovers && self.cx.pods.is_none())
-        } else {
-            let named = self.spec().is_some_and(|spec| spec.port_name.is_some());
-            ports::added(standing, &wanted, named)
-        };
+        let ports = self.ports(list(live, "/spec/ports"), ours);
         let spec = child(&mut next, "spec");
         spec.insert("ports".to_owned(), ports.into());
         spec.insert("selector".to_owned(), self.selector(live));
@@ -231,15 +220,26 @@ impl<'a> Draft<'a> {
         next
     }
 
-    /// The one label; but a Service that stood before and selects the target by more labels is left at that.
-    fn selector(&self, live: &Value) -> Value {
-        let before = annotation(live, ORIGINAL).is_none() && !self.is_ours(live);
-        match live.pointer("/spec/selector") {
-            Some(standing) if before && self.pods == Side::Canary && selects(self.cx, live) == Selects::Target => {
-                standing.clone()
-            }
-            _ => one_label(self.cx, self.pods).into(),
+    fn ports(&self, standing: &[Value], ours: bool) -> Vec<Value> {
+        let Some(spec) = self.spec().filter(|_| self.cx.canary.spec.service_port().is_some()) else {
+            return standing.to_vec();
+        };
+        let wanted = ports::wanted(spec, self.cx.pods);
+        if ours {
+            ports::replaced(standing, &wanted, spec.port_discovery && self.cx.pods.is_none())
+        } else {
+            ports::added(standing, &wanted, spec)
         }
+    }
+
+    /// The one label; but a Service that stood before and selects the target by labels of its own is left at that.
+    fn selector(&self, live: &Value) -> Value {
+        let standing = live.get("spec").and_then(|spec| spec.get("selector"));
+        let kept = self.pods == Side::Canary && !self.is_ours(live) && selects(self.cx, live) == Selects::Target;
+        standing
+            .filter(|_| kept)
+            .cloned()
+            .unwrap_or_else(|| one_label(self.cx, self.pods).into())
     }
 
     /// Labels and annotations exactly as drawn, besides those that others own.

@@ -12,7 +12,7 @@
 use serde_json::{Map, Value};
 
 use super::{Selector, Settings, fingerprint::sha256_hex};
-use crate::object::{is_empty, metadata};
+use crate::object::{as_map, is_empty, metadata};
 
 /// Pod annotation that changes with every promotion (Flagger's name).
 pub(super) const FLAGGER_ID: &str = "flagger-id";
@@ -44,11 +44,11 @@ impl Identity<'_> {
         accepted && (value == self.target || (key == self.selector.key && value == self.selector.value))
     }
 
-    fn to_primary(self, key: &str, value: &str) -> Option<String> {
+    fn primarys(self, key: &str, value: &str) -> Option<String> {
         self.is_own(key, value).then(|| format!("{value}{SUFFIX}"))
     }
 
-    fn from_primary(self, key: &str, value: &str) -> Option<String> {
+    fn targets(self, key: &str, value: &str) -> Option<String> {
         let own = value.strip_suffix(SUFFIX)?;
         self.is_own(key, own).then(|| own.to_owned())
     }
@@ -63,13 +63,13 @@ pub(super) fn copy(template: &Value, identity: Identity<'_>, salt: &str) -> Valu
     let annotations = metadata(&mut copied, "annotations");
     annotations.retain(|key, _| !key.contains(TOOLKIT));
     annotations.insert(FLAGGER_ID.to_owned(), salt.into());
-    each_own_term(&mut copied, &|key, value| identity.to_primary(key, value));
+    each_own_term(&mut copied, &|key, value| identity.primarys(key, value));
     copied
 }
 
 /// The revision that a primary's pod template was made from, as far as the template alone tells.
 ///
-/// With the target's template (`like`), also what only the target can tell: names of configs, and what of Flux's was left out.
+/// With the target's template (`like`), also what only the target can tell: names of configs, and what Flux's keys were.
 pub fn recover(primary: &Value, like: Option<&Value>, identity: Identity<'_>) -> Value {
     let mut template = primary.clone();
     let labels = metadata(&mut template, "labels");
@@ -77,18 +77,17 @@ pub fn recover(primary: &Value, like: Option<&Value>, identity: Identity<'_>) ->
         labels.insert(identity.selector.key.clone(), identity.selector.value.clone().into());
     }
     metadata(&mut template, "annotations").remove(FLAGGER_ID);
-    each_own_term(&mut template, &|key, value| identity.from_primary(key, value));
+    each_own_term(&mut template, &|key, value| identity.targets(key, value));
     if let Some(like) = like {
         for key in ["labels", "annotations"] {
             put_back(metadata(&mut template, key), like.pointer(&format!("/metadata/{key}")));
         }
         rename_configs("", &mut template["spec"], &like["spec"]);
     }
-    for key in ["labels", "annotations"] {
-        let members = metadata(&mut template, key);
-        if members.is_empty() {
-            crate::object::child(&mut template, "metadata").remove(key);
-        }
+    let metadata = crate::object::child(&mut template, "metadata");
+    metadata.retain(|_, member| !is_empty(member));
+    if metadata.is_empty() {
+        as_map(&mut template).remove("metadata");
     }
     template
 }

@@ -2,8 +2,18 @@
 
 mod api;
 mod apiserver;
+mod architecture;
 mod controller;
 mod core;
+mod dashboards;
 mod embedded;
+mod guard;
+mod hooks;
+mod jobs;
+mod leader;
 mod metrics;
+mod notify;
+mod routing;
+mod tell;
+mod workload;
 mod world;

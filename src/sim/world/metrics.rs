@@ -31,7 +31,18 @@ struct Scripted {
 struct Inner {
     scripted: Vec<Scripted>,
     unreachable: Option<String>,
-    queries: Vec<(DateTime<Utc>, String)>,
+    asked: Vec<Asked>,
+}
+
+/// One query that came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Its text.
+    pub query: String,
+    /// What it was answered.
+    pub reading: Reading,
 }
 
 /// The metrics server; clones are handles to the same one.
@@ -78,9 +89,9 @@ impl SimReader {
         self.with(|inner| inner.unreachable = why.map(str::to_owned));
     }
 
-    /// The queries so far, with their times.
-    pub fn queries(&self) -> Vec<(DateTime<Utc>, String)> {
-        self.with(|inner| inner.queries.clone())
+    /// The queries so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.with(|inner| inner.asked.clone())
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
@@ -90,7 +101,6 @@ impl SimReader {
     fn reading(&self, query: &str) -> Reading {
         let now = self.clock.now();
         let given = self.with(|inner| {
-            inner.queries.push((now, query.to_owned()));
             if let Some(why) = &inner.unreachable {
                 return Some(Reading::Unreachable(why.clone()));
             }
@@ -106,16 +116,23 @@ impl SimReader {
                 scripted.readings.front().cloned()
             }
         });
-        given.unwrap_or_else(|| match BuiltIn::of(query) {
+        let reading = given.unwrap_or_else(|| match BuiltIn::of(query) {
             Some(built_in) => self.measured(&built_in, now),
             None => Reading::NoData,
-        })
+        });
+        let asked = Asked {
+            at: now,
+            query: query.to_owned(),
+            reading: reading.clone(),
+        };
+        self.with(|inner| inner.asked.push(asked));
+        reading
     }
 
     fn measured(&self, query: &BuiltIn, now: DateTime<Utc>) -> Reading {
         let counts = |share: &Share| query.counts(share);
         let measured = self.traffic.measure(&query.namespace, query.window, now, counts);
-        let waver = 1.0 + self.noise * self.waver(query, now);
+        let waver = 1.0 + self.noise * Self::waver(query, now);
         let value = match query.what {
             What::SuccessRate => measured
                 .success_rate()
@@ -127,7 +144,7 @@ impl SimReader {
     }
 
     /// From −1 to 1, the same for the same moment and query.
-    fn waver(&self, query: &BuiltIn, now: DateTime<Utc>) -> f64 {
+    fn waver(query: &BuiltIn, now: DateTime<Utc>) -> f64 {
         let mut hasher = DefaultHasher::new();
         (now.timestamp(), query.what as u8).hash(&mut hasher);
         f64::from(u16::try_from(hasher.finish() % 2001).unwrap_or(1000)) / 1000.0 - 1.0

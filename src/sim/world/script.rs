@@ -120,7 +120,7 @@ impl Default for Pace {
 pub struct Script {
     lives: Vec<(Pods, Life)>,
     routers: Vec<(String, RouterSays)>,
-    behaviours: Vec<(String, Behaviour)>,
+    behaviours: Vec<(String, f64, Behaviour)>,
     pub(super) pace: Pace,
     pub(super) slice_size: usize,
 }
@@ -168,19 +168,25 @@ impl Script {
 
     /// Adds a rule about how pods answer whose image contains this text.
     #[must_use]
-    pub fn answers(mut self, image: impl Into<String>, behaviour: Behaviour) -> Self {
-        self.behaviours.push((image.into(), behaviour));
+    pub fn answers(self, image: impl Into<String>, behaviour: Behaviour) -> Self {
+        self.answers_under_load(image, 0.0, behaviour)
+    }
+
+    /// Adds a rule about how they answer while they have at least this part of all requests, from 0 to 1.
+    #[must_use]
+    pub fn answers_under_load(mut self, image: impl Into<String>, part: f64, behaviour: Behaviour) -> Self {
+        self.behaviours.push((image.into(), part, behaviour));
         self
     }
 
-    /// How the pods of this image answer.
-    pub fn behaviour_of(&self, image: &str) -> Behaviour {
-        let rule = self
-            .behaviours
+    /// How the pods of this image answer while they have this part of all requests.
+    pub fn behaviour_of(&self, image: &str, part: f64) -> Behaviour {
+        let fits = |(text, from, _): &&(String, f64, Behaviour)| image.contains(text.as_str()) && part >= *from;
+        self.behaviours
             .iter()
             .rev()
-            .find(|(text, _)| image.contains(text.as_str()));
-        rule.map_or_else(Behaviour::default, |(_, behaviour)| *behaviour)
+            .find(fits)
+            .map_or_else(Behaviour::default, |(_, _, behaviour)| *behaviour)
     }
 
     /// The life of this pod.

@@ -155,7 +155,7 @@ struct Segment {
 impl Segment {
     /// Adds what happened in `span` of it to `sum`, for the shares that count.
     fn add(&self, rate: f64, span: TimeDelta, counts: impl Fn(&Share) -> bool, mut sum: impl FnMut(&Share, Measured)) {
-        let seconds = span.num_milliseconds().max(0) as f64 / 1000.0;
+        let seconds = seconds(span);
         for share in self.split.shares.iter().filter(|share| counts(share)) {
             let requests = rate * seconds * share.part;
             let behaviour = self.behaviours.get(&share.pod.image).copied().unwrap_or_default();
@@ -167,6 +167,11 @@ impl Segment {
             sum(share, measured);
         }
     }
+}
+
+/// A span in seconds; one that goes backwards is none.
+fn seconds(span: TimeDelta) -> f64 {
+    span.to_std().map_or(0.0, |span| span.as_secs_f64())
 }
 
 /// Where clients enter: namespace and name of a route, or of a Service that no route stands before.
@@ -195,15 +200,28 @@ impl Traffic {
         }
     }
 
-    /// From now on the requests of an entry go this way.
-    pub(super) fn turn(&self, entry: Entry, split: Split, behaviour: impl Fn(&str) -> Behaviour, now: DateTime<Utc>) {
+    /// From now on the requests of an entry go this way. Nobody calls what has not answered once.
+    pub(super) fn turn(
+        &self,
+        entry: Entry,
+        split: Split,
+        behaviour: impl Fn(&str, f64) -> Behaviour,
+        now: DateTime<Utc>,
+    ) {
         let mut records = self.lock();
+        if split.shares.is_empty() && !records.contains_key(&entry) {
+            return;
+        }
         let record = records.entry(entry).or_default();
-        let behaviours = split
-            .shares
-            .iter()
-            .map(|share| (share.pod.image.clone(), behaviour(&share.pod.image)));
-        let behaviours: BTreeMap<_, _> = behaviours.collect();
+        let images = split.shares.iter().map(|share| share.pod.image.clone());
+        let behaviours: BTreeMap<_, _> = images
+            .map(|image| {
+                // Weights are whole percents: what a rounding error keeps away from a limit has reached it.
+                let part = split.part_of_image(&image) + 1e-9;
+                let behaviour = behaviour(&image, part);
+                (image, behaviour)
+            })
+            .collect();
         if record
             .segments
             .back()
@@ -293,7 +311,7 @@ impl Totals {
                 self.answered.entry(share.pod.image.clone()).or_default().add(measured);
             },
         );
-        self.lost += segment.split.lost * rate * span.num_milliseconds().max(0) as f64 / 1000.0;
+        self.lost += segment.split.lost * rate * seconds(span);
     }
 }
 
@@ -372,7 +390,7 @@ mod tests {
     fn a_window_measures_only_what_fell_into_it() {
         let traffic = Traffic::new(10.0);
         let entry = || ("test".to_owned(), "app".to_owned());
-        let behaviour = |image: &str| Behaviour {
+        let behaviour = |image: &str, _: f64| Behaviour {
             success: if image == "app:2" { 50.0 } else { 100.0 },
             latency: 20.0,
         };
@@ -392,6 +410,6 @@ mod tests {
         let before = traffic.measure("test", TimeDelta::seconds(60), start() + TimeDelta::seconds(60), canary);
         assert_eq!(before.success_rate(), None);
         let totals = traffic.totals(&entry(), now);
-        assert_eq!(totals.answered["app:1"].requests.round(), 750.0);
+        assert!((totals.answered["app:1"].requests - 750.0).abs() < 1e-6);
     }
 }

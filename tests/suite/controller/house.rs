@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::DateTime;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use serin::{
-    api,
+    api::{self, Canary},
     clock::Clock,
     controller::{self, Outside, Vitals, leader::Claim, settings::Settings},
     sim::{
@@ -90,9 +91,87 @@ impl House {
             .await;
         self.create(&manifests::service("test", "podinfo")).await;
         self.pass(5).await;
+<<<<<<< HEAD
         let analysis = manifests::analysis("10s", 2, 50, 25);
         self.create(&manifests::canary("test", "podinfo", provider, &analysis))
             .await;
+=======
+        self.create(&self.canary_manifest()).await;
+    }
+
+    pub fn canary_manifest(&self) -> Value {
+        let provider = self.provider.lock().expect("must not be poisoned").clone();
+        manifests::canary("test", "podinfo", &provider, &manifests::analysis("10s", 2, 50, 25))
+    }
+
+    fn canaries(&self, user: &str) -> Api<Canary> {
+        Api::namespaced(self.api.client(user), "test")
+    }
+
+    pub async fn delete_canary(&self) {
+        self.canaries("team")
+            .delete("podinfo", &DeleteParams::default())
+            .await
+            .expect("must be deleted");
+    }
+
+    /// Deletes the Canary with nobody to hand anything back, keeping its objects, and creates it again.
+    pub async fn remake_canary(&self) {
+        self.serin.lock().expect("must not be poisoned").abort();
+        let canaries = self.canaries("team");
+        self.change(&json!({
+            "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "podinfo", "namespace": "test", "finalizers": null},
+        }))
+        .await;
+        canaries
+            .delete("podinfo", &DeleteParams::orphan())
+            .await
+            .expect("must be deleted");
+        self.create(&self.canary_manifest()).await;
+        self.restart();
+    }
+
+    /// Another controller writes the status.
+    pub async fn write_status_as(&self, manager: &str, status: &Value) {
+        let patch = json!({"status": status});
+        let params = PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..PatchParams::default()
+        };
+        let patched = self
+            .canaries(manager)
+            .patch_status("podinfo", &params, &Patch::Merge(&patch))
+            .await;
+        patched.expect("must be patched");
+    }
+
+    /// Somebody else sets the weights of the `HTTPRoute`.
+    pub async fn steer(&self, (primary, canary): (u64, u64)) {
+        let backend = |name: &str, weight: u64| json!({"op": "replace", "path": format!("/spec/rules/0/backendRefs/{name}/weight"), "value": weight});
+        let patch: json_patch::Patch =
+            serde_json::from_value(json!([backend("0", primary), backend("1", canary)])).expect("must be a patch");
+        let kind = kube::core::GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
+        let routes: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), "test", &kube::core::ApiResource::from_gvk(&kind));
+        let params = PatchParams {
+            field_manager: Some("rival-team".into()),
+            ..PatchParams::default()
+        };
+        routes
+            .patch("podinfo", &params, &Patch::<()>::Json(patch))
+            .await
+            .expect("must be patched");
+    }
+
+    /// The texts of all events.
+    pub fn events(&self) -> Vec<String> {
+        let events = self.api.objects("v1", "Event", "test");
+        events
+            .iter()
+            .map(|event| event["message"].as_str().unwrap_or_default().to_owned())
+            .collect()
+>>>>>>> main
     }
 
     /// A new image for the target.

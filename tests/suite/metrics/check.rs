@@ -39,7 +39,7 @@ fn canary() -> Canary {
     let mut canary = Canary::default();
     canary.metadata.name = Some("podinfo".to_owned());
     canary.metadata.namespace = Some("test".to_owned());
-    canary.spec.target_ref.name = "podinfo".to_owned();
+    "podinfo".clone_into(&mut canary.spec.target_ref.name);
     canary
 }
 

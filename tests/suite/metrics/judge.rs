@@ -14,7 +14,7 @@ fn canary() -> Canary {
     let mut canary = Canary::default();
     canary.metadata.name = Some("podinfo".to_owned());
     canary.metadata.namespace = Some("default".to_owned());
-    canary.spec.target_ref.name = "podinfo-app".to_owned();
+    "podinfo-app".clone_into(&mut canary.spec.target_ref.name);
     canary
 }
 
