@@ -30,10 +30,6 @@ fn find<K: DeserializeOwned>(
         Seen::Is(object) => decode::decode(&object)
             .map(Arc::new)
             .map_err(|error| LookupError::Malformed(error.to_string())),
-<<<<<<< HEAD
-        Seen::Missing => Err(LookupError::NotFound),
-=======
->>>>>>> main
         Seen::Unsure => Err(LookupError::Unknown("the cache is not filled".into())),
         Seen::Forbidden(verb) => Err(LookupError::Forbidden(format!("Serin may not {verb} {kind}"))),
         Seen::Missing | Seen::Absent | Seen::NoKind => Err(LookupError::NotFound),

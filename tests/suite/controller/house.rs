@@ -91,11 +91,6 @@ impl House {
             .await;
         self.create(&manifests::service("test", "podinfo")).await;
         self.pass(5).await;
-<<<<<<< HEAD
-        let analysis = manifests::analysis("10s", 2, 50, 25);
-        self.create(&manifests::canary("test", "podinfo", provider, &analysis))
-            .await;
-=======
         self.create(&self.canary_manifest()).await;
     }
 
@@ -125,7 +120,7 @@ impl House {
         }))
         .await;
         canaries
-            .delete("podinfo", &DeleteParams::orphan())
+            .delete("podinfo", &DeleteParams::default())
             .await
             .expect("must be deleted");
         self.create(&self.canary_manifest()).await;
@@ -171,7 +166,6 @@ impl House {
             .iter()
             .map(|event| event["message"].as_str().unwrap_or_default().to_owned())
             .collect()
->>>>>>> main
     }
 
     /// A new image for the target.

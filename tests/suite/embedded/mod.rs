@@ -7,7 +7,9 @@
 mod hooks;
 mod line;
 mod process;
+mod regressions;
 mod scheduler;
+mod services;
 mod setting;
 mod stage;
 mod story;
