@@ -6,6 +6,7 @@ mod architecture;
 mod controller;
 mod core;
 mod dashboards;
+mod embedded;
 mod guard;
 mod hooks;
 mod jobs;
