@@ -68,7 +68,7 @@ pub(super) fn insert(state: &mut State, call: &Call, mut object: Value) -> Resul
     }
     strategy::prepare_create(state, call, &mut object)?;
     let mut errors = validate::object(resource, None, &object);
-    errors.extend(name_errors(call, &name));
+    errors.extend(name_errors(call, metadata::text(&object, "generateName"), &name));
     if !errors.is_empty() {
         return Err(Refusal::invalid(&resource.group, &resource.kind, &name, &errors));
     }
@@ -117,18 +117,28 @@ fn name_object(state: &mut State, call: &Call, object: &mut Value) -> bool {
     true
 }
 
-fn name_errors(call: &Call, name: &str) -> Option<FieldError> {
+fn name_errors(call: &Call, base: &str, name: &str) -> Vec<FieldError> {
     if name.is_empty() {
-        return Some(FieldError::required(
+        return vec![FieldError::required(
             "metadata.name",
             "name or generateName is required",
-        ));
+        )];
     }
     let rule = match call.resource.qualified() {
         "namespaces" | "services" => NameRule::Label,
         _ => NameRule::Subdomain,
     };
-    names::check(name, rule)
+    // A base may end with a dash, as the ending of the name follows it.
+    let whole = base
+        .strip_suffix('-')
+        .map_or_else(|| base.to_owned(), |start| format!("{start}a"));
+    let base_error = names::check(&whole, rule)
+        .filter(|_| !base.is_empty())
+        .map(|error| FieldError {
+            field: "metadata.generateName".to_owned(),
+            ..error
+        });
+    base_error.into_iter().chain(names::check(name, rule)).collect()
 }
 
 /// Nothing is created in a namespace that does not exist or is going.

@@ -87,7 +87,8 @@ pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
             .get(&own)
             .map(|share| share.fields.difference(&comparison.removed));
         fields = previous.unwrap_or_default().union(&fields);
-        let time = Some(metadata::seconds(call.now));
+        // The scale endpoint notes no times.
+        let time = (call.subresource != "scale").then(|| metadata::seconds(call.now));
         managers.insert(
             own,
             Share {

@@ -19,6 +19,7 @@ mod errors;
 mod field_set;
 mod gc;
 mod generation;
+mod json_patch;
 mod managed_fields;
 mod merge_keys;
 mod metadata;

@@ -42,7 +42,7 @@ impl Revision {
             Some("0") => Ok(Self::Any),
             Some(text) => text.parse().map(Self::At).map_err(|_| {
                 let why = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-                Refusal::bad_request(format!("resourceVersion: {why}"))
+                Refusal::bad_request(format!("invalid resource version: resourceVersion: {why}"))
             }),
         }
     }
@@ -165,6 +165,9 @@ impl Page {
                 after: Key::new(namespace, name),
             })
         };
-        read().ok_or_else(|| Refusal::bad_request("continue key is not valid"))
+        read().ok_or_else(|| {
+            let why = "illegal base64 data at input byte 0";
+            Refusal::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        })
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::{
     api::{
-        apps::v1 as apps, autoscaling::v2 as autoscaling, coordination::v1 as coordination, core::v1 as core,
-        discovery::v1 as discovery,
+        apps::v1 as apps, authorization::v1 as authorization, autoscaling::v2 as autoscaling,
+        coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
 };
@@ -245,6 +245,17 @@ pub(super) static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
     .into_iter()
     .map(Arc::new)
     .collect()
+});
+
+/// The reviews of one's own rights: answered, never stored.
+pub(super) static REVIEWS: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
+    vec![
+        Arc::new(resource::<authorization::SelfSubjectAccessReview>(
+            &[],
+            Rules::default(),
+        )),
+        Arc::new(resource::<authorization::SelfSubjectRulesReview>(&[], Rules::default())),
+    ]
 });
 
 #[derive(Clone, Copy)]

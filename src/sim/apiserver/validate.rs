@@ -46,27 +46,27 @@ fn common(object: &Value) -> Vec<FieldError> {
             ));
         }
     }
-    let mut controllers = 0;
-    for (index, owner) in object["metadata"]["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    let mut owning: Vec<String> = Vec::new();
+    for owner in object["metadata"]["ownerReferences"].as_array().into_iter().flatten() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().is_none_or(str::is_empty) {
-                let path = format!("metadata.ownerReferences[{index}].{field}");
+                let path = format!("metadata.ownerReferences.{field}");
                 errors.push(match field {
                     "apiVersion" => FieldError::invalid(path, "", "version must not be empty"),
                     _ => FieldError::invalid(path, "", "must not be empty"),
                 });
             }
         }
-        controllers += usize::from(owner["controller"] == true);
+        if owner["controller"] == true {
+            let text = |field: &str| owner[field].as_str().unwrap_or_default();
+            owning.push(format!("{}/{}", text("kind"), text("name")));
+        }
     }
-    if controllers > 1 {
+    if let [first, second, ..] = owning.as_slice() {
         let owners = object["metadata"]["ownerReferences"].clone();
-        let detail = "Only one reference can have Controller set to true.";
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}"
+        );
         errors.push(FieldError::invalid("metadata.ownerReferences", owners, detail));
     }
     errors
