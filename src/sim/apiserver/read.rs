@@ -94,6 +94,9 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
         .filter(|(_, object)| selector.matches(object))
         .collect();
     let mut meta = json!({"resourceVersion": revision.to_string()});
+    if call.resource.custom {
+        meta["continue"] = "".into();
+    }
     if let Some(limit) = limit.filter(|&limit| found.len() > limit) {
         if selector.is_empty() {
             meta["remainingItemCount"] = (found.len() - limit).into();

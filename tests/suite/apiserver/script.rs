@@ -2,7 +2,8 @@
 //!
 //! [`play`] takes any client. Answers are made comparable: uids, resourceVersions and times become `uid-1`, `rv-1` and
 //! `<time>`, numbered in the order in which they are first seen, so that "the same object" and "no new version" still
-//! show. Managers stand in the order of their names, not of their times.
+//! show. Managers stand in the order of their names, not of their times, and the causes
+//! of a refusal in that of their fields, since the real server reads maps in no order.
 
 use std::collections::BTreeMap;
 
@@ -152,6 +153,7 @@ impl Masks {
                     regex(r#"Invalid value: ("\{.*\}"|[\[{].*[\]}]): "#),
                     "Invalid value: <object>: ",
                 ),
+                (regex(r"is invalid: \[.*\]$"), "is invalid: <causes>"),
                 (regex("Bad_[a-z0-9]{5}"), "Bad_<random>"),
             ],
             uids: BTreeMap::new(),
@@ -179,19 +181,34 @@ impl Masks {
                 sorted.iter().map(|item| self.apply(item, "")).collect()
             }
             Value::Array(items) => items.iter().map(|item| self.apply(item, "")).collect(),
-            Value::Object(fields) => {
-                let list = fields.contains_key("items");
-                let masked = fields.iter().map(|(name, value)| {
-                    let masked = match name.as_str() {
-                        "metadata" if list => self.list_metadata(value),
-                        _ => self.apply(value, name),
-                    };
-                    (name.clone(), masked)
-                });
-                masked.collect::<serde_json::Map<_, _>>().into()
+            Value::Object(fields)
+                if fields
+                    .get("causes")
+                    .and_then(Value::as_array)
+                    .is_some_and(|causes| causes.len() > 1) =>
+            {
+                let mut sorted = fields.clone();
+                if let Some(causes) = sorted.get_mut("causes").and_then(Value::as_array_mut) {
+                    causes.sort_by_key(|cause| (cause["field"].to_string(), cause["message"].to_string()));
+                }
+                self.fields(&sorted)
             }
+            Value::Object(fields) => self.fields(fields),
             other => other.clone(),
         }
+    }
+
+    fn fields(&mut self, fields: &serde_json::Map<String, Value>) -> Value {
+        let list = fields.contains_key("items");
+        let masked = fields.iter().map(|(name, value)| {
+            let masked = if list && name == "metadata" {
+                self.list_metadata(value)
+            } else {
+                self.apply(value, name)
+            };
+            (name.clone(), masked)
+        });
+        masked.collect::<serde_json::Map<_, _>>().into()
     }
 
     /// The revision of a list is that of the whole server.
