@@ -1,5 +1,6 @@
 //! The embedded API server, seen through a plain `kube::Client`.
 
+mod cluster;
 mod runtime;
 mod script;
 mod steps;

@@ -10,6 +10,7 @@ use super::{
     errors::{FieldError, Refusal},
     generation, managed_fields, metadata,
     names::{self, NameRule},
+    prune,
     state::State,
     store::Key,
     strategy, validate,
@@ -45,7 +46,7 @@ pub(super) fn insert(state: &mut State, call: &Call, mut object: Value) -> Resul
     let generated = name_object(state, call, &mut object);
     let name = metadata::text(&object, "name").to_owned();
     namespace_is_open(state, call, &name)?;
-    if metadata::text(&object, "resourceVersion") != "" && metadata::text(&object, "resourceVersion") != "0" {
+    if !matches!(metadata::text(&object, "resourceVersion"), "" | "0") {
         return Err(Refusal::unexpected(
             "resourceVersion should not be set on objects to be created",
         ));
@@ -66,7 +67,11 @@ pub(super) fn insert(state: &mut State, call: &Call, mut object: Value) -> Resul
     if generation::counts(resource) {
         meta.insert("generation".into(), 1.into());
     }
-    strategy::prepare_create(state, call, &mut object)?;
+    strategy::prepare_create(state, call, &mut object);
+    if resource.custom {
+        // A default status shows on the first read: the server fills in defaults when it reads, too.
+        prune::default(resource.schema(), &mut object);
+    }
     let mut errors = validate::object(resource, None, &object);
     errors.extend(name_errors(call, metadata::text(&object, "generateName"), &name));
     if !errors.is_empty() {

@@ -247,7 +247,7 @@ fn grace(call: &Call, options: &Options, object: &Value) -> Grace {
     }
     Grace::Seconds(
         asked
-            .or(object["spec"]["terminationGracePeriodSeconds"].as_i64())
+            .or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_i64())
             .unwrap_or(POD_GRACE),
     )
 }

@@ -236,7 +236,7 @@ impl Refusal {
     }
 
     /// Fields of an apply that other managers own.
-    pub(super) fn apply_conflict(message: String, causes: Vec<Value>) -> Self {
+    pub(super) fn apply_conflict(message: String, causes: &[Value]) -> Self {
         Self {
             details: Some(json!({"causes": causes})),
             ..Self::plain(409, "Conflict", message)

@@ -3,7 +3,7 @@
 //! It is laxer than RFC 6902 in two places, as the library of the real server is: `replace` of an absent key adds it, and
 //! `remove` of an absent key does nothing.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::errors::Refusal;
 
@@ -37,7 +37,7 @@ fn perform(object: &mut Value, operation: &Value) -> Option<()> {
     match operation["op"].as_str()? {
         "add" => add(object, &path, operation.get("value")?.clone()),
         "replace" => replace(object, &path, operation.get("value")?.clone()),
-        "remove" => remove(object, &path).map(drop),
+        "remove" => take(object, &path).map(drop),
         "test" => {
             let found = get(object, &path).cloned().unwrap_or(Value::Null);
             (found == *operation.get("value").unwrap_or(&Value::Null)).then_some(())
@@ -47,7 +47,9 @@ fn perform(object: &mut Value, operation: &Value) -> Option<()> {
             add(object, &path, value)
         }
         "move" => {
-            let value = remove(object, &pointer("from")?)??;
+            let from = pointer("from")?;
+            let value = get(object, &from)?.clone();
+            take(object, &from)?;
             add(object, &path, value)
         }
         _ => None,
@@ -117,16 +119,22 @@ fn replace(object: &mut Value, path: &[String], value: Value) -> Option<()> {
     Some(())
 }
 
-/// Takes a value out; the inner `None` is an absent key.
-fn remove(object: &mut Value, path: &[String]) -> Option<Option<Value>> {
+/// Takes a value out; an absent key of a map is no mistake.
+fn take(object: &mut Value, path: &[String]) -> Option<()> {
     match parent(object, path)? {
-        (Value::Object(map), last) => Some(Map::remove(map, last)),
+        (Value::Object(map), last) => {
+            map.remove(last);
+        }
         (Value::Array(items), last) => {
             let at: usize = last.parse().ok()?;
-            (at < items.len()).then(|| Some(items.remove(at)))
+            if at >= items.len() {
+                return None;
+            }
+            items.remove(at);
         }
-        _ => None,
+        _ => return None,
     }
+    Some(())
 }
 
 #[cfg(test)]

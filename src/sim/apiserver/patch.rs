@@ -26,7 +26,7 @@ pub(super) fn patch(state: &mut State, call: &Call) -> Result<Stored, Refusal> {
     let before = state
         .current(call)
         .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
-    let patched = patched(call, &before, call.document()?)?;
+    let patched = patched(call, &before, &call.document()?)?;
     let decoded = decode::object(call, patched, Source::Patch)?;
     let mut after = decoded.object;
     placed(call, &after)?;
@@ -40,11 +40,11 @@ pub(super) fn patch(state: &mut State, call: &Call) -> Result<Stored, Refusal> {
 }
 
 /// What a patch of the call's media type makes of an object.
-pub(super) fn patched(call: &Call, before: &Value, document: Value) -> Result<Value, Refusal> {
+pub(super) fn patched(call: &Call, before: &Value, document: &Value) -> Result<Value, Refusal> {
     match Kind::of(call)? {
-        Kind::Json => json_patch::apply(before, &document),
-        Kind::Merge => merge(before, &document),
-        Kind::Strategic => strategic::merge(call.resource.schema(), before, &document),
+        Kind::Json => json_patch::apply(before, document),
+        Kind::Merge => merge(before, document),
+        Kind::Strategic => strategic::merge(call.resource.schema(), before, document),
     }
 }
 

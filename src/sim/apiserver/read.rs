@@ -111,8 +111,8 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
             .into();
         }
     }
-    let items = found.iter().map(|(_, object)| item(call, object)).collect();
-    Ok(listing(call, meta, items))
+    let items: Vec<Value> = found.iter().map(|(_, object)| item(call, object)).collect();
+    Ok(listing(call, &meta, &items))
 }
 
 /// Waits are not simulated: a revision of the future is refused at once, as the real server does after three seconds.
@@ -126,7 +126,7 @@ fn reached(state: &State, revision: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn listing(call: &Call, meta: Value, items: Vec<Value>) -> Value {
+fn listing(call: &Call, meta: &Value, items: &[Value]) -> Value {
     let (kind, api_version) = if call.metadata_only {
         ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
     } else {
@@ -151,7 +151,10 @@ fn item(call: &Call, object: &Value) -> Value {
 impl Page {
     fn token(&self) -> String {
         let text = format!("{}/{}/{}", self.revision, self.after.namespace, self.after.name);
-        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+        text.bytes()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect()
     }
 
     fn parse(token: &str) -> Result<Self, Refusal> {

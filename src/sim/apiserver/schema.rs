@@ -1,6 +1,6 @@
 //! The shape of a kind: which fields exist, what their defaults are, and how lists and maps merge.
 //!
-//! A [`Schema`] is read from the OpenAPI schema of a CustomResourceDefinition, or, for built-in kinds, from the JSON
+//! A [`Schema`] is read from the `OpenAPI` schema of a custom resource definition, or, for built-in kinds, from the JSON
 //! schema that k8s-openapi carries together with the merge table of [`super::merge_keys`]. Pruning, defaulting and
 //! server-side apply walk the same tree.
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{call::Call, crd, errors::Refusal, generation, metadata, state::State};
+use super::{call::Call, crd, generation, metadata, state::State};
 
 /// The first two octets of the cluster addresses of Services.
 const SERVICE_NETWORK: &str = "10.96";
@@ -11,7 +11,7 @@ const SERVICE_NETWORK: &str = "10.96";
 pub(super) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// Prepares a new object.
-pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value) -> Result<(), Refusal> {
+pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value) {
     let resource = &call.resource;
     if resource.status && resource.qualified() != "nodes" {
         remove(object, "status");
@@ -50,7 +50,6 @@ pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value)
         }
         _ => {}
     }
-    Ok(())
 }
 
 /// Prepares a changed object: each endpoint writes its own half, and the generation follows.
