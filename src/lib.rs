@@ -13,6 +13,17 @@
 //! Arrows point one way: `cli -> controller -> {rollout, workload, routing, metrics, hooks, notify} -> api`.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod controller;
+pub mod hooks;
+pub mod metrics;
+pub mod notify;
+pub mod object;
+pub mod outbound;
 pub mod rollout;
+pub mod routing;
 pub mod sim;
+pub mod telemetry;
+pub mod tls;
+pub mod workload;

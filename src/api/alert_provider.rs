@@ -6,7 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::SecretRef;
 
-/// A chat service (spec/core.md 1.6).
+/// The chat services that Flagger's schema admits.
+pub const ALERT_SERVICES: [&str; 5] = ["slack", "msteams", "discord", "rocket", "gchat"];
+
+/// A chat service.
+///
+/// See spec/core.md 1.6.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "flagger.app",
@@ -23,8 +28,13 @@ use super::SecretRef;
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend(
+    "oneOf" = [{ "required": ["type", "address"] }, { "required": ["type", "secretRef"] }],
+    "required" = []
+))]
 pub struct AlertProviderSpec {
     /// Which service.
+    #[schemars(extend("enum" = ALERT_SERVICES))]
     #[serde(rename = "type")]
     pub type_: String,
     /// Channel. Default `general`.

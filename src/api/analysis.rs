@@ -7,20 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Compare, CrossNamespaceRef, DurationText, Inconclusive, MetricWindow, MinSamples, OnFailure, OnInit, OnMissing,
-    Preview, Reduce, Step, StringMatch, Webhook, canary::is_false, number,
+    Preview, Reduce, Step, StringMatch, Webhook,
+    canary::is_false,
+    duration::{FLAGGER_DURATION, GO_DURATION},
+    number,
 };
 
 /// A reference to a `MetricTemplate`.
 pub type TemplateRef = CrossNamespaceRef;
 
-/// How a new revision is judged (spec/core.md 1.3).
+/// How a new revision is judged.
 ///
-/// The raw fields are here; their defaults are methods (see `defaults.rs`).
+/// See spec/core.md 1.3. The raw fields are here; their defaults are methods (see `defaults.rs`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend(
+    "oneOf" = [
+        { "required": ["interval", "threshold", "iterations"] },
+        { "required": ["interval", "threshold", "stepWeight"] },
+        { "required": ["interval", "threshold", "stepWeights"] },
+        { "required": ["interval", "threshold", "steps"] }
+    ],
+    "x-kubernetes-validations" = [{
+        "message": "steps excludes maxWeight",
+        "rule": "!has(self.steps) || !has(self.maxWeight)"
+    }]
+))]
 pub struct Analysis {
     /// Time between two checks. Default 60 s, at least 10 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = FLAGGER_DURATION))]
     pub interval: Option<DurationText>,
     /// Failed checks that end the run. Default 1.
     #[serde(
@@ -114,6 +130,7 @@ pub struct Analysis {
     pub steps: Vec<Step>,
     /// Warm-up before the first check of a step. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = GO_DURATION))]
     pub initial_delay: Option<DurationText>,
     /// What a failed run does. Default `rollback`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,10 +161,14 @@ pub struct Metric {
     pub name: String,
     /// How far the query looks back, as the query language spells it. Default `1m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = FLAGGER_DURATION))]
     pub interval: Option<DurationText>,
     /// Flagger's older single bound: least for the success rate, greatest for all others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<f64>")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub threshold: Option<f64>,
     /// The bounds; when present, even empty, `threshold` is not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,10 +225,18 @@ pub struct Metric {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Range {
     /// Least value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub min: Option<f64>,
     /// Greatest value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub max: Option<f64>,
 }
 
@@ -221,6 +250,7 @@ pub struct Alert {
     pub provider_ref: CrossNamespaceRef,
     /// Least severity that is told. Default `info`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["", "info", "warn", "error"]))]
     pub severity: Option<Severity>,
 }
 
@@ -257,6 +287,12 @@ pub struct TrafficMatch {
 
 /// A match of one header; the schema demands exactly one of the four.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [
+    { "required": ["exact"] },
+    { "required": ["prefix"] },
+    { "required": ["suffix"] },
+    { "required": ["regex"] }
+]))]
 pub struct HeaderMatch {
     /// The whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,7 +329,7 @@ pub struct SessionAffinity {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "number::option"
     )]
-    #[schemars(schema_with = "number::schema")]
+    #[schemars(schema_with = "number::schema", extend("default" = 86_400))]
     pub max_age: Option<i64>,
     /// Attribute `Partitioned`.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -303,6 +339,7 @@ pub struct SessionAffinity {
     pub path: Option<String>,
     /// Attribute `SameSite`: `Strict`, `Lax` or `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Strict", "Lax", "None"]))]
     pub same_site: Option<String>,
     /// Attribute `Secure`.
     #[serde(default, skip_serializing_if = "is_false")]

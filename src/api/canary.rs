@@ -11,7 +11,33 @@ use super::{
     WorkStrategy, number,
 };
 
+/// The traffic providers that Flagger's schema admits.
+///
+/// See spec/routers.md 2.
+pub const PROVIDERS: [&str; 19] = [
+    "apisix",
+    "appmesh",
+    "appmesh:v1beta2",
+    "contour",
+    "gatewayapi:v1",
+    "gatewayapi:v1beta1",
+    "gloo",
+    "istio",
+    "knative",
+    "kubernetes",
+    "kuma",
+    "linkerd",
+    "nginx",
+    "osm",
+    "skipper",
+    "smi:v1alpha1",
+    "smi:v1alpha2",
+    "smi:v1alpha3",
+    "traefik",
+];
+
 /// A progressive release of one workload.
+#[allow(clippy::duplicated_attributes)] // the printer columns share types and priorities
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "flagger.app",
@@ -72,9 +98,11 @@ use super::{
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("required" = ["targetRef", "analysis"]))]
 pub struct CanarySpec {
     /// Traffic provider of this Canary; absent or empty means the controller's `--mesh-provider`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = PROVIDERS))]
     pub provider: Option<String>,
     /// Prometheus address for the built-in and inline queries of this Canary, instead of the controller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,6 +198,7 @@ pub struct UpstreamRef {
     /// API group and version.
     pub api_version: String,
     /// Kind, always `Upstream`.
+    #[schemars(extend("enum" = ["Upstream"]))]
     pub kind: String,
     /// Name of the Upstream.
     pub name: String,
@@ -195,6 +224,7 @@ pub struct AutoscalerRef {
     /// API group and version.
     pub api_version: String,
     /// `HorizontalPodAutoscaler` or `ScaledObject`.
+    #[schemars(extend("enum" = ["HorizontalPodAutoscaler", "ScaledObject"]))]
     pub kind: String,
     /// Name of the scaler.
     pub name: String,
@@ -218,11 +248,11 @@ pub struct AutoscalerRef {
 pub struct ScalerReplicas {
     /// Least number of replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(with = "Option<i64>", range(min = 1))]
     pub min_replicas: Option<i32>,
     /// Greatest number of replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(with = "Option<i64>", range(min = 1))]
     pub max_replicas: Option<i32>,
 }
 

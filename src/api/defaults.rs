@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-use super::{Analysis, CanarySpec, HookType, Metric, OnMissing, Severity, Webhook};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-const INTERVAL: Duration = Duration::from_secs(60);
+use super::{
+    Alert, Analysis, CanarySpec, DurationText, GoDuration, HookType, Metric, OnMissing, ServiceSpec, Severity, Webhook,
+};
+
+const INTERVAL: Duration = Duration::from_mins(1);
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);
-const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
+const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a run moves (spec/core.md 1.3, "Strategy selection").
+/// How a run moves.
+///
+/// See spec/core.md 1.3, "Strategy selection".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Strategy {
     /// By weights, step by step.
@@ -112,6 +118,25 @@ impl CanarySpec {
     }
 }
 
+impl ServiceSpec {
+    /// Name of the port of the Services. Default `http`.
+    pub fn port_name(&self) -> &str {
+        self.port_name.as_deref().filter(|n| !n.is_empty()).unwrap_or("http")
+    }
+
+    /// Port of the pods: `port` where absent, 0 or `"0"` (spec/core.md 1.2).
+    pub fn target_port(&self) -> Option<IntOrString> {
+        let unset = |port: &IntOrString| match port {
+            IntOrString::Int(number) => *number == 0,
+            IntOrString::String(name) => name.is_empty() || name == "0",
+        };
+        self.target_port
+            .clone()
+            .filter(|port| !unset(port))
+            .or_else(|| self.port.map(IntOrString::Int))
+    }
+}
+
 impl Analysis {
     /// Time between two checks: 60 s where empty or no duration, never below 10 s (spec/core.md 7.1 E11).
     pub fn interval(&self) -> Duration {
@@ -177,7 +202,7 @@ impl Metric {
     pub fn interval(&self) -> &str {
         self.interval
             .as_ref()
-            .map(super::DurationText::as_str)
+            .map(DurationText::as_str)
             .filter(|i| !i.is_empty())
             .unwrap_or("1m")
     }
@@ -207,7 +232,7 @@ impl Webhook {
             .filter(|t| t.as_str().len() >= 2)
             .and_then(|t| t.parse().ok());
         given
-            .and_then(super::GoDuration::to_std)
+            .and_then(GoDuration::to_std)
             .filter(|t| !t.is_zero())
             .unwrap_or(HOOK_TIMEOUT)
     }
@@ -218,7 +243,7 @@ impl Webhook {
     }
 }
 
-impl super::Alert {
+impl Alert {
     /// Least severity that is told: `info` where absent or empty.
     pub fn severity(&self) -> Severity {
         self.severity.unwrap_or_default()

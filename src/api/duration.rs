@@ -8,6 +8,12 @@ use std::{fmt, str::FromStr, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+/// The pattern that Flagger's schema sets on some durations. Its end is open: `1m30s` and `1ms` pass, `1h` does not.
+pub(super) const FLAGGER_DURATION: &str = "^[0-9]+(m|s)";
+
+/// The pattern of the durations that only Serin knows: Go's, not negative.
+pub(super) const GO_DURATION: &str = r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$";
+
 /// A duration as the user wrote it. It is parsed where it matters, since Flagger's schema accepts any text here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -119,8 +125,6 @@ impl FromStr for GoDuration {
         if rest.is_empty() {
             return Err(invalid());
         }
-        // Go sums the magnitude unsigned, so that the least i64 can be written.
-        const LIMIT: u64 = 1 << 63;
         let mut total: u64 = 0;
         while !rest.is_empty() {
             let (whole, after) = digits(rest);
@@ -156,6 +160,9 @@ impl FromStr for GoDuration {
     }
 }
 
+/// Go sums the magnitude unsigned, so that the least i64 can be written.
+const LIMIT: u64 = 1 << 63;
+
 fn digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
@@ -173,23 +180,37 @@ fn nanos_of(unit: &str) -> Option<u64> {
     })
 }
 
-/// `whole.fraction` units in nanoseconds, the rest below one nanosecond dropped; `None` when out of range.
+/// `whole.fraction` units in nanoseconds, what is below one nanosecond dropped; `None` when out of range.
 fn magnitude(whole: &str, fraction: &str, scale: u64) -> Option<u64> {
     let whole = if whole.is_empty() {
         0
     } else {
         whole.parse::<u64>().ok()?
     };
-    // 18 digits are finer than a nanosecond for every unit, and fit a u64.
-    let fraction = &fraction[..fraction.len().min(18)];
-    let part = if fraction.is_empty() {
-        0
-    } else {
-        let digits = u32::try_from(fraction.len()).ok()?;
-        let nanos = u128::from(fraction.parse::<u64>().ok()?) * u128::from(scale) / 10_u128.pow(digits);
-        u64::try_from(nanos).ok()?
-    };
-    whole.checked_mul(scale)?.checked_add(part)
+    whole.checked_mul(scale)?.checked_add(part_of(fraction, scale))
+}
+
+/// `0.fraction` units in nanoseconds. Go computes this in floating point, and so a third of an hour is 20 minutes.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)] // as Go; below `scale`
+fn part_of(fraction: &str, scale: u64) -> u64 {
+    let (mut digits, mut ten_power) = (0_u64, 1.0_f64);
+    for digit in fraction.bytes().map(|b| u64::from(b - b'0')) {
+        // What no longer fits is too small to matter.
+        let Some(longer) = digits
+            .checked_mul(10)
+            .and_then(|d| d.checked_add(digit))
+            .filter(|d| *d <= LIMIT)
+        else {
+            break;
+        };
+        digits = longer;
+        ten_power *= 10.0;
+    }
+    (digits as f64 * (scale as f64 / ten_power)) as u64
 }
 
 impl fmt::Display for GoDuration {
@@ -223,10 +244,161 @@ impl fmt::Display for GoDuration {
 /// `nanos / unit` with as many decimals as it needs.
 fn write_decimal(f: &mut fmt::Formatter<'_>, nanos: u64, unit: u64, name: &str) -> fmt::Result {
     write!(f, "{}", nanos / unit)?;
-    if nanos % unit != 0 {
+    if !nanos.is_multiple_of(unit) {
         let width = unit.ilog10() as usize;
         let decimals = format!("{:0width$}", nanos % unit);
         write!(f, ".{}", decimals.trim_end_matches('0'))?;
     }
     f.write_str(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NS: i64 = 1;
+    const US: i64 = 1_000;
+    const MS: i64 = 1_000 * US;
+    const S: i64 = 1_000 * MS;
+    const M: i64 = 60 * S;
+    const H: i64 = 60 * M;
+
+    #[test]
+    fn texts_mean_what_they_mean_in_go() {
+        let cases = [
+            ("0", 0),
+            ("+0", 0),
+            ("-0", 0),
+            ("5s", 5 * S),
+            ("30s", 30 * S),
+            ("1478s", 1478 * S),
+            ("-5s", -5 * S),
+            ("+5s", 5 * S),
+            ("5.0s", 5 * S),
+            ("5.6s", 5 * S + 600 * MS),
+            ("5.s", 5 * S),
+            (".5s", 500 * MS),
+            ("-.5s", -500 * MS),
+            ("1.004s", S + 4 * MS),
+            ("100.00100s", 100 * S + MS),
+            ("10ns", 10 * NS),
+            ("11us", 11 * US),
+            ("12\u{b5}s", 12 * US),
+            ("12\u{3bc}s", 12 * US),
+            ("13ms", 13 * MS),
+            ("14s", 14 * S),
+            ("15m", 15 * M),
+            ("16h", 16 * H),
+            ("3h30m", 3 * H + 30 * M),
+            ("10.5s4m", 4 * M + 10 * S + 500 * MS),
+            ("-2m3.4s", -(2 * M + 3 * S + 400 * MS)),
+            ("1h2m3s4ms5us6ns", H + 2 * M + 3 * S + 4 * MS + 5 * US + 6 * NS),
+            ("39h9m14.425s", 39 * H + 9 * M + 14 * S + 425 * MS),
+            ("52763797000ns", 52_763_797_000),
+            ("0.3333333333333333333h", 20 * M),
+            ("0.100000000000000000000h", 6 * M),
+            ("0.830103483285477580700h", 49 * M + 48 * S + 372_539_827),
+            ("9007199254740993ns", 9_007_199_254_740_993),
+            ("9007199254.740993ms", 9_007_199_254_740_993),
+            ("9223372036854775807ns", i64::MAX),
+            ("9223372036854775.807us", i64::MAX),
+            ("9223372036s854ms775us807ns", i64::MAX),
+            ("-9223372036854775808ns", i64::MIN),
+            ("-9223372036854775.808us", i64::MIN),
+        ];
+        for (text, nanos) in cases {
+            assert_eq!(
+                text.parse::<GoDuration>().map(GoDuration::as_nanos),
+                Ok(nanos),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn texts_that_go_refuses_are_refused() {
+        let cases = [
+            ("", r#"time: invalid duration """#),
+            ("3", r#"time: missing unit in duration "3""#),
+            ("1h0", r#"time: missing unit in duration "1h0""#),
+            ("-", r#"time: invalid duration "-""#),
+            ("s", r#"time: invalid duration "s""#),
+            (".", r#"time: invalid duration ".""#),
+            ("-.", r#"time: invalid duration "-.""#),
+            (".s", r#"time: invalid duration ".s""#),
+            ("+.s", r#"time: invalid duration "+.s""#),
+            ("1d", r#"time: unknown unit "d" in duration "1d""#),
+            ("1min", r#"time: unknown unit "min" in duration "1min""#),
+            (" 1s", r#"time: invalid duration " 1s""#),
+            ("--5s", r#"time: invalid duration "--5s""#),
+            ("1s ", r#"time: unknown unit "s " in duration "1s ""#),
+            (
+                "99999999999999999999h",
+                r#"time: invalid duration "99999999999999999999h""#,
+            ),
+            ("3000000h", r#"time: invalid duration "3000000h""#),
+            (
+                "9223372036854775808ns",
+                r#"time: invalid duration "9223372036854775808ns""#,
+            ),
+            (
+                "9223372036854775.808us",
+                r#"time: invalid duration "9223372036854775.808us""#,
+            ),
+            (
+                "-9223372036854775809ns",
+                r#"time: invalid duration "-9223372036854775809ns""#,
+            ),
+        ];
+        for (text, expected) in cases {
+            let refused = text.parse::<GoDuration>().map_err(|error| error.to_string());
+            assert_eq!(refused, Err(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_are_printed_as_go_prints_them() {
+        let cases = [
+            (0, "0s"),
+            (NS, "1ns"),
+            (1100 * NS, "1.1\u{b5}s"),
+            (2200 * US, "2.2ms"),
+            (3300 * MS, "3.3s"),
+            (515 * MS, "515ms"),
+            (S + 515 * MS, "1.515s"),
+            (90 * S, "1m30s"),
+            (H, "1h0m0s"),
+            (4 * M + 5 * S, "4m5s"),
+            (4 * M + 5 * S + MS, "4m5.001s"),
+            (5 * H + 6 * M + 7 * S + MS, "5h6m7.001s"),
+            (8 * M + NS, "8m0.000000001s"),
+            (-(2 * M), "-2m0s"),
+            (i64::MAX, "2562047h47m16.854775807s"),
+            (i64::MIN, "-2562047h47m16.854775808s"),
+        ];
+        for (nanos, text) in cases {
+            assert_eq!(GoDuration::from_nanos(nanos).to_string(), text);
+            assert_eq!(
+                text.parse::<GoDuration>().map(GoDuration::as_nanos),
+                Ok(nanos),
+                "{text} reads back"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_is_kept_as_it_was_written() {
+        let text: DurationText = serde_json::from_str(r#""0001m30.0s""#).expect("any text is admitted");
+        assert_eq!(serde_json::to_string(&text).expect("plain"), r#""0001m30.0s""#);
+        assert_eq!(
+            text.parse().ok().and_then(GoDuration::to_std),
+            Some(Duration::from_secs(90))
+        );
+    }
+
+    #[test]
+    fn a_negative_span_is_no_standard_duration() {
+        assert_eq!(GoDuration::from_nanos(-1).to_std(), None);
+        assert_eq!(GoDuration::from(Duration::MAX), GoDuration::from_nanos(i64::MAX));
+    }
 }

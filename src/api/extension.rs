@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DurationText, Metric, TrafficMatch};
+use super::{DurationText, Metric, TrafficMatch, duration::GO_DURATION, number};
 
 /// Percent of the traffic.
 pub type Weight = u32;
@@ -37,6 +37,7 @@ pub enum Step {
 pub struct PauseStep {
     /// How long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = GO_DURATION))]
     pub duration: Option<DurationText>,
 }
 
@@ -72,6 +73,7 @@ pub struct AnalysisStep {
     pub min_samples: Option<MinSamples>,
     /// How long it may go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = GO_DURATION))]
     pub max_duration: Option<DurationText>,
 }
 
@@ -198,13 +200,25 @@ pub struct Compare {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_query: Option<String>,
     /// Greatest increase over the baseline that is accepted, in percent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub max_increase: Option<f64>,
     /// Difference that counts as none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub equivalence: Option<f64>,
     /// Probability of a false alarm, between 0 and 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "number::shortest"
+    )]
     pub alpha: Option<f64>,
     /// Events on each side before a verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -282,6 +296,7 @@ pub enum PromotionFailure {
 pub struct Bake {
     /// How long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = GO_DURATION))]
     pub duration: Option<DurationText>,
     /// What is judged; absent: the metrics of the analysis.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -298,6 +313,7 @@ pub struct Rollback {
     pub window: Option<u32>,
     /// How long the pods of a failed canary are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = GO_DURATION))]
     pub scale_down_delay: Option<DurationText>,
     /// Seconds that connections may take to end before pods are taken away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -364,6 +380,7 @@ pub enum ScalerSync {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigTracking {
     /// `ConfigMap` or `Secret`.
+    #[schemars(extend("enum" = ["ConfigMap", "Secret"]))]
     pub kind: String,
     /// Name.
     pub name: String,
@@ -386,6 +403,7 @@ pub enum ConfigMode {
 /// A time in which runs may start, or may not: `allow` or `deny`, for that long from each time of the `cron`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("oneOf" = [{ "required": ["allow"] }, { "required": ["deny"] }]))]
 pub struct ReleaseWindow {
     /// When it begins, in five fields.
     pub cron: String,
@@ -394,8 +412,10 @@ pub struct ReleaseWindow {
     pub time_zone: Option<String>,
     /// For how long runs may start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = GO_DURATION))]
     pub allow: Option<DurationText>,
     /// For how long runs may not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = GO_DURATION))]
     pub deny: Option<DurationText>,
 }

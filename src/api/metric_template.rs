@@ -8,7 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use super::canary::is_false;
 
-/// A shared query (spec/core.md 1.5).
+/// The metrics servers that Flagger's schema admits.
+pub const METRIC_PROVIDERS: [&str; 11] = [
+    "prometheus",
+    "influxdb",
+    "datadog",
+    "externalmetrics",
+    "stackdriver",
+    "cloudwatch",
+    "newrelic",
+    "graphite",
+    "dynatrace",
+    "keptn",
+    "splunk",
+];
+
+/// A shared query.
+///
+/// See spec/core.md 1.5.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "flagger.app",
@@ -36,6 +53,7 @@ pub struct MetricTemplateSpec {
 #[serde(rename_all = "camelCase")]
 pub struct MetricTemplateProvider {
     /// Which kind of server.
+    #[schemars(extend("enum" = METRIC_PROVIDERS))]
     #[serde(rename = "type")]
     pub type_: String,
     /// Its address.

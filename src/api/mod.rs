@@ -10,6 +10,8 @@
 mod alert_provider;
 mod analysis;
 mod canary;
+pub mod crd;
+pub mod decode;
 mod defaults;
 pub mod duration;
 mod extension;
@@ -17,12 +19,17 @@ mod metric_template;
 mod number;
 mod service;
 mod status;
+pub mod support;
 mod traffic_policy;
+pub mod validate;
 mod webhook;
 
-pub use alert_provider::{AlertProvider, AlertProviderSpec};
+pub use alert_provider::{ALERT_SERVICES, AlertProvider, AlertProviderSpec};
 pub use analysis::{Alert, Analysis, HeaderMatch, Metric, Range, SessionAffinity, Severity, TemplateRef, TrafficMatch};
-pub use canary::{AutoscalerRef, Canary, CanarySpec, CrossNamespaceRef, ObjectRef, ScalerReplicas, UpstreamRef};
+pub use canary::{
+    AutoscalerRef, Canary, CanarySpec, CrossNamespaceRef, ObjectRef, PROVIDERS, ScalerReplicas, UpstreamRef,
+};
+pub use decode::{DecodeError, decode};
 pub use defaults::Strategy;
 pub use duration::{DurationText, GoDuration};
 pub use extension::{
@@ -30,7 +37,7 @@ pub use extension::{
     MetricWindow, MinSamples, OnFailure, OnInit, OnMissing, OnTimeout, PauseStep, Preview, Promotion, PromotionFailure,
     Reduce, ReleaseWindow, Rollback, RouteRef, ScalerSync, ServicePort, SetScale, Step, Weight, WorkStrategy,
 };
-pub use metric_template::{MetricTemplate, MetricTemplateProvider, MetricTemplateSpec, SecretRef};
+pub use metric_template::{METRIC_PROVIDERS, MetricTemplate, MetricTemplateProvider, MetricTemplateSpec, SecretRef};
 pub use service::{
     CorsPolicy, GatewayRef, HeaderChange, HeaderChanges, Metadata, MirrorBackend, MirrorTarget, Retries, Rewrite,
     RouteMatch, ServiceSpec, StringMatch, UnmanagedMetadata,
@@ -40,11 +47,14 @@ pub use traffic_policy::{
     ConnectionPool, ConsistentHash, HttpCookie, HttpPool, LoadBalancer, LocalityDistribute, LocalityFailover,
     LocalitySetting, OutlierDetection, TlsSettings, TrafficPolicy,
 };
+pub use validate::{SpecError, Warning, validate};
 pub use webhook::{HookType, Webhook};
 
 /// The API group of the three kinds.
 pub const GROUP: &str = "flagger.app";
 /// The one version of the group.
 pub const VERSION: &str = "v1beta1";
-/// The finalizer on every initialised Canary (spec/core.md 3.1).
+/// The finalizer on every initialised Canary.
+///
+/// See spec/core.md 3.1.
 pub const FINALIZER: &str = "finalizer.flagger.app";

@@ -1,4 +1,4 @@
-//! Whole numbers in fields that Flagger's schema declares as `number`.
+//! Numbers, and above all whole ones in fields that Flagger's schema declares as `number`.
 //!
 //! The API server admits `stepWeight: 12.5` there. Flagger reads such a field into an integer and fails for every
 //! Canary of the cluster (spec/core.md 7.3 W17); here `12.0` is 12 and `12.5` is an error of that one field.
@@ -7,7 +7,7 @@ use std::fmt;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
 
@@ -37,6 +37,18 @@ where
     Ok(numbers.into_iter().map(|Whole(n)| n).collect())
 }
 
+/// Writes `99`, not `99.0`: to the API server the two differ, and a written spec must stay as it was read.
+#[allow(clippy::ref_option)] // the signature that serde asks for
+pub(super) fn shortest<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match number {
+        Some(n) if n.fract() == 0.0 && n.abs() <= EXACT => {
+            #[allow(clippy::cast_possible_truncation)] // whole and within 2^53: exact
+            serializer.serialize_i64(*n as i64)
+        }
+        _ => number.serialize(serializer),
+    }
+}
+
 /// The schema of one such field.
 pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "number" })
@@ -46,6 +58,9 @@ pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn list_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "number" } })
 }
+
+/// 2^53: beyond it an f64 no longer tells neighbouring whole numbers apart.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 struct Whole(i64);
 
@@ -77,13 +92,11 @@ impl Visitor<'_> for WholeVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, n: f64) -> Result<i64, E> {
-        // Beyond 2^53 an f64 no longer tells neighbouring whole numbers apart.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
         if n.fract() != 0.0 {
-            return Err(E::custom(format_args!("{n} is not a whole number")));
+            return Err(E::custom(format_args!("{n:?} is not a whole number")));
         }
         if n.abs() > EXACT {
-            return Err(E::custom(format_args!("{n} is out of range")));
+            return Err(E::custom(format_args!("{n:?} is out of range")));
         }
         #[allow(clippy::cast_possible_truncation)] // whole and within 2^53: exact
         Ok(n as i64)

@@ -8,11 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{DurationText, ServicePort, TrafficPolicy, canary::is_false, number};
 
-/// The Services and the route of a Canary (spec/core.md 1.2).
+// Gateway API's patterns for the parts of a reference.
+const DNS_GROUP: &str = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const DNS_LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+const KIND: &str = r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
+
+/// The Services and the route of a Canary.
 ///
-/// Which of the routing fields a provider honours is told in spec/routers.md 9.
+/// See spec/core.md 1.2. Which of the routing fields a provider honours is told in spec/routers.md 9.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("required" = ["port"]))]
 pub struct ServiceSpec {
     /// Name of the apex Service; absent or empty means the target's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,6 +43,7 @@ pub struct ServiceSpec {
     pub app_protocol: Option<String>,
     /// `PreferClose`, `PreferSameZone` or `PreferSameNode`; set when a Service is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["PreferClose", "PreferSameZone", "PreferSameNode"]))]
     pub traffic_distribution: Option<String>,
     /// Also publish the other container ports of the target.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -66,6 +74,7 @@ pub struct ServiceSpec {
     pub gateways: Vec<String>,
     /// Gateway API: parents of the route.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
     pub gateway_refs: Vec<GatewayRef>,
     /// Istio: generate a `VirtualService` for another one to delegate to.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -111,17 +120,22 @@ pub struct ServiceSpec {
 pub struct GatewayRef {
     /// API group. The schema's default is `gateway.networking.k8s.io`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), extend("pattern" = DNS_GROUP, "default" = "gateway.networking.k8s.io"))]
     pub group: Option<String>,
     /// Kind. The schema's default is `Gateway`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), extend("pattern" = KIND, "default" = "Gateway"))]
     pub kind: Option<String>,
     /// Name of the parent.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Its namespace; absent means the Canary's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), extend("pattern" = DNS_LABEL))]
     pub namespace: Option<String>,
     /// Listener of the Gateway, or port name of a Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = DNS_NAME))]
     pub section_name: Option<String>,
     /// Port of the parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,6 +190,12 @@ pub struct RouteMatch {
 
 /// A match of one text; the schema allows exactly one of the three, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [
+    { "not": { "anyOf": [{ "required": ["exact"] }, { "required": ["prefix"] }, { "required": ["regex"] }] } },
+    { "required": ["exact"] },
+    { "required": ["prefix"] },
+    { "required": ["regex"] }
+]))]
 pub struct StringMatch {
     /// The whole text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -253,17 +273,25 @@ pub struct MirrorTarget {
 
 /// Backend of a static mirror, as Gateway API's `BackendObjectReference`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "message": "a core Service needs a port",
+    "rule": "(size(self.group) == 0 && self.kind == 'Service') ? has(self.port) : true"
+}]))]
 pub struct MirrorBackend {
     /// API group. The schema's default is the core group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), extend("pattern" = DNS_GROUP, "default" = ""))]
     pub group: Option<String>,
     /// Kind. The schema's default is `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), extend("pattern" = KIND, "default" = "Service"))]
     pub kind: Option<String>,
     /// Name of the backend.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Its namespace; absent means the Canary's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), extend("pattern" = DNS_LABEL))]
     pub namespace: Option<String>,
     /// Its port; a core Service needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

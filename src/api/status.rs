@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::number;
 
-/// The status of a Canary (spec/core.md 1.4).
+/// The status of a Canary.
+///
+/// See spec/core.md 1.4.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CanaryStatus {
@@ -133,16 +135,17 @@ impl fmt::Display for Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about; see [`condition`].
+    /// What it is about, for example `Promoted`.
     #[serde(rename = "type")]
     pub type_: String,
-    /// Whether it holds.
+    /// Whether it holds: `True`, `False` or `Unknown`.
+    #[schemars(with = "String")]
     pub status: ConditionStatus,
     /// Why, in one word.
     pub reason: String,
-    /// Why, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    /// Why, for people. Always written: Argo CD's health script reads it unguarded.
+    #[serde(default)]
+    pub message: String,
     /// When it was last written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_update_time: Option<DateTime<Utc>>,

@@ -37,6 +37,7 @@ pub struct ConnectionPool {
 pub struct HttpPool {
     /// `DEFAULT`, `DO_NOT_UPGRADE` or `UPGRADE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"]))]
     pub h2_upgrade_policy: Option<String>,
     /// Requests that may wait for a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,9 +59,11 @@ pub struct HttpPool {
 /// How an endpoint is chosen: `simple` or `consistentHash`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("oneOf" = [{ "required": ["simple"] }, { "required": ["consistentHash"] }]))]
 pub struct LoadBalancer {
     /// `ROUND_ROBIN`, `LEAST_CONN`, `RANDOM`, `PASSTHROUGH` or `LEAST_REQUEST`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["ROUND_ROBIN", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "LEAST_REQUEST"]))]
     pub simple: Option<String>,
     /// By a hash of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +133,7 @@ pub struct LocalityDistribute {
     pub from: Option<String>,
     /// Locality to percent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub to: BTreeMap<String, u32>,
+    pub to: BTreeMap<String, i64>,
 }
 
 /// Where traffic goes when a region fails.
@@ -153,16 +156,16 @@ pub struct OutlierDetection {
     pub base_ejection_time: Option<String>,
     /// 5xx answers in a row.
     #[serde(default, rename = "consecutive5xxErrors", skip_serializing_if = "Option::is_none")]
-    pub consecutive_5xx_errors: Option<u32>,
+    pub consecutive_5xx_errors: Option<i64>,
     /// Errors in a row (Istio's older field).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consecutive_errors: Option<i32>,
     /// Gateway errors in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consecutive_gateway_errors: Option<u32>,
+    pub consecutive_gateway_errors: Option<i32>,
     /// Errors before an answer in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consecutive_local_origin_failures: Option<u32>,
+    pub consecutive_local_origin_failures: Option<i32>,
     /// How often endpoints are looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
@@ -183,6 +186,7 @@ pub struct OutlierDetection {
 pub struct TlsSettings {
     /// `DISABLE`, `SIMPLE`, `MUTUAL` or `ISTIO_MUTUAL`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]))]
     pub mode: Option<String>,
     /// File of the certificate authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]

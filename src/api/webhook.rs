@@ -5,14 +5,32 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DurationText, OnTimeout, SecretRef, canary::is_false, number};
+use super::{
+    DurationText, OnTimeout, SecretRef,
+    canary::is_false,
+    duration::{FLAGGER_DURATION, GO_DURATION},
+    number,
+};
 
-/// One hook (spec/core.md 4).
+/// One hook.
+///
+/// See spec/core.md 4.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Webhook {
     /// When it is called; absent or empty means `rollout`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = [
+        "",
+        "confirm-rollout",
+        "pre-rollout",
+        "rollout",
+        "confirm-promotion",
+        "post-rollout",
+        "event",
+        "rollback",
+        "confirm-traffic-increase"
+    ]))]
     pub type_: Option<HookType>,
     /// Name, as events and alerts show it.
     pub name: String,
@@ -20,6 +38,7 @@ pub struct Webhook {
     pub url: String,
     /// Time for one try. Default 10 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = FLAGGER_DURATION))]
     pub timeout: Option<DurationText>,
     /// Tries after the first. Default 0.
     #[serde(
@@ -40,6 +59,7 @@ pub struct Webhook {
     pub metadata: BTreeMap<String, String>,
     /// How long a gate may hold the run; absent means for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = GO_DURATION))]
     pub gate_timeout: Option<DurationText>,
     /// What happens when `gateTimeout` has passed. Default `hold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,7 @@ mod advance;
 mod ask;
 mod assertion;
 mod capacity;
+mod handover;
 mod known;
 mod memory;
 mod notice;

@@ -117,7 +117,7 @@ fn conditions(
                 } else {
                     reason.into()
                 },
-                message: Some(message.into()),
+                message: message.into(),
                 last_update_time: Some(at),
                 last_transition_time: old
                     .filter(|_| same)

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::advance;
 use super::assertion::Assertion;
 use super::capacity::Capacity;
+use super::handover::{Handover, handover};
 use super::observation::{Memory, Observation, Rehearsal, Selects, Workload};
 use super::state::{Block, Fingerprint, Stage};
 use super::weight::{Side, Weight};
@@ -309,61 +310,49 @@ impl Scene<'_> {
 
     /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, route to the apex, settle, release.
     fn leave(&self) -> Vec<Assertion> {
-        let observation = self.observation;
-        let target = observation.target.present().filter(|target| !target.deleting);
-        let nothing_stands = observation.primary.is_absent() && self.block.promoted.is_none();
-        if observation.target.is_absent()
-            || observation.target.present().is_some_and(|target| target.deleting)
-            || observation.namespace_terminating
-            || nothing_stands
-        {
-            return vec![Assertion::Unfinalized];
-        }
-        let Some(target) = target else { return Vec::new() };
+        let (block, observation) = (self.block, self.observation);
+        let told = block.gates.contains_key(advance::TERMINATED);
         let original = self.canary.spec.revert_on_deletion;
-        let past = self.past_deadline();
         let replicas = observation
             .primary
             .present()
             .map_or(1, |primary| primary.replicas)
             .max(1);
-        let mut all = vec![Assertion::Floor {
+        let floor = Assertion::Floor {
             side: Side::Canary,
             replicas,
-        }];
-        let handing = observation
+        };
+        let apex = observation
             .apex_service
-            .is_present_and(|apex| apex.selects == Selects::Target)
-            || observation.route.is_present_and(|route| route.handed_back);
-        let target_up = target.rollout.complete
-            && observation
-                .canary_endpoints
-                .is_some_and(|ready| ready >= observation.primary_endpoints.unwrap_or(replicas).max(1));
-        if !target_up && !past && !handing {
-            if observation.route.present().is_some() && !observation.primary.is_absent() {
-                all.push(Assertion::Route(self.block.weight));
+            .present()
+            .map(|_| Assertion::Apex(Selects::Target));
+        let route = observation
+            .route
+            .present()
+            .map(|_| Assertion::RouteHandedBack { original });
+        match handover(self.canary, block, observation, self.memory, self.now) {
+            Handover::Nothing | Handover::Abandoned if told => vec![Assertion::Unfinalized],
+            Handover::Raising => {
+                let home = observation.route.is_present_and(|route| route.weight.is_some());
+                [Some(floor), home.then_some(Assertion::Route(block.weight))]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
-            return all;
+            Handover::SwitchingApex => [Some(floor), apex].into_iter().flatten().collect(),
+            Handover::HandingBack => [Some(floor), apex, route].into_iter().flatten().collect(),
+            Handover::Done if told => [
+                Some(floor),
+                apex,
+                route,
+                Some(Assertion::Released),
+                Some(Assertion::Unfinalized),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            // The last word comes first, so that nobody misses it.
+            Handover::Nothing | Handover::Abandoned | Handover::Unknown | Handover::Done => Vec::new(),
         }
-        if observation.apex_service.present().is_some() {
-            all.push(Assertion::Apex(Selects::Target));
-        }
-        let switched = self
-            .memory
-            .apex_seen
-            .filter(|(selects, _)| *selects == Selects::Target)
-            .map(|(_, since)| since);
-        if observation.apex_service.present().is_some() && !self.settled(switched) && !past {
-            return all;
-        }
-        if observation.route.present().is_some() {
-            all.push(Assertion::RouteHandedBack { original });
-            if !self.settled(self.memory.handed_back_seen) && !past {
-                return all;
-            }
-        }
-        all.push(Assertion::Released);
-        all.push(Assertion::Unfinalized);
-        all
     }
 }

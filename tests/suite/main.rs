@@ -1,2 +1,18 @@
-//! Tests.
+//! Everything that runs without a cluster: the core by itself, the parts, and the controller on the embedded cluster.
+
+mod api;
 mod apiserver;
+mod architecture;
+mod controller;
+mod core;
+mod dashboards;
+mod guard;
+mod hooks;
+mod jobs;
+mod leader;
+mod metrics;
+mod notify;
+mod routing;
+mod tell;
+mod workload;
+mod world;

@@ -1,9 +1,13 @@
 //! The Canary is being deleted: the target gets everything back, without a dropped request (`design.md`, "Leaving").
 
-use super::super::state::Stage;
+use super::super::handover::{Handover, LAST_TRIES, handover};
+use super::super::state::{GateState, Stage};
 use super::super::weight::{Side, Weight};
 use super::homeward;
 use super::turn::Turn;
+
+/// The mark of the last word; `render` takes the finalizer away only behind it.
+pub const TERMINATED: &str = "told/terminated";
 
 /// Hands back. The order of the writes is `render`'s; the finalizer is the last of them and ends the object.
 pub(super) fn leave(turn: &mut Turn<'_>) {
@@ -15,24 +19,36 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
     }
     homeward::bring_home(turn);
     // Looks again when the patience ends: after the deadline the hand-back goes on whatever is missing.
-    let past = turn.past_deadline();
+    if turn.past_deadline() {
+        turn.wake_at(turn.deadline() + LAST_TRIES);
+    }
     let deadline = turn.deadline();
-    let (needed, ready) = (
-        turn.capacity().need(Side::Canary, Weight::FULL),
-        turn.observation.canary_endpoints.unwrap_or(0),
-    );
-    let message = if past {
-        "the deadline has passed; the Canary is released as things are".to_owned()
-    } else {
-        format!("the target takes over from the primary: {ready} of {needed} pods ready")
-    };
-    turn.why("Terminating", &message)
-        .awaiting("the target's pods, then its traffic")
-        .until(deadline, "the Canary is released in any case");
     for since in [
         turn.memory.apex_seen.map(|(_, since)| since),
         turn.memory.handed_back_seen,
     ] {
         turn.settled(since);
+    }
+    let state = handover(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now);
+    let (needed, ready) = (
+        turn.capacity().need(Side::Canary, Weight::FULL),
+        turn.observation.canary_endpoints.unwrap_or(0),
+    );
+    let message = match state {
+        Handover::Nothing => "there is nothing to hand back; the Canary is released".to_owned(),
+        Handover::Unknown => "the target cannot be read now".to_owned(),
+        Handover::Raising => format!("the target takes over from the primary: {ready} of {needed} pods ready"),
+        Handover::SwitchingApex => "the apex Service is pointed at the target's pods".to_owned(),
+        Handover::HandingBack => "the route is pointed at the apex Service".to_owned(),
+        Handover::Abandoned => "the deadline has passed; the Canary is released as things are".to_owned(),
+        Handover::Done => "the target has everything back; the Canary is released".to_owned(),
+    };
+    turn.why("Terminating", &message)
+        .awaiting("the target's pods, then its traffic")
+        .until(deadline, "the Canary is released in any case");
+    let over = matches!(state, Handover::Done | Handover::Nothing | Handover::Abandoned);
+    if over && turn.block.gates.insert(TERMINATED.into(), GateState::Passed).is_none() {
+        let text = format!("Terminated canary {}", turn.canary_name());
+        turn.event("terminated", "Leave", &text);
     }
 }

@@ -21,6 +21,7 @@ use super::state::{Block, Stage};
 use crate::api::Canary;
 use turn::Turn;
 
+pub(super) use leave::TERMINATED;
 pub(super) use raise::{pods_ready, ready_for_traffic};
 pub(super) use revision::unreleased;
 pub(super) use turn::delta;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::super::capacity::Capacity;
 use super::super::notice::{Alert, Notice, Severity};
@@ -43,7 +43,8 @@ impl<'a> Turn<'a> {
             canary,
             observation,
             answers,
-            now,
+            // Microseconds are what the status keeps (`design.md`, "Time").
+            now: now.trunc_subsecs(6),
             before,
             block: before.clone(),
             memory: memory.clone(),
@@ -264,7 +265,8 @@ impl<'a> Turn<'a> {
         Decision {
             block: changed.then_some(self.block),
             memory: self.memory,
-            wake: self.wake,
+            // What is due now was decided now. A time that has passed would only make the controller spin.
+            wake: self.wake.filter(|at| *at > self.now),
             round_done: self.round_done,
         }
     }

@@ -1,0 +1,319 @@
+//! Which fields are acted on.
+//!
+//! [`NOT_BUILT`] is the one list of fields that the types and the schema know and that Serin does not act on yet. An
+//! object that uses one is refused by name: silence would be a release judged otherwise than its owner believes. A
+//! field that is built is taken off the list; nothing else knows about it.
+//!
+//! [`ignored`] is the other half: fields that the chosen traffic provider has no use for, as in Flagger.
+
+use super::{
+    AlertProviderSpec, Analysis, Canary, CanarySpec, Metric, MetricTemplateSpec, RouteMatch, ServiceSpec, StringMatch,
+    Webhook, validate::Warning,
+};
+
+/// The provider that writes an `HTTPProxy`.
+pub const CONTOUR: &str = "contour";
+/// The provider that writes an `HTTPRoute` of Gateway API's v1.
+pub const GATEWAY_API: &str = "gatewayapi:v1";
+/// The metrics servers of templates that are built.
+pub const METRICS_BUILT: [&str; 1] = ["prometheus"];
+/// The chat services that are built.
+pub const ALERTS_BUILT: [&str; 1] = ["slack"];
+
+/// Whether a provider is [`GATEWAY_API`] or one that Flagger reads as it (spec/routers.md 2, rules 17 and 18).
+pub fn is_gateway_api(provider: &str) -> bool {
+    provider.starts_with(GATEWAY_API) && !provider.starts_with("gatewayapi:v1beta1")
+}
+
+/// One field that is not acted on yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Unbuilt {
+    /// Path of the field; `[]` stands for any item of a list.
+    pub path: &'static str,
+    /// What is built instead; empty where nothing is.
+    pub note: &'static str,
+    used: fn(&Canary, &str) -> bool,
+}
+
+impl std::fmt::Display for Unbuilt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: is not built yet", self.path)?;
+        if self.note.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", self.note)
+        }
+    }
+}
+
+/// The fields that this Canary uses and that are not built; `provider` is the effective one.
+pub fn unbuilt(canary: &Canary, provider: &str) -> Vec<&'static Unbuilt> {
+    NOT_BUILT
+        .iter()
+        .filter(|field| (field.used)(canary, provider))
+        .collect()
+}
+
+/// Why a metric template cannot be asked yet, if so.
+pub fn unbuilt_template(spec: &MetricTemplateSpec) -> Option<String> {
+    let type_ = spec.provider.type_.as_str();
+    (!METRICS_BUILT.contains(&type_)).then(|| format!("spec.provider.type: {type_} is not built yet"))
+}
+
+/// Why an alert provider cannot be told anything yet, if so.
+pub fn unbuilt_alert_provider(spec: &AlertProviderSpec) -> Option<String> {
+    let type_ = spec.type_.as_str();
+    (!ALERTS_BUILT.contains(&type_)).then(|| format!("spec.type: {type_} is not built yet"))
+}
+
+/// The list. It shrinks to nothing.
+pub const NOT_BUILT: &[Unbuilt] = &[
+    field("spec.provider", "contour and gatewayapi:v1 are", |_, p| {
+        p != CONTOUR && !is_gateway_api(p)
+    }),
+    field("spec.targetRef.kind", "Deployment is", |c, _| {
+        c.spec.target_ref.kind != "Deployment"
+    }),
+    field("spec.autoscalerRef", "", |c, _| c.spec.autoscaler_ref.is_some()),
+    field("spec.ingressRef", "", |c, _| c.spec.ingress_ref.is_some()),
+    field("spec.routeRef", "", |c, _| c.spec.route_ref.is_some()),
+    field("spec.upstreamRef", "", |c, _| c.spec.upstream_ref.is_some()),
+    field("spec.promotion", "", |c, _| c.spec.promotion.is_some()),
+    field("spec.rollback", "", |c, _| c.spec.rollback.is_some()),
+    field("spec.strategy", "", |c, _| c.spec.strategy.is_some()),
+    field("spec.routeRefs", "", |c, _| !c.spec.route_refs.is_empty()),
+    field("spec.totalWeight", "100 is", |c, _| {
+        c.spec.total_weight.is_some_and(|w| w != 100)
+    }),
+    field("spec.configTracking", "", |c, _| !c.spec.config_tracking.is_empty()),
+    field("spec.dependsOn", "", |c, _| !c.spec.depends_on.is_empty()),
+    field("spec.group", "", |c, _| c.spec.group.is_some()),
+    field("spec.windows", "", |c, _| !c.spec.windows.is_empty()),
+    field("spec.service.ports", "", |c, _| service(c, |s| !s.ports.is_empty())),
+    field("spec.service.mirror", "", |c, p| {
+        is_gateway_api(p) && service(c, |s| !s.mirror.is_empty())
+    }),
+    field("spec.service.match[].uri.exact", "prefix is", |c, p| {
+        p == CONTOUR && uri(c, |u| &u.exact)
+    }),
+    field("spec.service.match[].uri.regex", "prefix is", |c, _| {
+        uri(c, |u| &u.regex)
+    }),
+    field("spec.service.match[].method", "", |c, p| {
+        is_gateway_api(p) && matching(c, |m| m.method.is_some())
+    }),
+    field("spec.service.match[].headers", "", |c, p| {
+        is_gateway_api(p) && matching(c, |m| !m.headers.is_empty())
+    }),
+    field("spec.service.match[].queryParams", "", |c, p| {
+        is_gateway_api(p) && matching(c, |m| !m.query_params.is_empty())
+    }),
+    field("spec.analysis.iterations", "", |c, _| {
+        analysis(c, |a| a.iterations.is_some_and(|n| n > 0))
+    }),
+    field("spec.analysis.match", "", |c, _| analysis(c, |a| !a.matches.is_empty())),
+    field("spec.analysis.mirror", "", |c, _| analysis(c, |a| a.mirror)),
+    field("spec.analysis.mirrorWeight", "", |c, _| {
+        analysis(c, |a| a.mirror_weight.is_some())
+    }),
+    field("spec.analysis.sessionAffinity", "", |c, p| {
+        p != CONTOUR && analysis(c, |a| a.session_affinity.is_some())
+    }),
+    field("spec.analysis.steps", "", |c, _| analysis(c, |a| !a.steps.is_empty())),
+    field("spec.analysis.initialDelay", "", |c, _| {
+        analysis(c, |a| a.initial_delay.is_some())
+    }),
+    field("spec.analysis.onFailure", "rollback is", |c, _| {
+        analysis(c, |a| a.on_failure.is_some_and(|f| f != super::OnFailure::Rollback))
+    }),
+    field("spec.analysis.stepWeightRollback", "", |c, _| {
+        analysis(c, |a| a.step_weight_rollback.is_some())
+    }),
+    field("spec.analysis.preview", "", |c, _| analysis(c, |a| a.preview.is_some())),
+    field("spec.analysis.freezeTarget", "", |c, _| {
+        analysis(c, |a| a.freeze_target)
+    }),
+    field("spec.analysis.onInit", "none is", |c, _| {
+        analysis(c, |a| a.on_init.is_some_and(|i| i != super::OnInit::None))
+    }),
+    field("spec.analysis.inconclusive", "", |c, _| {
+        analysis(c, |a| a.inconclusive.is_some())
+    }),
+    field("spec.analysis.metrics[].minSamples", "", |c, _| {
+        metrics(c, |m| m.min_samples.is_some())
+    }),
+    field("spec.analysis.metrics[].dryRun", "", |c, _| metrics(c, |m| m.dry_run)),
+    field("spec.analysis.metrics[].failureLimit", "", |c, _| {
+        metrics(c, |m| m.failure_limit.is_some())
+    }),
+    field("spec.analysis.metrics[].consecutiveErrorLimit", "", |c, _| {
+        metrics(c, |m| m.consecutive_error_limit.is_some())
+    }),
+    field("spec.analysis.metrics[].consecutiveSuccessLimit", "", |c, _| {
+        metrics(c, |m| m.consecutive_success_limit.is_some())
+    }),
+    field("spec.analysis.metrics[].reduce", "", |c, _| {
+        metrics(c, |m| m.reduce.is_some())
+    }),
+    field("spec.analysis.metrics[].window", "sliding is", |c, _| {
+        metrics(c, |m| m.window.is_some_and(|w| w != super::MetricWindow::Sliding))
+    }),
+    field("spec.analysis.metrics[].hard", "", |c, _| {
+        metrics(c, |m| m.hard.is_some())
+    }),
+    field("spec.analysis.metrics[].compare", "", |c, _| {
+        metrics(c, |m| m.compare.is_some())
+    }),
+    field("spec.analysis.webhooks[].gateTimeout", "", |c, _| {
+        hooks(c, |h| h.gate_timeout.is_some())
+    }),
+    field("spec.analysis.webhooks[].onTimeout", "", |c, _| {
+        hooks(c, |h| h.on_timeout.is_some())
+    }),
+    field("spec.analysis.webhooks[].headersFrom", "", |c, _| {
+        hooks(c, |h| h.headers_from.is_some())
+    }),
+    field("spec.analysis.webhooks[].clientCertFrom", "", |c, _| {
+        hooks(c, |h| h.client_cert_from.is_some())
+    }),
+    field("spec.analysis.webhooks[].caFrom", "", |c, _| {
+        hooks(c, |h| h.ca_from.is_some())
+    }),
+    field("metadata.annotations[serin.dev/promote]", "", |c, _| {
+        annotated(c, "serin.dev/promote")
+    }),
+    field("metadata.annotations[serin.dev/promote-full]", "", |c, _| {
+        annotated(c, "serin.dev/promote-full")
+    }),
+    field("metadata.annotations[serin.dev/abort]", "", |c, _| {
+        annotated(c, "serin.dev/abort")
+    }),
+    field("metadata.annotations[serin.dev/pause]", "", |c, _| {
+        annotated(c, "serin.dev/pause")
+    }),
+    field("metadata.annotations[serin.dev/resume]", "", |c, _| {
+        annotated(c, "serin.dev/resume")
+    }),
+    field("metadata.annotations[serin.dev/retry]", "", |c, _| {
+        annotated(c, "serin.dev/retry")
+    }),
+    field("metadata.annotations[serin.dev/approve]", "", |c, _| {
+        annotated(c, "serin.dev/approve")
+    }),
+    field("metadata.annotations[serin.dev/reject]", "", |c, _| {
+        annotated(c, "serin.dev/reject")
+    }),
+    field("metadata.annotations[serin.dev/goto]", "", |c, _| {
+        annotated(c, "serin.dev/goto")
+    }),
+];
+
+const fn field(path: &'static str, note: &'static str, used: fn(&Canary, &str) -> bool) -> Unbuilt {
+    Unbuilt { path, note, used }
+}
+
+fn service(canary: &Canary, used: impl FnOnce(&ServiceSpec) -> bool) -> bool {
+    canary.spec.service.as_ref().is_some_and(used)
+}
+
+fn matching(canary: &Canary, used: impl Fn(&RouteMatch) -> bool) -> bool {
+    service(canary, |s| s.matches.iter().any(used))
+}
+
+fn uri(canary: &Canary, way: impl Fn(&StringMatch) -> &Option<String>) -> bool {
+    matching(canary, |m| m.uri.as_ref().is_some_and(|u| way(u).is_some()))
+}
+
+fn analysis(canary: &Canary, used: impl FnOnce(&Analysis) -> bool) -> bool {
+    canary.spec.analysis.as_ref().is_some_and(used)
+}
+
+fn metrics(canary: &Canary, used: impl Fn(&Metric) -> bool) -> bool {
+    analysis(canary, |a| a.metrics.iter().any(used))
+}
+
+fn hooks(canary: &Canary, used: impl Fn(&Webhook) -> bool) -> bool {
+    analysis(canary, |a| a.webhooks.iter().any(used))
+}
+
+fn annotated(canary: &Canary, key: &str) -> bool {
+    canary
+        .metadata
+        .annotations
+        .as_ref()
+        .is_some_and(|all| all.contains_key(key))
+}
+
+// === Ignored by the provider ===
+
+/// Fields of the spec that the provider has no use for (spec/routers.md 9); none for a provider that is not built.
+pub(super) fn ignored(spec: &CanarySpec, provider: &str) -> Vec<Warning> {
+    let Some(service) = &spec.service else {
+        return Vec::new();
+    };
+    let (contour, gateway_api) = (provider == CONTOUR, is_gateway_api(provider));
+    if !contour && !gateway_api {
+        return Vec::new();
+    }
+    let cors = service.cors_policy.as_ref();
+    let affinity = spec.analysis.as_ref().is_some_and(|a| a.session_affinity.is_some());
+    let unused = [
+        ("spec.service.meshName", service.mesh_name.is_some()),
+        ("spec.service.backends", !service.backends.is_empty()),
+        ("spec.service.gateways", !service.gateways.is_empty()),
+        ("spec.service.delegation", service.delegation),
+        ("spec.service.trafficPolicy", service.traffic_policy.is_some()),
+        ("spec.service.retries", gateway_api && service.retries.is_some()),
+        (
+            "spec.service.corsPolicy.allowOrigins",
+            gateway_api && cors.is_some_and(|c| !c.allow_origins.is_empty()),
+        ),
+        ("spec.service.gatewayRefs", contour && !service.gateway_refs.is_empty()),
+        ("spec.service.hosts", contour && !service.hosts.is_empty()),
+        ("spec.service.rewrite", contour && service.rewrite.is_some()),
+        ("spec.service.headers", contour && service.headers.is_some()),
+        ("spec.service.corsPolicy", contour && cors.is_some()),
+        (
+            "spec.service.backendTimeout",
+            contour && service.backend_timeout.is_some(),
+        ),
+        ("spec.service.mirror", contour && !service.mirror.is_empty()),
+        ("spec.service.match[1]", contour && service.matches.len() > 1),
+        ("spec.analysis.sessionAffinity", contour && affinity),
+    ];
+    let unused = unused
+        .into_iter()
+        .filter(|(_, used)| *used)
+        .map(|(field, _)| field.to_owned());
+    let unmatched = service.matches.iter().enumerate().flat_map(|(i, entry)| {
+        unmatched(entry, contour)
+            .into_iter()
+            .map(move |name| format!("spec.service.match[{i}].{name}"))
+    });
+    unused
+        .chain(unmatched)
+        .map(|field| Warning::new(field, format!("is ignored by the provider {provider}")))
+        .collect()
+}
+
+/// Conditions of a match that the provider leaves out.
+fn unmatched(entry: &RouteMatch, contour: bool) -> Vec<&'static str> {
+    let conditions = [
+        ("scheme", entry.scheme.is_some()),
+        ("authority", entry.authority.is_some()),
+        ("port", entry.port.is_some()),
+        ("sourceLabels", !entry.source_labels.is_empty()),
+        ("gateways", !entry.gateways.is_empty()),
+        ("ignoreUriCase", entry.ignore_uri_case),
+        ("withoutHeaders", !entry.without_headers.is_empty()),
+        ("sourceNamespace", entry.source_namespace.is_some()),
+        ("method", contour && entry.method.is_some()),
+        ("headers", contour && !entry.headers.is_empty()),
+        ("queryParams", contour && !entry.query_params.is_empty()),
+    ];
+    conditions
+        .into_iter()
+        .filter(|(_, used)| *used)
+        .map(|(name, _)| name)
+        .collect()
+}

@@ -1,0 +1,171 @@
+//! Which objects some Canary names, so that the caches keep these and drop all others on arrival.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use super::meta;
+use super::resource::{CanaryKey, ObjectKey, Resource};
+use crate::object::text;
+use crate::workload::store;
+
+/// The label by which an `EndpointSlice` names its Service.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Who names what.
+#[derive(Debug, Default)]
+pub struct Interest {
+    by_object: HashMap<ObjectKey, BTreeSet<CanaryKey>>,
+    by_canary: HashMap<CanaryKey, BTreeSet<ObjectKey>>,
+}
+
+/// What changed when a Canary's names were read again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Objects that nobody named before.
+    pub new: Vec<ObjectKey>,
+    /// Objects that nobody names any more.
+    pub dropped: Vec<ObjectKey>,
+    /// Other Canaries that name, or named, one of the objects that came or went: who owns them may have changed.
+    pub neighbours: BTreeSet<CanaryKey>,
+}
+
+impl Interest {
+    /// The Canary names these objects now, and no others.
+    pub fn set(&mut self, canary: &CanaryKey, keys: BTreeSet<ObjectKey>) -> Change {
+        let before = self.by_canary.remove(canary).unwrap_or_default();
+        let mut change = Change::default();
+        for gone in before.difference(&keys) {
+            let Some(others) = self.by_object.get_mut(gone) else {
+                continue;
+            };
+            others.remove(canary);
+            change.neighbours.extend(others.iter().cloned());
+            if others.is_empty() {
+                self.by_object.remove(gone);
+                change.dropped.push(gone.clone());
+            }
+        }
+        for key in keys.difference(&before) {
+            let named = self.by_object.entry(key.clone()).or_default();
+            if named.is_empty() {
+                change.new.push(key.clone());
+            }
+            change.neighbours.extend(named.iter().cloned());
+            named.insert(canary.clone());
+        }
+        if !keys.is_empty() {
+            self.by_canary.insert(canary.clone(), keys);
+        }
+        change
+    }
+
+    /// The Canaries that name this object.
+    pub fn in_object(&self, key: &ObjectKey) -> impl Iterator<Item = &CanaryKey> {
+        self.by_object.get(key).into_iter().flatten()
+    }
+
+    /// Whether any Canary names it.
+    pub fn named(&self, key: &ObjectKey) -> bool {
+        self.by_object.contains_key(key)
+    }
+}
+
+/// The name under which Canaries are interested in an object: slices go by their Service, revisions by their Canary.
+pub fn key_of(resource: Resource, object: &Value) -> ObjectKey {
+    let name = match resource {
+        Resource::ENDPOINT_SLICE => label(object, SERVICE_NAME),
+        Resource::REVISION => label(object, store::CANARY),
+        _ => meta::name(object),
+    };
+    ObjectKey::new(resource, meta::namespace(object), name)
+}
+
+/// The objects that a Canary names, by its spec and, where it has begun, by the names that its status has fixed.
+pub fn names(canary: &Value, routes: &[Resource]) -> BTreeSet<ObjectKey> {
+    let (namespace, mut keys) = (meta::namespace(canary), BTreeSet::new());
+    let spec_target = text(canary, "/spec/targetRef/name");
+    let spec_apex = match text(canary, "/spec/service/name") {
+        "" => spec_target,
+        named => named,
+    };
+    let fixed = (
+        text(canary, "/status/serin/subject/target"),
+        text(canary, "/status/serin/subject/apex"),
+    );
+    for (target, apex) in [(spec_target, spec_apex), fixed] {
+        if target.is_empty() || apex.is_empty() {
+            continue;
+        }
+        for name in [target.to_owned(), format!("{target}-primary")] {
+            keys.insert(ObjectKey::new(Resource::DEPLOYMENT, namespace, &name));
+        }
+        for name in [apex.to_owned(), format!("{apex}-primary"), format!("{apex}-canary")] {
+            keys.insert(ObjectKey::new(Resource::SERVICE, namespace, &name));
+            keys.insert(ObjectKey::new(Resource::ENDPOINT_SLICE, namespace, &name));
+        }
+        keys.extend(routes.iter().map(|route| ObjectKey::new(*route, namespace, apex)));
+    }
+    if !keys.is_empty() {
+        keys.insert(revisions_of(namespace, meta::name(canary)));
+    }
+    keys
+}
+
+/// The key of a Canary's stored revisions.
+pub fn revisions_of(namespace: &str, canary: &str) -> ObjectKey {
+    ObjectKey::new(Resource::REVISION, namespace, &store::label(canary))
+}
+
+fn label<'a>(object: &'a Value, label: &str) -> &'a str {
+    let labels = object.pointer("/metadata/labels");
+    labels
+        .and_then(|labels| labels.get(label))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn canary(target: &str) -> Value {
+        json!({"metadata": {"namespace": "test", "name": "podinfo"}, "spec": {"targetRef": {"name": target}}})
+    }
+
+    #[test]
+    fn a_canary_names_both_workloads_and_three_services() {
+        let keys = names(&canary("podinfo"), &[]);
+        let of = |resource| {
+            keys.iter()
+                .filter(|key| key.resource == resource)
+                .map(|key| key.name.as_str())
+                .collect()
+        };
+        let (deployments, services): (Vec<_>, Vec<_>) = (of(Resource::DEPLOYMENT), of(Resource::SERVICE));
+        assert_eq!(deployments, ["podinfo", "podinfo-primary"]);
+        assert_eq!(services, ["podinfo", "podinfo-canary", "podinfo-primary"]);
+    }
+
+    #[test]
+    fn names_that_the_status_fixed_stay_named_when_the_spec_moves_on() {
+        let mut moved = canary("new");
+        moved["status"] = json!({"serin": {"subject": {"target": "old", "apex": "old"}}});
+        let keys = names(&moved, &[]);
+        assert!(keys.contains(&ObjectKey::new(Resource::DEPLOYMENT, "test", "old-primary")));
+        assert!(keys.contains(&ObjectKey::new(Resource::DEPLOYMENT, "test", "new-primary")));
+    }
+
+    #[test]
+    fn what_the_last_canary_lets_go_is_dropped_and_neighbours_are_told() {
+        let mut interest = Interest::default();
+        let (a, b) = (CanaryKey::new("test", "a"), CanaryKey::new("test", "b"));
+        let keys = names(&canary("podinfo"), &[]);
+        assert_eq!(interest.set(&a, keys.clone()).new.len(), keys.len());
+        assert_eq!(interest.set(&b, keys.clone()).neighbours, BTreeSet::from([a.clone()]));
+        let change = interest.set(&a, BTreeSet::new());
+        assert!(change.dropped.is_empty() && change.neighbours.contains(&b));
+        assert_eq!(interest.set(&b, BTreeSet::new()).dropped.len(), keys.len());
+    }
+}

@@ -1,0 +1,285 @@
+//! Questions run as jobs beside the passes: one round a canary at a time, each question once.
+//!
+//! A pass says which round is due ([`Jobs::ask`]) as often as it likes; only questions that were not asked yet are started.
+//! When an answer comes, the canary is woken, and its next pass finds it in [`Jobs::answers`]. A question is named by uid, run,
+//! check and its own key, so a conflict or a repeated pass never asks twice (`design.md`, "Questions are jobs").
+//!
+//! A round that is superseded is dropped: metrics are asked no further, since nobody wants their answer. A hook that was
+//! called has effects, so its call runs to its end; it is not repeated should the same question come up again meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use crate::api::Canary;
+use crate::clock::Clock;
+use crate::rollout::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, SampleRecord, Says, Verdict};
+
+/// One question, with everything that is needed to ask it.
+#[derive(Debug, Clone)]
+pub struct Inquiry {
+    /// The Canary as it was when the round was due.
+    pub canary: Arc<Canary>,
+    /// The check that it belongs to.
+    pub round: RoundId,
+    /// What to ask.
+    pub question: Question,
+    /// Its name within the round.
+    pub key: QuestionKey,
+}
+
+impl Inquiry {
+    /// Names the question among all: `uid/run/stage-weight/check/key`. Sent to hooks as `Idempotency-Key`.
+    pub fn idempotency_key(&self) -> String {
+        let uid = self.canary.metadata.uid.as_deref().unwrap_or_default();
+        let RoundId {
+            run,
+            stage,
+            weight,
+            check,
+        } = &self.round;
+        format!("{uid}/{run}/{stage:?}-{weight}/{check}/{}", self.key.0)
+    }
+}
+
+/// Asks one question and waits for the answer. Bounded in time by the implementation.
+#[async_trait]
+pub trait Asker: Send + Sync {
+    /// Asks.
+    async fn ask(&self, inquiry: &Inquiry) -> Says;
+}
+
+/// Called with the Canary whose question was answered.
+pub type Wake = Arc<dyn Fn(&Canary) + Send + Sync>;
+
+/// Runs the questions of all canaries.
+pub struct Jobs {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    asker: Arc<dyn Asker>,
+    wake: Wake,
+    clock: Clock,
+    places: Semaphore,
+    canaries: Mutex<HashMap<String, Rounds>>,
+}
+
+/// The rounds of one canary: the present one, and those left of which a hook still runs.
+#[derive(Default)]
+struct Rounds {
+    present: Option<RoundId>,
+    asked: BTreeMap<RoundId, BTreeMap<QuestionKey, Job>>,
+}
+
+enum Job {
+    Running { task: AbortHandle, hook: bool },
+    Answered(Answer),
+}
+
+impl Jobs {
+    /// Asks through `asker`, at most `at_once` questions at a time over all canaries, and calls `wake` for each answer.
+    pub fn new(asker: Arc<dyn Asker>, wake: Wake, clock: Clock, at_once: usize) -> Self {
+        let places = Semaphore::new(at_once.max(1));
+        Self {
+            shared: Arc::new(Shared {
+                asker,
+                wake,
+                clock,
+                places,
+                canaries: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Makes `round` the canary's one round, and starts those of its questions that were not asked yet.
+    pub fn ask(&self, canary: &Arc<Canary>, round: &Round) {
+        let mut canaries = self.shared.canaries();
+        let rounds = canaries.entry(uid(canary)).or_default();
+        rounds.turn_to(&round.id);
+        let asked = rounds.asked.entry(round.id.clone()).or_default();
+        for question in &round.questions {
+            let key = QuestionKey::of(question);
+            if asked.contains_key(&key) {
+                continue;
+            }
+            let inquiry = Inquiry {
+                canary: canary.clone(),
+                round: round.id.clone(),
+                question: question.clone(),
+                key: key.clone(),
+            };
+            let hook = matches!(question, Question::Hook { .. });
+            // The task cannot report before this job is put down: the lock is held here.
+            let task = tokio::spawn(run(Arc::downgrade(&self.shared), inquiry)).abort_handle();
+            asked.insert(key, Job::Running { task, hook });
+        }
+    }
+
+    /// The answers of the canary's present round so far.
+    pub fn answers(&self, uid: &str) -> Answers {
+        let canaries = self.shared.canaries();
+        let Some(rounds) = canaries.get(uid) else {
+            return Answers::default();
+        };
+        let Some(present) = &rounds.present else {
+            return Answers::default();
+        };
+        let given = rounds
+            .asked
+            .get(present)
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, job)| match job {
+                Job::Answered(answer) => Some((key.clone(), answer.clone())),
+                Job::Running { .. } => None,
+            });
+        Answers {
+            given: given.collect(),
+            round: Some(present.clone()),
+        }
+    }
+
+    /// Nothing is to be asked for this canary now: its round is dropped.
+    pub fn drop_round(&self, uid: &str) {
+        if let Some(rounds) = self.shared.canaries().get_mut(uid) {
+            rounds.leave();
+        }
+    }
+
+    /// The canary is gone.
+    pub fn forget(&self, uid: &str) {
+        if let Some(mut rounds) = self.shared.canaries().remove(uid) {
+            rounds.leave();
+        }
+    }
+
+    /// The number of questions that are being asked now.
+    pub fn running(&self) -> usize {
+        let canaries = self.shared.canaries();
+        let jobs = canaries
+            .values()
+            .flat_map(|rounds| rounds.asked.values())
+            .flatten()
+            .map(|(_, job)| job);
+        jobs.filter(|job| matches!(job, Job::Running { .. })).count()
+    }
+}
+
+impl Drop for Jobs {
+    /// Asks no further. A successor asks again with the same keys.
+    fn drop(&mut self) {
+        let rounds = self
+            .shared
+            .canaries()
+            .drain()
+            .flat_map(|(_, rounds)| rounds.asked)
+            .collect::<Vec<_>>();
+        for job in rounds.into_iter().flat_map(|(_, asked)| asked.into_values()) {
+            if let Job::Running { task, .. } = job {
+                task.abort();
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn canaries(&self) -> MutexGuard<'_, HashMap<String, Rounds>> {
+        self.canaries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rounds {
+    fn turn_to(&mut self, id: &RoundId) {
+        if self.present.as_ref() != Some(id) {
+            self.leave();
+            self.present = Some(id.clone());
+        }
+    }
+
+    /// Drops the present round: its answers are forgotten, its metrics asked no further, its hooks run on unheard.
+    fn leave(&mut self) {
+        self.present = None;
+        for asked in self.asked.values_mut() {
+            asked.retain(|_, job| match job {
+                Job::Running { hook: true, .. } => true,
+                Job::Running { task, hook: false } => {
+                    task.abort();
+                    false
+                }
+                Job::Answered(_) => false,
+            });
+        }
+        self.asked.retain(|_, asked| !asked.is_empty());
+    }
+
+    /// Puts an answer down where it is waited for; elsewhere the question is merely over.
+    fn put_down(&mut self, inquiry: &Inquiry, answer: Answer) {
+        let Some(asked) = self.asked.get_mut(&inquiry.round) else {
+            return;
+        };
+        if self.present.as_ref() == Some(&inquiry.round) {
+            asked.insert(inquiry.key.clone(), Job::Answered(answer));
+        } else {
+            asked.remove(&inquiry.key);
+        }
+        self.asked.retain(|_, asked| !asked.is_empty());
+    }
+}
+
+/// Asks one question and puts the answer down.
+async fn run(shared: Weak<Shared>, inquiry: Inquiry) {
+    let Some(shared) = shared.upgrade() else { return };
+    let Ok(_place) = shared.places.acquire().await else {
+        return;
+    };
+    let asked = AssertUnwindSafe(shared.asker.ask(&inquiry)).catch_unwind().await;
+    let says = asked.unwrap_or_else(|_| {
+        tracing::error!(key = %inquiry.idempotency_key(), "a question ended in a panic; it counts as failed");
+        unanswered(
+            &inquiry,
+            "internal error: the question could not be asked; this is a bug in Serin",
+        )
+    });
+    let answer = Answer {
+        at: shared.clock.now(),
+        says,
+    };
+    if let Some(rounds) = shared.canaries().get_mut(&uid(&inquiry.canary)) {
+        rounds.put_down(&inquiry, answer);
+    }
+    (shared.wake)(&inquiry.canary);
+}
+
+/// The answer of a question that could not be asked, in the form that fits it.
+pub fn unanswered(inquiry: &Inquiry, words: &str) -> Says {
+    match inquiry.question {
+        Question::Hook { .. } | Question::Probe => Says::Refused(words.to_owned()),
+        Question::Metric { index } => {
+            let metrics = inquiry.canary.spec.analysis.as_ref().map(|analysis| &analysis.metrics);
+            let metric = metrics
+                .and_then(|metrics| metrics.get(index))
+                .map(|metric| metric.name.clone());
+            Says::Metric(Judged {
+                verdict: Verdict::Fail,
+                text: words.to_owned(),
+                record: SampleRecord {
+                    metric: metric.unwrap_or_default(),
+                    value: "error".into(),
+                    limit: String::new(),
+                    passed: false,
+                },
+                value: None,
+            })
+        }
+    }
+}
+
+fn uid(canary: &Canary) -> String {
+    canary.metadata.uid.clone().unwrap_or_default()
+}

@@ -1,0 +1,284 @@
+//! The loop around the core: the only code that reads and writes the cluster.
+//!
+//! ```text
+//! watch, caches, overlay, interest   what the API server has, reduced to what some Canary names, with our writes laid over
+//! queue, work                        which canary is due; as many passes at once as allowed, never two of one
+//! pass                               look, decide, write the status, draw, tell
+//!   site, observe, ownership         the objects of a canary, and what of them decisions need
+//!   status, apply, draw, write       the status first, then what its assertions still need
+//!   contest, obstacle                rivals and refusals
+//! jobs, asking, lookup               questions to the outside world, beside the passes
+//! tell, channels                     what people are told
+//! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
+//! ```
+
+mod apply;
+pub mod asking;
+mod caches;
+pub mod channels;
+mod contest;
+mod draw;
+pub mod guard;
+mod held;
+mod interest;
+pub mod jobs;
+pub mod leader;
+mod lenient;
+mod look;
+pub mod lookup;
+mod meta;
+mod observe;
+mod obstacle;
+mod overlay;
+mod ownership;
+mod pass;
+mod projection;
+mod queue;
+mod references;
+mod resource;
+mod retry;
+pub mod rights;
+mod say;
+pub mod settings;
+mod site;
+mod status;
+pub mod tell;
+mod watch;
+mod work;
+mod write;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::{Notify, watch as signal};
+use tokio::task::JoinSet;
+
+use self::asking::Inquirer;
+use self::caches::Caches;
+use self::channels::{Alerts, EventHooks};
+use self::held::Holder;
+use self::jobs::Jobs;
+use self::leader::Claim;
+use self::look::Look;
+use self::lookup::References;
+use self::pass::Engine;
+use self::queue::Queue;
+use self::resource::{CanaryKey, Resource};
+use self::settings::Settings;
+use self::site::{Rules, route_resource};
+use self::tell::Teller;
+use self::watch::Watches;
+use self::write::Writer;
+use crate::api::Canary;
+use crate::clock::Clock;
+use crate::metrics::SourceError;
+use crate::routing::ROUTERS;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+
+/// Questions that are asked at the same time, over all canaries.
+const QUESTIONS_AT_ONCE: usize = 64;
+/// How long passes and messages may take to end when the process stops.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The outside world, as the controller talks to it.
+#[derive(Clone)]
+pub struct Outside {
+    /// Asks metrics servers.
+    pub metrics: Arc<dyn crate::metrics::Reader>,
+    /// Calls hooks.
+    pub hooks: Arc<dyn crate::hooks::Caller>,
+    /// Sends alerts.
+    pub alerts: Arc<dyn crate::notify::Sender>,
+}
+
+/// How the process is seen from outside.
+#[derive(Clone)]
+pub struct Vitals {
+    /// Serin's own metrics.
+    pub metrics: Metrics,
+    /// Whether it works, and may be relied on.
+    pub health: Health,
+}
+
+/// Why the controller could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The API server does not tell its version.
+    #[error("cannot ask the API server for its version: {0}")]
+    Version(#[source] kube::Error),
+    /// The address of the metrics server is unusable.
+    #[error("-metrics-server: {0}")]
+    MetricsServer(#[from] SourceError),
+}
+
+/// Runs the controller until `stop` is ready. Caches are filled at once; nothing is written before `claim` is held.
+///
+/// `client` must not retry by itself: a write that is sent twice, or late, is not what was decided.
+///
+/// # Errors
+/// Something that is needed to begin is not to be had. Once it runs, it runs on.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    outside: Outside,
+    vitals: Vitals,
+    clock: Clock,
+    mut claim: Claim,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let started = clock.now();
+    let kubernetes = client
+        .apiserver_version()
+        .await
+        .map_err(StartError::Version)?
+        .git_version;
+    let queue = Arc::new(Queue::new(clock.clone()));
+    let routes = ROUTERS.iter().map(|router| route_resource(router.meta())).collect();
+    let caches = Arc::new(Caches::new(clock.clone(), queue.clone(), routes));
+    let wanted = Arc::new(Notify::new());
+    let look = Look {
+        client: client.clone(),
+        clock: clock.clone(),
+        caches: caches.clone(),
+        wanted: wanted.clone(),
+    };
+    let writer = Writer {
+        client: client.clone(),
+        clock: clock.clone(),
+        claim: claim.clone(),
+        caches: caches.clone(),
+        observe_only: settings.observe_only,
+    };
+    let references = References::new(client.clone(), caches.clone(), settings.no_cross_namespace_refs);
+    let jobs = jobs(&settings, &references, &outside, &vitals, &clock, &queue)?;
+    let teller = teller(&client, &settings, &references, &outside, &vitals, &clock);
+    let engine = Arc::new(Engine {
+        look,
+        writer,
+        caches: caches.clone(),
+        rules: rules(&settings),
+        jobs,
+        teller: teller.clone(),
+        metrics: vitals.metrics.clone(),
+        holder: Holder::default(),
+        versions: format!("{}/{kubernetes}", env!("CARGO_PKG_VERSION")),
+        started,
+    });
+
+    let mut tasks = JoinSet::new();
+    let (stopping, stopped) = signal::channel(false);
+    let work = async {
+        let watches = Watches {
+            caches: caches.clone(),
+            clock: clock.clone(),
+            namespace: settings.namespace.clone(),
+            wanted,
+        };
+        vitals
+            .health
+            .condition("caches", Err("the first lists have not ended".into()));
+        watches.start(&client, &mut tasks).await;
+        vitals.health.condition("caches", Ok(String::new()));
+        tasks.spawn({
+            let queue = queue.clone();
+            async move { queue.run_timers().await }
+        });
+        claim.held().await;
+        caches.wake_all();
+        let mut workers = work::start(settings.threadiness, &queue, &engine, &vitals.health, &stopped);
+        while workers.join_next().await.is_some() {}
+    };
+    let mut stop = std::pin::pin!(stop);
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        () = &mut work => return Ok(()),
+        () = &mut stop => {}
+    }
+    vitals.health.stopping();
+    stopping.send_replace(true);
+    // Passes that run come to their end, so that no write is cut off; what they announced is told.
+    let farewell = async {
+        work.await;
+        teller.idle().await;
+    };
+    if clock.timeout(FAREWELL, farewell).await.is_err() {
+        tracing::warn!("some work had not ended in time; the next process goes on with it");
+    }
+    Ok(())
+}
+
+/// The kinds that are watched, for checking what this process may do: group, version and plural of each, and whether it is a
+/// route that need not be served.
+pub fn watched() -> Vec<(&'static str, &'static str, &'static str, bool)> {
+    let routes = ROUTERS.iter().map(|router| (route_resource(router.meta()), true));
+    let fixed = Resource::ALWAYS.into_iter().map(|resource| (resource, false));
+    fixed
+        .chain(routes)
+        .map(|(it, optional)| (it.group, it.version, it.plural, optional))
+        .collect()
+}
+
+fn rules(settings: &Settings) -> Rules {
+    Rules {
+        provider: settings.mesh_provider.clone(),
+        workload: crate::workload::Settings {
+            selector_labels: settings.selector_labels.clone(),
+            include_label_prefixes: settings.include_label_prefix.clone(),
+        },
+        routing: crate::routing::Settings {
+            ingress_class: settings.ingress_class.clone(),
+        },
+        no_cross_namespace_refs: settings.no_cross_namespace_refs,
+    }
+}
+
+fn jobs(
+    settings: &Settings,
+    references: &References,
+    outside: &Outside,
+    vitals: &Vitals,
+    clock: &Clock,
+    queue: &Arc<Queue>,
+) -> Result<Jobs, SourceError> {
+    let (caller, reader) = (outside.hooks.clone(), outside.metrics.clone());
+    let metrics = vitals.metrics.clone();
+    let inquirer = Inquirer::new(settings, references.clone(), caller, reader, metrics, clock.clone())?;
+    let wake = {
+        let queue = queue.clone();
+        move |canary: &Canary| {
+            let meta = &canary.metadata;
+            let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
+            queue.add(&CanaryKey::new(namespace.unwrap_or_default(), name.unwrap_or_default()));
+        }
+    };
+    Ok(Jobs::new(
+        Arc::new(inquirer),
+        Arc::new(wake),
+        clock.clone(),
+        QUESTIONS_AT_ONCE,
+    ))
+}
+
+fn teller(
+    client: &Client,
+    settings: &Settings,
+    references: &References,
+    outside: &Outside,
+    vitals: &Vitals,
+    clock: &Clock,
+) -> Teller {
+    if settings.observe_only {
+        return Teller::silent(clock.clone());
+    }
+    let alerts = Alerts::new(settings, references.clone(), outside.alerts.clone());
+    let hooks = EventHooks::new(settings, outside.hooks.clone(), clock.clone());
+    Teller::new(
+        client.clone(),
+        vec![Arc::new(alerts), Arc::new(hooks)],
+        vitals.metrics.clone(),
+        clock.clone(),
+    )
+}

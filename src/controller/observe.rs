@@ -1,0 +1,147 @@
+//! Reduces the objects of one canary to what decisions need. Pure: what was not read stays unknown.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::meta;
+use super::ownership;
+use super::projection;
+use super::site::{Rules, Site};
+use crate::api::{FINALIZER, support, validate};
+use crate::object::list;
+use crate::rollout::{Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Workload};
+use crate::routing::service::{self, ServiceContext};
+use crate::workload::{self, endpoints};
+
+/// What else a pass knows about the canary.
+pub struct Surroundings<'a> {
+    /// All Canaries of the namespace.
+    pub canaries: &'a [Arc<Value>],
+    /// Finds the primary of another target, where it is cached.
+    pub primary_of: &'a dyn Fn(&str) -> Option<Arc<Value>>,
+    /// What stands in the way.
+    pub obstacle: Option<Obstacle>,
+    /// `serin/kubernetes`.
+    pub versions: &'a str,
+}
+
+/// What the pass sees.
+pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observation {
+    let threshold = &site.canary.spec;
+    let endpoints = |slices: &Known<Vec<Arc<Value>>>, side: Side| {
+        let slices: Vec<&Value> = slices.present()?.iter().map(AsRef::as_ref).collect();
+        Some(endpoints::ready(&slices, &site.keys().workload(side).name))
+    };
+    Observation {
+        subject: site.wanted.clone(),
+        target: known(&site.target, |it| {
+            workload::target_facts(it, threshold.canary_ready_threshold()).ok()
+        }),
+        primary: known(&site.primary, |it| {
+            primary(site, rules, it, threshold.primary_ready_threshold())
+        }),
+        primary_endpoints: endpoints(&site.primary_slices, Side::Primary),
+        canary_endpoints: endpoints(&site.canary_slices, Side::Canary),
+        primary_service: service(site, &site.primary_service, |cx, it| {
+            service::side_facts(cx, Side::Primary, it)
+        }),
+        canary_service: service(site, &site.canary_service, |cx, it| {
+            service::side_facts(cx, Side::Canary, it)
+        }),
+        apex_service: service(site, &site.apex_service, service::apex_facts),
+        route: known(&site.route, |it| route(site, rules, it)),
+        stored: site
+            .store
+            .clone()
+            .map(|store| store.iter().filter_map(|it| projection::intact(it)).collect()),
+        finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
+        deleting: meta::deleting(&site.raw),
+        namespace_terminating: site.namespace_terminating,
+        taken_by: ownership::taken(&site.raw, around.canaries, around.primary_of),
+        obstacle: around.obstacle,
+        refusals: refusals(site, rules),
+        versions: around.versions.to_owned(),
+    }
+}
+
+/// Whether something was not known that another look may tell.
+pub fn is_incomplete(observation: &Observation) -> bool {
+    let missing = [
+        unknown(&observation.target),
+        unknown(&observation.primary),
+        unknown(&observation.primary_service),
+        unknown(&observation.canary_service),
+        unknown(&observation.apex_service),
+        unknown(&observation.route),
+        unknown(&observation.stored),
+        observation.primary_endpoints.is_none(),
+        observation.canary_endpoints.is_none(),
+    ];
+    missing.contains(&true)
+}
+
+const fn unknown<T>(known: &Known<T>) -> bool {
+    !matches!(known, Known::Present(_) | Known::Absent)
+}
+
+/// A part of what was read. An object that makes no sense is not known.
+fn known<T>(object: &Known<Arc<Value>>, part: impl FnOnce(&Value) -> Option<T>) -> Known<T> {
+    match object.clone().map(|object| part(&object)) {
+        Known::Present(Some(part)) => Known::Present(part),
+        Known::Present(None) | Known::Unknown => Known::Unknown,
+        Known::Absent => Known::Absent,
+        Known::Forbidden { verb, resource } => Known::Forbidden { verb, resource },
+        Known::NoKind { kind } => Known::NoKind { kind },
+    }
+}
+
+fn primary(site: &Site, rules: &Rules, object: &Value, threshold: u32) -> Option<Workload> {
+    let target = site.target.present().map(AsRef::as_ref);
+    workload::primary_facts(object, target, site.identity(rules)?, threshold).ok()
+}
+
+fn route(site: &Site, rules: &Rules, object: &Value) -> Option<RouteFacts> {
+    Some(site.router?.facts(&site.route_context(rules), object))
+}
+
+fn service(
+    site: &Site,
+    object: &Known<Arc<Value>>,
+    facts: impl FnOnce(&ServiceContext<'_>, &Value) -> ServiceFacts,
+) -> Known<ServiceFacts> {
+    known(object, |it| Some(facts(&site.service_context()?, it)))
+}
+
+/// Everything in the spec that must not be acted on.
+fn refusals(site: &Site, rules: &Rules) -> Vec<Refusal> {
+    let (canary, provider) = (&site.canary, site.wanted.provider.as_str());
+    let refusal = |field: String, message: String| Refusal { field, message };
+    let mut all: Vec<Refusal> = validate::validate(canary, provider)
+        .err()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|error| refusal(error.field, error.message))
+        .collect();
+    if rules.no_cross_namespace_refs {
+        let crossing = validate::cross_namespace(canary).into_iter();
+        all.extend(crossing.map(|error| refusal(error.field, error.message)));
+    }
+    for unbuilt in support::unbuilt(canary, provider) {
+        let note = if unbuilt.note.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", unbuilt.note)
+        };
+        all.push(refusal(unbuilt.path.to_owned(), format!("is not built yet{note}")));
+    }
+    if let Some(router) = site.router
+        && site.wanted == site.subject
+    {
+        all.extend(router.check(&site.route_context(rules)));
+    }
+    if let (Some(_), Err(words)) = (site.target.present(), &site.selector) {
+        all.push(refusal("spec.targetRef".to_owned(), words.clone()));
+    }
+    all
+}

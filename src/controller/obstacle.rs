@@ -1,0 +1,289 @@
+//! What stands in the way of drawing: writes that the API server refuses, and rivals that undo ours.
+//!
+//! A field that reads back different from what we saw drawn, in an object that changed since while the Canary did not,
+//! was changed by somebody else. It is repaired at once, and later and later while the rival goes on
+//! (`design.md`, "Rivals and refusals").
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::retry::Retry;
+use crate::rollout::{Assertion, Obstacle, Side};
+
+/// How long after its last deed a rival is remembered, at least.
+const GRUDGE: TimeDelta = TimeDelta::seconds(10);
+
+/// What kind of thing an assertion is about. There is at most one of each in a pass, but for stored revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// The finalizer, there or gone.
+    Finalizer,
+    /// The store of revisions.
+    Store,
+    /// The primary workload.
+    Primary,
+    /// A side's number of replicas.
+    Size(bool),
+    /// One of the two side Services.
+    Service(bool),
+    /// The route.
+    Route,
+    /// The apex Service.
+    Apex,
+    /// The dry runs.
+    Rehearsal,
+    /// Owner references that are taken off.
+    Release,
+}
+
+impl Place {
+    /// Where an assertion belongs.
+    pub const fn of(assertion: &Assertion) -> Self {
+        match assertion {
+            Assertion::Finalizer | Assertion::Unfinalized => Self::Finalizer,
+            Assertion::Stored(_) | Assertion::Pruned(_) => Self::Store,
+            Assertion::PrimaryExists { .. } | Assertion::PrimaryTemplate { .. } => Self::Primary,
+            Assertion::Floor { side, .. } => Self::Size(matches!(side, Side::Canary)),
+            Assertion::TargetDown => Self::Size(true),
+            Assertion::SideService(side) => Self::Service(matches!(side, Side::Canary)),
+            Assertion::Route(_) | Assertion::RouteHandedBack { .. } => Self::Route,
+            Assertion::Apex(_) => Self::Apex,
+            Assertion::Rehearsed { .. } => Self::Rehearsal,
+            Assertion::Released => Self::Release,
+        }
+    }
+
+    /// Whether what is drawn here is held against everybody (`design.md`, "Assertions, not objects").
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Service(_) | Self::Route | Self::Apex)
+    }
+}
+
+/// Everything that stands in one canary's way.
+#[derive(Debug, Default)]
+pub struct Obstacles {
+    drawn: BTreeMap<Place, Drawn>,
+    refused: BTreeMap<Place, Refused>,
+    contests: BTreeMap<Place, Contest>,
+    /// What our last writes were answered with.
+    answered: BTreeMap<Place, Drawn>,
+}
+
+/// A held thing as we last saw it as we want it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawn {
+    /// What was asserted.
+    pub assertion: Assertion,
+    /// The Canary's generation, from which it was rendered.
+    pub generation: Option<i64>,
+    /// The object's resourceVersion.
+    pub version: String,
+}
+
+#[derive(Debug)]
+struct Refused {
+    what: String,
+    words: String,
+    retry: Retry,
+    next: DateTime<Utc>,
+}
+
+#[derive(Debug)]
+struct Contest {
+    what: String,
+    manager: String,
+    retry: Retry,
+    /// The version of the object that the rival made: each deed counts once.
+    version: String,
+    next: DateTime<Utc>,
+    /// When it is forgotten, unless the rival comes back.
+    over: DateTime<Utc>,
+    standing: bool,
+}
+
+impl Obstacles {
+    /// Held things as last seen drawn.
+    pub fn drawn(&self) -> impl Iterator<Item = (Place, &Drawn)> {
+        self.drawn.iter().map(|(place, drawn)| (*place, drawn))
+    }
+
+    /// It is seen, or was answered to a write of ours, to be as asserted.
+    pub fn is_drawn(&mut self, place: Place, drawn: Drawn) {
+        self.refused.remove(&place);
+        if let Some(contest) = self.contests.get_mut(&place) {
+            contest.standing = false;
+        }
+        if place.is_held() {
+            self.drawn.insert(place, drawn);
+        }
+    }
+
+    /// A write here succeeded; the answer is what should now be drawn. Whether it is shows at the next look.
+    pub fn written(&mut self, place: Place, answer: Option<Drawn>) {
+        self.refused.remove(&place);
+        self.drawn.remove(&place);
+        if let Some(answer) = answer {
+            self.answered.insert(place, answer);
+        }
+    }
+
+    /// Whether what stands here is the very answer to our last write, and that was to draw the same.
+    pub fn answered(&self, place: Place, now: &Drawn) -> bool {
+        self.answered.get(&place) == Some(now)
+    }
+
+    /// Whether this deed of a rival is known already.
+    pub fn knows(&self, place: Place, version: &str) -> bool {
+        self.contests
+            .get(&place)
+            .is_some_and(|contest| contest.version == version)
+    }
+
+    /// A rival changed what we hold: the object, the field manager, the version it made.
+    pub fn undone(
+        &mut self,
+        place: Place,
+        what: String,
+        manager: String,
+        version: String,
+        uid: &str,
+        now: DateTime<Utc>,
+    ) {
+        let contest = self.contests.entry(place).or_insert_with(|| Contest {
+            what: what.clone(),
+            manager: manager.clone(),
+            retry: Retry::of_obstacle(uid),
+            version: String::new(),
+            next: now,
+            over: now,
+            standing: true,
+        });
+        // The first repair is made at once.
+        let wait = if contest.version.is_empty() {
+            TimeDelta::zero()
+        } else {
+            TimeDelta::from_std(contest.retry.next()).unwrap_or(GRUDGE)
+        };
+        (contest.what, contest.manager, contest.version) = (what, manager, version);
+        (contest.next, contest.over, contest.standing) = (now + wait, now + wait * 3 + GRUDGE, true);
+    }
+
+    /// The API server does not accept a write: verb and object, and its words.
+    pub fn refused(&mut self, place: Place, what: String, words: String, uid: &str, now: DateTime<Utc>) {
+        let refused = self.refused.entry(place).or_insert_with(|| Refused {
+            what: String::new(),
+            words: String::new(),
+            retry: Retry::of_obstacle(uid),
+            next: now,
+        });
+        (refused.what, refused.words) = (what, words);
+        refused.next = now + TimeDelta::from_std(refused.retry.next()).unwrap_or(GRUDGE);
+    }
+
+    /// When a write here may be sent: `None` now, else not before.
+    pub fn not_before(&self, place: Place, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let contest = self
+            .contests
+            .get(&place)
+            .filter(|contest| contest.standing)
+            .map(|contest| contest.next);
+        let refused = self.refused.get(&place).map(|refused| refused.next);
+        contest.into_iter().chain(refused).max().filter(|next| *next > now)
+    }
+
+    /// Forgets rivals that have kept quiet, and refusals of what is not asserted any more.
+    pub fn settle(&mut self, asserted: &[Place], now: DateTime<Utc>) {
+        self.contests
+            .retain(|_, contest| contest.standing || contest.over > now);
+        self.refused.retain(|place, _| asserted.contains(place));
+        self.drawn.retain(|place, _| asserted.contains(place));
+        self.contests.retain(|place, _| asserted.contains(place));
+    }
+
+    /// What the core is told. A refused rehearsal is told through the memory instead.
+    pub fn current(&self) -> Option<Obstacle> {
+        let contest = self.contests.values().find(|contest| contest.standing);
+        if let Some(contest) = contest {
+            return Some(Obstacle::Contested {
+                what: contest.what.clone(),
+                manager: contest.manager.clone(),
+            });
+        }
+        let refused = self.refused.iter().find(|(place, _)| **place != Place::Rehearsal);
+        refused.map(|(_, refused)| Obstacle::Refused {
+            what: refused.what.clone(),
+            words: refused.words.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::Weight;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn undo(obstacles: &mut Obstacles, version: &str, now: DateTime<Utc>) {
+        let (what, manager) = ("HTTPRoute podinfo".to_owned(), "kubectl".to_owned());
+        obstacles.undone(Place::Route, what, manager, version.to_owned(), "uid", now);
+    }
+
+    fn redraw(obstacles: &mut Obstacles, version: &str) {
+        let assertion = Assertion::Route(Weight::ZERO);
+        let drawn = Drawn {
+            assertion,
+            generation: Some(1),
+            version: version.to_owned(),
+        };
+        obstacles.is_drawn(Place::Route, drawn);
+    }
+
+    #[test]
+    fn the_first_repair_is_made_at_once_and_the_next_ones_later_and_later() {
+        let mut obstacles = Obstacles::default();
+        undo(&mut obstacles, "2", at(0));
+        assert_eq!(obstacles.not_before(Place::Route, at(0)), None);
+        assert!(matches!(obstacles.current(), Some(Obstacle::Contested { manager, .. }) if manager == "kubectl"));
+        redraw(&mut obstacles, "3");
+        assert_eq!(obstacles.current(), None);
+        undo(&mut obstacles, "4", at(1));
+        let second = obstacles.not_before(Place::Route, at(1)).unwrap() - at(1);
+        redraw(&mut obstacles, "5");
+        undo(&mut obstacles, "6", at(2));
+        let third = obstacles.not_before(Place::Route, at(2)).unwrap() - at(2);
+        assert!(
+            second >= TimeDelta::seconds(1) && third >= TimeDelta::seconds(2),
+            "{second} {third}"
+        );
+    }
+
+    #[test]
+    fn a_rival_that_keeps_quiet_is_forgotten() {
+        let mut obstacles = Obstacles::default();
+        undo(&mut obstacles, "2", at(0));
+        redraw(&mut obstacles, "3");
+        obstacles.settle(&[Place::Route], at(60));
+        undo(&mut obstacles, "4", at(61));
+        assert_eq!(obstacles.not_before(Place::Route, at(61)), None);
+    }
+
+    #[test]
+    fn a_refusal_stands_until_a_write_succeeds_or_nobody_asks_for_it() {
+        let mut obstacles = Obstacles::default();
+        obstacles.refused(
+            Place::Apex,
+            "patch Service podinfo".into(),
+            "denied by policy".into(),
+            "uid",
+            at(0),
+        );
+        assert!(matches!(obstacles.current(), Some(Obstacle::Refused { words, .. }) if words == "denied by policy"));
+        assert!(obstacles.not_before(Place::Apex, at(0)).is_some());
+        obstacles.settle(&[Place::Route], at(0));
+        assert_eq!(obstacles.current(), None);
+    }
+}

@@ -1,0 +1,419 @@
+//! One pass over one canary: look, decide, write the status, draw, tell.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
+use serde_json::Value;
+
+use super::apply::{Applied, Hands};
+use super::caches::Caches;
+use super::contest;
+use super::draw;
+use super::held::{Held, Holder};
+use super::jobs::Jobs;
+use super::look::{Look, REQUEST};
+use super::meta;
+use super::observe::{self, Surroundings};
+use super::projection;
+use super::resource::CanaryKey;
+use super::site::{Rules, Site};
+use super::status;
+use super::tell::Teller;
+use super::write::{Mode, WriteError, Writer};
+use super::{lenient, say};
+use crate::api::{Canary, decode};
+use crate::rollout::{self, Block, Decision, Known, Observation, RunResult, Stage};
+use crate::telemetry::metrics::{Ending, Metrics, Standing};
+
+/// Passes in a row that may ask for another one at once; more look like a loop and are slowed down.
+const HURRY: u32 = 50;
+/// After so many failures in a row people are warned.
+const LOUD: u32 = 4;
+
+/// Everything that a pass works with.
+pub struct Engine {
+    /// Reads.
+    pub look: Look,
+    /// Writes.
+    pub writer: Writer,
+    /// What is known without asking.
+    pub caches: Arc<Caches>,
+    /// What the operator decided.
+    pub rules: Rules,
+    /// Runs the questions.
+    pub jobs: Jobs,
+    /// Tells the notices.
+    pub teller: Teller,
+    /// Serin's own metrics.
+    pub metrics: Metrics,
+    /// What is kept between passes.
+    pub holder: Holder,
+    /// `serin/kubernetes`.
+    pub versions: String,
+    /// When this process began.
+    pub started: DateTime<Utc>,
+}
+
+/// When the canary is due again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// At once.
+    Now,
+    /// At this time, or when something changes.
+    At(Option<DateTime<Utc>>),
+}
+
+/// How a pass went.
+#[derive(Debug, Default)]
+struct Turned {
+    /// Another one is due at once.
+    again: bool,
+    /// Another one is due then, if nothing happens before.
+    wake: Option<DateTime<Utc>>,
+    /// Something could not be done, to be tried again with growing waits.
+    failure: Option<String>,
+}
+
+impl Turned {
+    fn again() -> Self {
+        Self {
+            again: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    /// What it was computed from has changed: compute again.
+    #[error("something changed meanwhile")]
+    Stale,
+    /// It cannot be done now.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Engine {
+    /// One pass. Returns when the next one is due.
+    pub async fn pass(&self, key: &CanaryKey) -> Next {
+        let raw = match self.look.object(&key.object()).await {
+            Known::Present(raw) => raw,
+            Known::Absent => {
+                self.forget(key);
+                return Next::At(None);
+            }
+            _ => return Next::At(Some(self.look.clock.now() + TimeDelta::seconds(5))),
+        };
+        if self.holder.uid(key).is_some_and(|uid| uid != meta::uid(&raw)) {
+            self.forget(key);
+        }
+        let mut held = self.holder.take(key, meta::uid(&raw));
+        let outcome = AssertUnwindSafe(self.turn(key, raw, &mut held)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            tracing::error!(canary = %key, "a pass ended in a panic, which is a bug in Serin; it is tried again from the status");
+            held.forget_all();
+            Err(Stop::Failed("a panic".into()))
+        });
+        let next = self.settle(key, &mut held, outcome);
+        self.holder.put(key, held);
+        next
+    }
+
+    /// The canary is gone.
+    fn forget(&self, key: &CanaryKey) {
+        if let Some(uid) = self.holder.uid(key) {
+            self.jobs.forget(&uid);
+        }
+        self.metrics.forget(&key.namespace, &key.name);
+        self.holder.forget(key);
+    }
+
+    /// When the next pass is due, after this outcome.
+    fn settle(&self, key: &CanaryKey, held: &mut Held, outcome: Result<Turned, Stop>) -> Next {
+        let now = self.look.clock.now();
+        let turned = match outcome {
+            Ok(turned) => turned,
+            Err(Stop::Stale) => Turned::again(),
+            Err(Stop::Failed(words)) => Turned {
+                failure: Some(words),
+                ..Turned::default()
+            },
+        };
+        if turned.again && held.hurried < HURRY {
+            held.hurried += 1;
+            return Next::Now;
+        }
+        if turned.again {
+            tracing::error!(canary = %key, "each pass asks for another one, which is a bug in Serin; slowing down");
+            held.hurried = 0;
+            return Next::At(Some(now + TimeDelta::seconds(1)));
+        }
+        held.hurried = 0;
+        let Some(words) = turned.failure else {
+            held.retry.reset();
+            return Next::At(turned.wake);
+        };
+        let wait = TimeDelta::from_std(held.retry.next()).unwrap_or(TimeDelta::MAX);
+        if held.retry.attempts() == LOUD {
+            tracing::warn!(canary = %key, %words, "a pass has failed several times in a row");
+        } else {
+            tracing::debug!(canary = %key, %words, "a pass failed");
+        }
+        Next::At(turned.wake.into_iter().chain([now + wait]).min())
+    }
+
+    async fn turn(&self, key: &CanaryKey, raw: Arc<Value>, held: &mut Held) -> Result<Turned, Stop> {
+        if !self.writer.claim.covers(REQUEST) {
+            return Err(Stop::Failed("this process does not lead".into()));
+        }
+        let canary = match decode::decode::<Canary>(&raw) {
+            Ok(canary) => canary,
+            Err(error) => match lenient::leaving(&raw) {
+                Some(canary) => canary,
+                None => return self.hold(&raw, status::INVALID, &error.to_string(), held).await,
+            },
+        };
+        if let Some((manager, at)) = projection::rival(&raw)
+            && at > self.started
+        {
+            let words =
+                format!("{manager} writes this Canary's status: Serin only watches while another controller runs it");
+            if !self.writer.observe_only {
+                return self.hold(&raw, status::RIVAL, &words, held).await;
+            }
+            say::notes(key, &words, &mut held.said);
+        }
+        let block = match (self.writer.observe_only, status::block(&raw)) {
+            (true, _) => held.block.clone(),
+            (false, Ok(block)) => block,
+            (false, Err(error)) => return self.hold(&raw, error.reason(), &error.to_string(), held).await,
+        };
+        let canary = Arc::new(canary);
+        if let (false, Some(block)) = (held.introduced, &block) {
+            let written = canary
+                .status
+                .as_ref()
+                .and_then(|status| status.last_transition_time)
+                .unwrap_or(block.since);
+            self.teller.retell(canary.clone(), block.notices.clone(), written);
+        }
+        held.introduced = true;
+        let site = Site::survey(&self.look, raw, canary, block.as_ref(), &self.rules).await;
+        let (began, target) = (self.look.clock.now(), site.subject.target.clone());
+        let turned = self.decide(site, block, held).await;
+        let took = (self.look.clock.now() - began).to_std().unwrap_or_default();
+        self.metrics.pass_took(&key.namespace, &target, took);
+        turned
+    }
+
+    /// The pass proper, when everything is read.
+    async fn decide(&self, mut site: Site, block: Option<Block>, held: &mut Held) -> Result<Turned, Stop> {
+        let mut observation = self.observation(&site, held);
+        if observation.taken_by.is_none() && !observation.deleting && self.inherit(&site).await? {
+            return Ok(Turned::again());
+        }
+        if let Some(block) = &block {
+            contest::detect(&self.look, &site, block, &observation, held).await;
+        }
+        observation.obstacle = held.obstacles.current();
+        let now = self.look.clock.now();
+        let canary = site.canary.clone();
+        held.memory = rollout::remember(&held.memory, &canary, block.as_ref(), &observation, now);
+        let mut answers = self.jobs.answers(site.uid());
+        if let Some(round) = rollout::ask(&canary, block.as_ref(), &observation, &held.memory, &answers, now) {
+            self.jobs.ask(&canary, &round);
+            answers = self.jobs.answers(site.uid());
+        }
+        let decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
+        let Decision {
+            block: new,
+            memory,
+            wake,
+            round_done,
+        } = decision;
+        let restated = new.is_none() && status::is_on_hold(&site.raw);
+        let written = new.is_some();
+        if let Some(next) = new.as_ref().or(block.as_ref().filter(|_| restated)) {
+            self.write_status(&mut site, next, held).await?;
+        }
+        held.memory = memory;
+        if round_done || moved(block.as_ref(), new.as_ref()) {
+            self.jobs.drop_round(site.uid());
+        }
+        let ending = ended(block.as_ref(), new.as_ref());
+        let Some(block) = new.or(block) else {
+            return Ok(after(false, wake, &observation, Applied::default()));
+        };
+        let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
+        let hands = Hands {
+            look: &self.look,
+            writer: &self.writer,
+            rules: &self.rules,
+        };
+        let applied = hands.apply(&site, &block, &observation, &assertions, held).await;
+        if written {
+            self.teller.tell(site.canary.clone(), block.notices.clone());
+        }
+        self.stands(&site, &block);
+        if let Some(ending) = ending {
+            let strategy = canary.spec.strategy().as_str();
+            self.metrics
+                .ended(meta::namespace(&site.raw), meta::name(&site.raw), strategy, ending);
+        }
+        Ok(after(written, wake, &observation, applied))
+    }
+
+    fn observation(&self, site: &Site, held: &Held) -> Observation {
+        let canaries = self.caches.canaries(meta::namespace(&site.raw));
+        let primary_of = |target: &str| {
+            if target == site.subject.target {
+                return site.primary.present().cloned();
+            }
+            self.caches.primary_of(meta::namespace(&site.raw), target)
+        };
+        let around = Surroundings {
+            canaries: &canaries,
+            primary_of: &primary_of,
+            obstacle: None,
+            versions: &self.versions,
+        };
+        let mut observation = observe::observe(site, &self.rules, around);
+        observation.namespace_terminating |= held.namespace_terminating;
+        observation
+    }
+
+    /// Makes objects of an earlier Canary of the same name ours. True when something was written.
+    async fn inherit(&self, site: &Site) -> Result<bool, Stop> {
+        let acts = draw::inheritance(site);
+        let hands = Hands {
+            look: &self.look,
+            writer: &self.writer,
+            rules: &self.rules,
+        };
+        for act in &acts {
+            match hands.send(act, Mode::Real).await {
+                Ok(_) => {}
+                Err(WriteError::Withheld) => return Ok(false),
+                Err(WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::Exists) => {
+                    self.look.live(act.key()).await;
+                    return Err(Stop::Stale);
+                }
+                Err(error) => return Err(Stop::Failed(format!("{}: {error}", act.what()))),
+            }
+        }
+        Ok(!acts.is_empty())
+    }
+
+    /// Writes the status, first of all, with the version that it was computed from.
+    async fn write_status(&self, site: &mut Site, block: &Block, held: &mut Held) -> Result<(), Stop> {
+        let public = rollout::publish(&site.canary, block, self.look.clock.now());
+        let document = status::document(&site.raw, &public);
+        let key = site.key();
+        match self.writer.replace_status(&key.object(), &document).await {
+            Ok(answer) => {
+                if answer.pointer("/status/serin") != document.pointer("/status/serin") {
+                    let words =
+                        "the API server pruned status.serin: the CRD of Canary is not Serin's; install crds/ first";
+                    tracing::error!(canary = %key, "{words}");
+                    return Err(Stop::Failed(words.into()));
+                }
+                self.take_over(site, answer, &public);
+                Ok(())
+            }
+            Err(WriteError::Withheld) => {
+                say::would(
+                    &key,
+                    &format!("write the status: {:?}, weight {}", block.stage, block.weight),
+                    &mut held.said,
+                );
+                held.block = Some(block.clone());
+                Ok(())
+            }
+            Err(WriteError::Conflict(_) | WriteError::Gone(_)) => {
+                self.look.live(&key.object()).await;
+                Err(Stop::Stale)
+            }
+            Err(error) => Err(Stop::Failed(format!("writing the status: {error}"))),
+        }
+    }
+
+    fn take_over(&self, site: &mut Site, answer: Arc<Value>, public: &crate::api::CanaryStatus) {
+        let mut canary = Canary::clone(&site.canary);
+        canary.status = Some(public.clone());
+        canary.metadata.resource_version = Some(meta::version(&answer).to_owned());
+        site.canary = Arc::new(canary);
+        site.raw = answer;
+    }
+
+    /// Nothing is done about this Canary; its conditions say why.
+    async fn hold(&self, raw: &Value, reason: &str, words: &str, held: &mut Held) -> Result<Turned, Stop> {
+        let key = CanaryKey::new(meta::namespace(raw), meta::name(raw));
+        let Some(document) = status::on_hold(raw, reason, words, self.look.clock.now()) else {
+            return Ok(Turned::default());
+        };
+        tracing::warn!(canary = %key, reason, "{words}");
+        match self.writer.replace_status(&key.object(), &document).await {
+            Ok(_) => Ok(Turned::default()),
+            Err(WriteError::Withheld) => {
+                say::notes(&key, words, &mut held.said);
+                Ok(Turned::default())
+            }
+            Err(WriteError::Conflict(_) | WriteError::Gone(_)) => {
+                self.look.live(&key.object()).await;
+                Err(Stop::Stale)
+            }
+            Err(error) => Err(Stop::Failed(format!("writing the status: {error}"))),
+        }
+    }
+
+    fn stands(&self, site: &Site, block: &Block) {
+        let standing = Standing {
+            target: site.subject.target.clone(),
+            phase: rollout::phase(block),
+            since: block.since,
+            weight: Some(block.weight),
+        };
+        self.metrics
+            .stands(meta::namespace(&site.raw), meta::name(&site.raw), standing);
+    }
+}
+
+/// How the run ended, if the new block ends it.
+fn ended(old: Option<&Block>, new: Option<&Block>) -> Option<Ending> {
+    let (old, new) = (old?, new?);
+    if new.stage != Stage::Resting || old.stage == Stage::Resting {
+        return None;
+    }
+    let skipped = new
+        .plan
+        .as_ref()
+        .or(old.plan.as_ref())
+        .is_some_and(|plan| plan.steps.is_empty());
+    match new.outcome.as_ref()?.result {
+        RunResult::Initialized => None,
+        RunResult::Succeeded if skipped => Some(Ending::Skipped),
+        RunResult::Succeeded => Some(Ending::Completed),
+        RunResult::Failed => Some(Ending::Failed),
+    }
+}
+
+/// What is left to do after a pass. What could not be read is looked for again.
+fn after(written: bool, wake: Option<DateTime<Utc>>, observation: &Observation, applied: Applied) -> Turned {
+    let unread = observe::is_incomplete(observation).then(|| "something could not be read".to_owned());
+    Turned {
+        again: applied.again || written,
+        wake: wake.into_iter().chain(applied.not_before).min(),
+        failure: applied.failure.or(unread),
+    }
+}
+
+/// Whether the new block asks other questions than the old one.
+fn moved(old: Option<&Block>, new: Option<&Block>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => (old.run, old.stage, old.weight) != (new.run, new.stage, new.weight),
+        _ => false,
+    }
+}

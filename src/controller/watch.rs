@@ -1,0 +1,155 @@
+//! Feeds the caches: one list and watch a kind, for as long as the process lives.
+//!
+//! A kind that the API server does not serve, such as the route of a provider that is not installed, is looked for again
+//! when a canary needs it, and not before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use kube::api::{Api, DynamicObject};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, Error};
+use tokio::sync::Notify;
+
+use super::caches::{Caches, Serving};
+use super::resource::Resource;
+use super::retry::WatchRetry;
+use crate::clock::Clock;
+
+/// Objects in one page of a list: a page is decoded as a whole, and most of it is dropped.
+const PAGE: u32 = 100;
+/// The least time between two searches for a kind that is not served.
+const SEARCH: Duration = Duration::from_secs(30);
+
+/// Watches every kind of the caches, in one namespace or in all.
+#[derive(Clone, Debug)]
+pub struct Watches {
+    /// What is fed.
+    pub caches: Arc<Caches>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// The one namespace that is watched.
+    pub namespace: Option<String>,
+    /// Told when a canary needs a kind that was not served.
+    pub wanted: Arc<Notify>,
+}
+
+impl Watches {
+    /// Starts all watches, the Canaries' first, and returns when every first list has ended, or cannot.
+    ///
+    /// The watches end when `tasks` is dropped.
+    pub async fn start(&self, client: &Client, tasks: &mut tokio::task::JoinSet<()>) {
+        let resources = self.caches.resources();
+        for resource in resources {
+            tasks.spawn(self.clone().feed(client.clone(), resource));
+            if resource == Resource::CANARY {
+                self.settled(resource).await;
+            }
+        }
+        for resource in self.caches.resources() {
+            self.settled(resource).await;
+        }
+    }
+
+    async fn settled(&self, resource: Resource) {
+        loop {
+            let changed = self.caches.changed();
+            if self.caches.settled(resource) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    async fn feed(self, client: Client, resource: Resource) {
+        loop {
+            if self.served(&client, resource).await {
+                self.watch(&client, resource).await;
+            } else {
+                self.caches.not_serving(resource, Serving::NoKind);
+                let soonest = self.clock.now() + SEARCH;
+                self.wanted.notified().await;
+                self.clock.sleep_until(soonest).await;
+            }
+        }
+    }
+
+    /// Whether the API server serves the kind. When it cannot be asked, the watch itself will find out.
+    async fn served(&self, client: &Client, resource: Resource) -> bool {
+        if resource.group.is_empty() {
+            return true;
+        }
+        match client.list_api_group_resources(&resource.api_version()).await {
+            Ok(list) => list.resources.iter().any(|served| served.name == resource.plural),
+            Err(Error::Api(status)) if status.code == 404 => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Lists and watches until the kind is not served any more.
+    async fn watch(&self, client: &Client, resource: Resource) {
+        let api: Api<DynamicObject> = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource.api_resource()),
+            None => Api::all_with(client.clone(), &resource.api_resource()),
+        };
+        let mut config = watcher::Config::default().page_size(PAGE);
+        if let Some(selector) = self.caches.selector(resource) {
+            config = config.labels(selector);
+        }
+        let stream = watcher(api, config).backoff(WatchRetry::new(resource.plural));
+        futures::pin_mut!(stream);
+        loop {
+            match stream.try_next().await {
+                Ok(Some(event)) => self.take(resource, event),
+                Ok(None) => return,
+                Err(error) => {
+                    if !self.broken(resource, &error) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, resource: Resource, event: watcher::Event<DynamicObject>) {
+        match event {
+            watcher::Event::Init => self.caches.list_begins(resource),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => match serde_json::to_value(object) {
+                Ok(object) => self.caches.applied(resource, object),
+                Err(error) => tracing::warn!(%resource, %error, "an object of a watch cannot be held"),
+            },
+            watcher::Event::Delete(object) => match serde_json::to_value(object) {
+                Ok(object) => self.caches.deleted(resource, &object),
+                Err(error) => tracing::warn!(%resource, %error, "a deleted object of a watch cannot be read"),
+            },
+            watcher::Event::InitDone => self.caches.list_ends(resource),
+        }
+    }
+
+    /// Notes why a watch failed; false when its kind is gone.
+    fn broken(&self, resource: Resource, error: &watcher::Error) -> bool {
+        let (verb, status) = match error {
+            watcher::Error::InitialListFailed(Error::Api(status)) => ("list", status),
+            watcher::Error::WatchStartFailed(Error::Api(status)) | watcher::Error::WatchError(status) => {
+                ("watch", status)
+            }
+            _ => {
+                tracing::debug!(%resource, %error, "a watch failed and is started again");
+                return true;
+            }
+        };
+        match status.code {
+            403 => {
+                tracing::warn!(%resource, verb, "the watch is forbidden: {}", status.message);
+                self.caches.not_serving(resource, Serving::Forbidden(verb));
+                true
+            }
+            404 => false,
+            _ => {
+                tracing::debug!(%resource, verb, "a watch failed and is started again: {}", status.message);
+                true
+            }
+        }
+    }
+}

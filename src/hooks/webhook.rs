@@ -1,0 +1,186 @@
+//! Hooks over HTTP: tries, waits, and which answer is final (`spec/core.md` 4.2).
+//!
+//! Different from Flagger: any 2xx passes, not only 200 to 202, and the body of a 5xx is told, since that is where a
+//! load tester says which test failed. Path and query of the URL are never told; they may be secret.
+
+use std::error::Error;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+
+use super::{Caller, HookCall, HookError};
+use crate::outbound::{self, ClientError, Clients};
+
+/// Tells deliveries of one question apart from new questions.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// What is read of an answer.
+const LARGEST_BODY: usize = 64 * 1024;
+/// Letters of an answer that go into the error.
+const EXCERPT: usize = 512;
+/// The longest wait between two tries, also where the server asks for more: a gate must not sleep for a day.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// No request takes longer than this, whatever its own timeout says.
+const LONGEST_CALL: Duration = Duration::from_hours(24);
+
+/// Calls hooks over HTTP. One for the whole process: connections are kept and shared.
+#[derive(Debug, Clone)]
+pub struct HttpCaller {
+    clients: Clients,
+}
+
+/// How one try ended, other than well.
+enum Miss {
+    /// Another try would end the same way.
+    Final(HookError),
+    /// It may pass. `after` is what the server asked for.
+    Passing { cause: String, after: Option<Duration> },
+}
+
+impl HttpCaller {
+    /// A caller with connections of its own.
+    pub fn new() -> Result<Self, ClientError> {
+        Clients::new(LONGEST_CALL).map(|clients| Self { clients })
+    }
+
+    async fn attempt(&self, call: &HookCall, origin: &str) -> Result<(), Miss> {
+        let request = self
+            .clients
+            .get(call.insecure_skip_verify)
+            .post(call.url.reveal())
+            .timeout(call.timeout)
+            .header(IDEMPOTENCY_KEY, &call.idempotency_key)
+            .json(&call.body);
+        let response = request.send().await.map_err(|error| unsent(&error, origin))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let after = asked_wait(status, response.headers());
+        // Without a body the status is told alone.
+        let body = outbound::read_body(response, LARGEST_BODY).await;
+        let body = body.map(|body| body.excerpt(EXCERPT)).unwrap_or_default();
+        let is_passing = status == StatusCode::TOO_MANY_REQUESTS
+            || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED);
+        Err(match (is_passing, body.is_empty()) {
+            (true, true) => Miss::Passing {
+                cause: format!("status {status}"),
+                after,
+            },
+            (true, false) => Miss::Passing {
+                cause: format!("status {status}: {body}"),
+                after,
+            },
+            (false, true) => Miss::Final(HookError::Refused(format!("status {status}"))),
+            (false, false) => Miss::Final(HookError::Refused(body)),
+        })
+    }
+}
+
+#[async_trait]
+impl Caller for HttpCaller {
+    async fn call(&self, call: &HookCall) -> Result<(), HookError> {
+        let origin = origin(call.url.reveal());
+        let mut attempts = 1;
+        loop {
+            let (cause, after) = match self.attempt(call, &origin).await {
+                Ok(()) => return Ok(()),
+                Err(Miss::Final(error)) => return Err(error),
+                Err(Miss::Passing { cause, after }) => (cause, after),
+            };
+            if attempts > call.retries {
+                return Err(HookError::GivenUp {
+                    origin,
+                    attempts,
+                    cause,
+                });
+            }
+            tokio::time::sleep(wait(attempts, after)).await;
+            attempts += 1;
+        }
+    }
+}
+
+/// The wait after that many tries: 1 s, 2 s, 4 s and so on, or what the server asked for; at most [`LONGEST_WAIT`].
+fn wait(attempts: u32, asked: Option<Duration>) -> Duration {
+    let doubled = || Duration::from_secs(1_u64.checked_shl(attempts - 1).unwrap_or(u64::MAX));
+    asked.unwrap_or_else(doubled).min(LONGEST_WAIT)
+}
+
+/// `Retry-After` in seconds, which counts with 429 and 503. A date in it would need a clock that agrees with ours.
+fn asked_wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        .then(|| {
+            headers
+                .get(RETRY_AFTER)?
+                .to_str()
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+                .map(Duration::from_secs)
+        })
+        .flatten()
+}
+
+/// A request that got no answer.
+fn unsent(error: &reqwest::Error, origin: &str) -> Miss {
+    let cause = outbound::cause(error);
+    if error.is_builder() || error.is_redirect() || distrusts(error) {
+        return Miss::Final(HookError::Unsendable {
+            origin: origin.to_owned(),
+            cause,
+        });
+    }
+    Miss::Passing { cause, after: None }
+}
+
+/// Whether the server's certificate was not accepted.
+fn distrusts(error: &reqwest::Error) -> bool {
+    let mut link: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = link {
+        if matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        // An I/O error leaves the error it was made of out of the chain.
+        let made_of = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        link = made_of.map_or_else(|| error.source(), |inner| Some(inner));
+    }
+    false
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> String {
+    match reqwest::Url::parse(url) {
+        Ok(url) if url.has_host() => url.origin().ascii_serialization(),
+        _ => "to an invalid URL".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute_and_the_server_may_say_otherwise() {
+        let waits: Vec<u64> = (1..=7).map(|attempts| wait(attempts, None).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(wait(200, None), LONGEST_WAIT);
+        assert_eq!(wait(5, Some(Duration::from_secs(3))).as_secs(), 3);
+        assert_eq!(wait(1, Some(Duration::from_hours(1))), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn a_wait_is_asked_for_by_429_and_503_only() {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static("7"))]);
+        for (status, expected) in [(429, Some(7)), (503, Some(7)), (500, None), (502, None)] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(
+                asked_wait(status, &headers).map(|wait| wait.as_secs()),
+                expected,
+                "{status}"
+            );
+        }
+        assert_eq!(asked_wait(StatusCode::SERVICE_UNAVAILABLE, &HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! Leaving: how far the target has taken over from the primary (`design.md`, "Leaving"). Shared by `advance`, which tells it, and
+//! `render`, which draws it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::advance;
+use super::observation::{Memory, Observation, Selects};
+use super::state::Block;
+use crate::api::Canary;
+
+/// How long, after the deadline, the hand-back is still tried without waiting for pods.
+pub const LAST_TRIES: TimeDelta = TimeDelta::seconds(60);
+
+/// What comes next on the way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// There is nothing to hand back, or nobody to hand it to: released at once.
+    Nothing,
+    /// The target is not known now.
+    Unknown,
+    /// The target gets the primary's size and becomes ready.
+    Raising,
+    /// The apex Service is pointed at the target's pods.
+    SwitchingApex,
+    /// The route is pointed at the apex Service, or at what stood there before.
+    HandingBack,
+    /// Everything has settled: released.
+    Done,
+    /// The patience is over and the cluster still refuses what is needed: released as things are.
+    Abandoned,
+}
+
+/// Reads how far it is.
+pub fn handover(
+    canary: &Canary,
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+) -> Handover {
+    let past = now >= deadline(canary, block, memory);
+    let nothing_stands = observation.primary.is_absent() && block.promoted.is_none();
+    let target_goes = observation.target.is_absent() || observation.target.is_present_and(|target| target.deleting);
+    if target_goes || observation.namespace_terminating || nothing_stands {
+        return Handover::Nothing;
+    }
+    if now >= deadline(canary, block, memory) + LAST_TRIES {
+        return Handover::Abandoned;
+    }
+    let Some(target) = observation.target.present() else {
+        return Handover::Unknown;
+    };
+    let settle = advance::delta(canary.spec.traffic_settle());
+    let settled = |since: Option<DateTime<Utc>>| past || since.is_some_and(|since| now >= since + settle);
+    let apex_is_ours = observation
+        .apex_service
+        .is_present_and(|apex| apex.selects == Selects::Target);
+    let route_is_ours = observation.route.is_present_and(|route| route.handed_back);
+    let replicas = observation
+        .primary
+        .present()
+        .map_or(1, |primary| primary.replicas)
+        .max(1);
+    let enough = observation.primary_endpoints.unwrap_or(replicas).max(1);
+    let up = target.rollout.complete && observation.canary_endpoints.is_some_and(|ready| ready >= enough);
+    if !up && !past && !apex_is_ours && !route_is_ours {
+        return Handover::Raising;
+    }
+    let switched = memory
+        .apex_seen
+        .filter(|(selects, _)| *selects == Selects::Target)
+        .map(|(_, since)| since);
+    if observation.apex_service.present().is_some() && !(apex_is_ours && settled(switched)) {
+        return Handover::SwitchingApex;
+    }
+    if observation.route.present().is_some() && !(route_is_ours && settled(memory.handed_back_seen)) {
+        return Handover::HandingBack;
+    }
+    Handover::Done
+}
+
+/// When the Canary is released whatever is missing.
+fn deadline(canary: &Canary, block: &Block, memory: &Memory) -> DateTime<Utc> {
+    let from = memory
+        .progress
+        .map_or(block.since, |progress| progress.at.max(block.since));
+    let patience = advance::delta(canary.spec.progress_deadline());
+    // Pods that come one by one may lengthen the wait, not for ever.
+    (from + patience).min(block.since + patience.checked_mul(3).unwrap_or(TimeDelta::MAX / 4))
+}

@@ -1,0 +1,202 @@
+//! Traffic: the Services and the route objects that split it, one file a provider behind one trait.
+//!
+//! Pure: objects come in and go out as JSON. A provider says what its object looks like at a weight and reads back what it
+//! says; whoever calls sends the patches. To add one, write its file and its line in [`ROUTERS`]
+//! (`docs/add-a-provider.md`).
+
+mod capability;
+mod contour;
+mod gatewayapi;
+mod httproute;
+mod ports;
+mod route;
+pub mod service;
+
+use json_patch::Patch;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde_json::Value;
+
+use crate::{
+    api::Canary,
+    rollout::{Refusal, RouteFacts, Subject, Weight},
+};
+
+/// Every provider. Ids are asked for from the first to the last, so a narrower prefix stands before a wider one.
+pub const ROUTERS: &[&dyn Router] = &[&contour::Contour, &gatewayapi::GatewayApi];
+
+/// The provider of that name (`spec.provider`, or the controller's `-mesh-provider`).
+pub fn router(provider: &str) -> Option<&'static dyn Router> {
+    let named = |router: &&&dyn Router| router.meta().ids.iter().any(|id| id.names(provider));
+    ROUTERS.iter().find(named).copied()
+}
+
+/// A provider of traffic routing: one kind of object that splits traffic between `<apex>-primary` and `<apex>-canary`.
+pub trait Router: Sync {
+    /// What it is called, which object it draws and what it can do.
+    fn meta(&self) -> &'static RouterMeta;
+
+    /// Name of its object, in the Canary's namespace.
+    fn name<'a>(&self, cx: &RouteContext<'a>) -> &'a str {
+        &cx.subject.apex
+    }
+
+    /// What the spec asks for that must not be acted on: nothing new starts while it stands.
+    fn check(&self, cx: &RouteContext<'_>) -> Vec<Refusal>;
+
+    /// What the spec asks for that this provider leaves out without harm, for people.
+    fn warnings(&self, cx: &RouteContext<'_>) -> Vec<String>;
+
+    /// What the object says.
+    fn facts(&self, cx: &RouteContext<'_>, live: &Value) -> RouteFacts;
+
+    /// The whole object, for when there is none.
+    fn create(&self, cx: &RouteContext<'_>, weight: Weight) -> Result<Value, RouteError>;
+
+    /// The patch from the object as it is to the object as it shall be at this weight; empty when it is so.
+    ///
+    /// It holds only for the `resourceVersion` that was seen. Whatever this provider does not draw survives. The first
+    /// one of an object that somebody else made also keeps its `spec` in [`crate::object::ORIGINAL`].
+    fn edit(&self, cx: &RouteContext<'_>, live: &Value, weight: Weight) -> Result<Patch, RouteError>;
+
+    /// The patch that leads all traffic to the apex Service, or, with `original`, restores what stood there before
+    /// Serin where that is known. Empty when it is so.
+    fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError>;
+}
+
+/// For whom a route is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteContext<'a> {
+    /// The Canary.
+    pub canary: &'a Canary,
+    /// The names it works on.
+    pub subject: &'a Subject,
+    /// Controller reference to the Canary.
+    pub owner: &'a OwnerReference,
+    /// What the operator decided.
+    pub settings: &'a Settings,
+}
+
+impl<'a> RouteContext<'a> {
+    /// The Canary's namespace, in which all its objects stand.
+    pub fn namespace(&self) -> &'a str {
+        self.canary.metadata.namespace.as_deref().unwrap_or_default()
+    }
+}
+
+/// What the operator of Serin decided about routes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// `-ingress-class`: the class that generated ingress objects carry; none where absent.
+    pub ingress_class: Option<String>,
+}
+
+/// What a provider is.
+#[derive(Debug)]
+pub struct RouterMeta {
+    /// What `spec.provider` may say for it (spec/routers.md 2).
+    pub ids: &'static [ProviderId],
+    /// Group and version of its object.
+    pub api_version: &'static str,
+    /// Kind of its object.
+    pub kind: &'static str,
+    /// Plural of its object, as in URLs.
+    pub plural: &'static str,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// How it tells that a weight has arrived.
+    pub confirms: Confirms,
+    /// What Serin must be allowed to do with its objects.
+    pub rbac: &'static [RbacRule],
+}
+
+impl RouterMeta {
+    /// The API group of its object.
+    pub fn group(&self) -> &'static str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+}
+
+/// One way to name a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderId {
+    /// Exactly this text.
+    Exactly(&'static str),
+    /// Every text that begins so.
+    StartsWith(&'static str),
+}
+
+impl ProviderId {
+    /// Whether `provider` is one of these names.
+    pub fn names(self, provider: &str) -> bool {
+        match self {
+            Self::Exactly(id) => provider == id,
+            Self::StartsWith(id) => provider.starts_with(id),
+        }
+    }
+
+    /// The text for people and schemas.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Exactly(id) | Self::StartsWith(id) => id,
+        }
+    }
+}
+
+/// What a provider can do (spec/routers.md 10). A Canary that asks for more is refused before traffic moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a table of capabilities: each is there or not"
+)]
+pub struct Capabilities {
+    /// Share traffic by weight.
+    pub weights: bool,
+    /// Send requests with certain headers to the canary (A/B).
+    pub headers: bool,
+    /// Copy traffic to the canary.
+    pub mirror: bool,
+    /// Keep a caller on the side that answered it first.
+    pub session_affinity: bool,
+}
+
+/// How a provider tells that its data plane has taken a generation of the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirms {
+    /// By conditions in the object's status.
+    Conditions,
+    /// It does not; `spec.trafficSettleSeconds` stands in for it.
+    Nothing,
+}
+
+/// One rule of a `ClusterRole`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RbacRule {
+    /// API group.
+    pub group: &'static str,
+    /// Resources, with subresources.
+    pub resources: &'static [&'static str],
+    /// Verbs.
+    pub verbs: &'static [&'static str],
+}
+
+/// A route that cannot be drawn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// The spec lacks or misstates something that the object cannot do without.
+    #[error("{field}: {message}")]
+    Spec {
+        /// Path of the field.
+        field: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+impl From<Refusal> for RouteError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Spec {
+            field: refusal.field,
+            message: refusal.message,
+        }
+    }
+}

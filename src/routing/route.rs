@@ -1,0 +1,382 @@
+//! What route objects of all providers have in common: rules in `spec`, each with a list of weighted backends.
+//!
+//! A provider hands in what it draws ([`Drawing`], [`Backends`]) and where ([`Layout`]). From that and the live object comes the next
+//! object, and from the two the patch. What is ours in it:
+//!
+//! - *In a route that this Canary made*: every key that the provider draws, absent ones included, and the list of rules.
+//!   Keys that it never draws survive.
+//! - *In a route that somebody else made*: the backends of the rules that lead to the application; of the rest only what
+//!   the Canary asks for. Rules to other backends survive. Where no rule leads to the application, the drawn rule
+//!   replaces all of them, as in Flagger. The whole `spec` is kept in an annotation first.
+
+use json_patch::Patch;
+use serde_json::{Map, Value, json};
+
+use super::{RouteContext, RouteError, RouterMeta};
+use crate::{
+    object::{FLUX, ORIGINAL, annotation, as_map, child, is_empty, metadata, original_spec, ownership, patch},
+    rollout::{Confirmation, Refusal, RouteFacts, Side, Weight},
+};
+
+/// Where a provider keeps what it draws.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Key of the list of rules in `spec`.
+    pub rules: &'static str,
+    /// Key of what a rule matches.
+    pub matches: &'static str,
+    /// Key of the list of backends in a rule.
+    pub backends: &'static str,
+    /// Keys of `spec` that the provider draws, besides the rules.
+    pub spec_keys: &'static [&'static str],
+    /// Keys of a rule that the provider draws, besides the backends.
+    pub rule_keys: &'static [&'static str],
+    /// Keys that the provider draws anywhere below these: where it does not draw one of them, it must not stand.
+    pub inner_keys: &'static [&'static str],
+    /// The weight of a backend that states none.
+    pub absent_weight: u64,
+    /// Whether a backend is a Service of the route's own namespace, which is the second argument.
+    pub is_local: fn(&Value, &str) -> bool,
+}
+
+/// What a provider draws for one Canary, besides the backends.
+#[derive(Debug, Default)]
+pub(super) struct Drawing {
+    /// Keys of `spec`, besides the rules.
+    pub spec: Map<String, Value>,
+    /// Keys of a rule that the Canary asks for.
+    pub rule: Map<String, Value>,
+    /// Keys of a new rule that the Canary leaves open.
+    pub defaults: Map<String, Value>,
+}
+
+/// One backend for each of the three Services, without a weight.
+#[derive(Debug)]
+pub(super) struct Backends {
+    pub apex: Value,
+    pub primary: Value,
+    pub canary: Value,
+}
+
+/// A route of one provider for one Canary.
+#[derive(Debug)]
+pub(super) struct Route<'a> {
+    cx: RouteContext<'a>,
+    layout: &'static Layout,
+    drawing: Drawing,
+    backends: Backends,
+    /// The spec asks for what cannot be drawn: all but the weights stays as it is, so that traffic can still go home.
+    refused: Option<Refusal>,
+}
+
+impl<'a> Route<'a> {
+    /// The route as the provider draws it, or, where it refuses to, with weights alone.
+    pub fn new(
+        cx: &RouteContext<'a>,
+        layout: &'static Layout,
+        backends: Backends,
+        drawing: Result<Drawing, Vec<Refusal>>,
+    ) -> Self {
+        let (drawing, refused) = match drawing {
+            Ok(drawing) => (drawing, None),
+            Err(refusals) => (Drawing::default(), refusals.into_iter().next()),
+        };
+        Self {
+            cx: *cx,
+            layout,
+            drawing,
+            backends,
+            refused,
+        }
+    }
+
+    /// The object for when there is none.
+    pub fn created(&self, meta: &RouterMeta, weight: Weight) -> Result<Value, RouteError> {
+        if let Some(refusal) = &self.refused {
+            return Err(refusal.clone().into());
+        }
+        let skeleton = json!({
+            "apiVersion": meta.api_version,
+            "kind": meta.kind,
+            "metadata": {
+                "name": self.cx.subject.apex,
+                "namespace": self.cx.namespace(),
+                "ownerReferences": [ownership::reference(self.cx.owner)],
+            },
+            "spec": {},
+        });
+        Ok(self.drawn(&skeleton, weight))
+    }
+
+    /// The patch to the object at that weight.
+    pub fn edit(&self, live: &Value, weight: Weight) -> Result<Patch, RouteError> {
+        match &self.refused {
+            Some(refusal) if self.weight(live).is_none() => Err(refusal.clone().into()),
+            _ => Ok(patch::at_version(live, &self.drawn(live, weight))),
+        }
+    }
+
+    /// The patch back to the apex Service, or to what stood there before.
+    pub fn hand_back(&self, live: &Value, original: bool) -> Patch {
+        let next = match original_spec(live) {
+            Some(spec) if original && !self.is_ours(live) && !self.leads_to_a_side(&spec) => restored(live, spec),
+            _ => self.home(live),
+        };
+        patch::at_version(live, &next)
+    }
+
+    /// What the object says.
+    pub fn facts(&self, live: &Value, confirmed: Confirmation) -> RouteFacts {
+        let weight = self.weight(live);
+        RouteFacts {
+            weight,
+            drawn: weight.is_some_and(|weight| self.drawn(live, weight) == *live),
+            owned: ownership::controls(&self.cx.owner.uid, live),
+            confirmed,
+            handed_back: !self.leads_to_a_side(&live["spec"]) && !self.rules(&live["spec"]).is_empty(),
+        }
+    }
+
+    /// The weight in the first rule that splits between the two Services; where the two do not add up to 100, the share
+    /// that the canary really has.
+    fn weight(&self, live: &Value) -> Option<Weight> {
+        self.rules(&live["spec"]).iter().find_map(|rule| {
+            let of = |side: Side| {
+                let stated = self.backend_named(rule, self.side(side))?.get("weight");
+                // Wide enough for any two weights that an API server stores.
+                Some(u128::from(
+                    stated.and_then(Value::as_u64).unwrap_or(self.layout.absent_weight),
+                ))
+            };
+            let (primary, canary) = (of(Side::Primary)?, of(Side::Canary)?);
+            let whole = primary + canary;
+            let percent = (canary * 200 + whole).checked_div(2 * whole)?;
+            Some(Weight::clamped(i64::try_from(percent).unwrap_or(i64::MAX)))
+        })
+    }
+
+    /// The object as it shall be at that weight.
+    fn drawn(&self, live: &Value, weight: Weight) -> Value {
+        let mut next = ownership::claimed(live, self.cx.owner);
+        let ours = self.is_ours(live);
+        if !ours && annotation(live, ORIGINAL).is_none() && !self.leads_to_a_side(&live["spec"]) {
+            metadata(&mut next, "annotations").insert(ORIGINAL.to_owned(), live["spec"].to_string().into());
+        }
+        self.label(&mut next);
+        let whole = ours && self.refused.is_none();
+        let spec = child(&mut next, "spec");
+        lay(spec, &self.drawing.spec, self.layout.spec_keys, self.layout, whole);
+        let rules = self.next_rules(self.rules(&live["spec"]), weight, whole);
+        spec.insert(self.layout.rules.to_owned(), rules.into());
+        next
+    }
+
+    /// The object with all traffic on the apex Service.
+    fn home(&self, live: &Value) -> Value {
+        let mut next = live.clone();
+        let rules = next
+            .pointer_mut(&format!("/spec/{}", self.layout.rules))
+            .and_then(Value::as_array_mut);
+        for rule in rules.into_iter().flatten().filter(|rule| self.is_about_us(rule)) {
+            let apex = self.backend(rule, &self.backends.apex, 100);
+            as_map(rule).insert(self.layout.backends.to_owned(), vec![apex].into());
+        }
+        next
+    }
+
+    /// Labels and annotations of `service.apex`, and those that keep Flux away. Foreign ones survive.
+    fn label(&self, next: &mut Value) {
+        let apex = self
+            .cx
+            .canary
+            .spec
+            .service
+            .as_ref()
+            .and_then(|service| service.apex.as_ref());
+        let annotations = metadata(next, "annotations");
+        let wanted = apex.into_iter().flat_map(|apex| &apex.annotations);
+        annotations.extend(wanted.map(|(key, value)| (key.clone(), value.clone().into())));
+        annotations.extend(FLUX.map(|(key, value)| (key.to_owned(), value.into())));
+        if let Some(apex) = apex.filter(|apex| !apex.labels.is_empty()) {
+            let labels = apex
+                .labels
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone().into()));
+            metadata(next, "labels").extend(labels);
+        }
+    }
+
+    fn next_rules(&self, live: &[Value], weight: Weight, whole: bool) -> Vec<Value> {
+        let standing = live.iter().find(|rule| self.is_about_us(rule));
+        if whole || standing.is_none() {
+            let standing = standing.or_else(|| live.first()).filter(|_| whole);
+            return vec![self.rule(standing, weight, true)];
+        }
+        // Matches that the Canary gives stand in one rule; where it gives none, each rule keeps its own.
+        let one = self.drawing.rule.contains_key(self.layout.matches);
+        let mut drawn = false;
+        let next = live.iter().filter_map(|rule| {
+            if !self.is_about_us(rule) {
+                return Some(rule.clone());
+            }
+            let first = !std::mem::replace(&mut drawn, true);
+            (first || !one).then(|| self.rule(Some(rule), weight, false))
+        });
+        next.collect()
+    }
+
+    /// One rule, laid over the standing one. A `whole` one has the defaults, and nothing of ours that is not drawn.
+    fn rule(&self, standing: Option<&Value>, weight: Weight, whole: bool) -> Value {
+        let mut wanted = if whole {
+            self.drawing.defaults.clone()
+        } else {
+            Map::new()
+        };
+        wanted.extend(self.drawing.rule.clone());
+        let mut rule = standing.cloned().unwrap_or_default();
+        let backends = self.pair(&rule, weight);
+        let members = as_map(&mut rule);
+        lay(members, &wanted, self.layout.rule_keys, self.layout, whole);
+        members.insert(self.layout.backends.to_owned(), backends.into());
+        rule
+    }
+
+    /// The two weighted backends, in the order in which they stand.
+    fn pair(&self, rule: &Value, weight: Weight) -> Vec<Value> {
+        let place = |side| {
+            self.backends_of(rule)
+                .iter()
+                .position(|it| it["name"] == self.side(side)["name"])
+        };
+        let swapped = place(Side::Canary)
+            .zip(place(Side::Primary))
+            .is_some_and(|(canary, primary)| canary < primary);
+        let sides = if swapped {
+            [Side::Canary, Side::Primary]
+        } else {
+            [Side::Primary, Side::Canary]
+        };
+        sides
+            .map(|side| self.backend(rule, self.side(side), weight.of(side)))
+            .to_vec()
+    }
+
+    /// A backend laid over the one of that name, or over one that it takes the place of: what a user set for the
+    /// application's backend, such as a protocol, holds for both sides.
+    fn backend(&self, rule: &Value, wanted: &Value, weight: u8) -> Value {
+        let namesake = self.backend_named(rule, wanted);
+        let predecessors = [&self.backends.apex, &self.backends.primary];
+        let standing = namesake.or_else(|| predecessors.into_iter().find_map(|it| self.backend_named(rule, it)));
+        let mut backend = overlay(standing, wanted, self.layout.inner_keys);
+        as_map(&mut backend).insert("weight".to_owned(), weight.into());
+        backend
+    }
+
+    fn side(&self, side: Side) -> &Value {
+        match side {
+            Side::Primary => &self.backends.primary,
+            Side::Canary => &self.backends.canary,
+        }
+    }
+
+    fn is_ours(&self, live: &Value) -> bool {
+        ownership::controls(&self.cx.owner.uid, live) || ownership::is_inherited(live, self.cx.owner)
+    }
+
+    /// Whether a rule leads to one of the three Services: to the apex only at the Canary's port. What goes to another port
+    /// of it keeps going there, since the sides' Services may not have that port.
+    fn is_about_us(&self, rule: &Value) -> bool {
+        let Backends { apex, primary, canary } = &self.backends;
+        let standing = self.backend_named(rule, apex);
+        let at_our_port = |it: &Value| {
+            apex.get("port")
+                .zip(it.get("port"))
+                .is_none_or(|(ours, its)| ours == its)
+        };
+        standing.is_some_and(at_our_port)
+            || [primary, canary]
+                .into_iter()
+                .any(|side| self.backend_named(rule, side).is_some())
+    }
+
+    fn leads_to_a_side(&self, spec: &Value) -> bool {
+        let sides = [Side::Primary, Side::Canary];
+        let leads = |rule: &Value| {
+            sides
+                .iter()
+                .any(|side| self.backend_named(rule, self.side(*side)).is_some())
+        };
+        self.rules(spec).iter().any(leads)
+    }
+
+    fn backend_named<'v>(&self, rule: &'v Value, wanted: &Value) -> Option<&'v Value> {
+        let namespace = self.cx.namespace();
+        let local = |backend: &&Value| (self.layout.is_local)(backend, namespace);
+        self.backends_of(rule)
+            .iter()
+            .filter(local)
+            .find(|backend| backend["name"] == wanted["name"])
+    }
+
+    fn backends_of<'v>(&self, rule: &'v Value) -> &'v [Value] {
+        rule.get(self.layout.backends)
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn rules<'v>(&self, spec: &'v Value) -> &'v [Value] {
+        spec.get(self.layout.rules)
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The object as it stood before Serin, as far as its `spec` and our annotations go.
+fn restored(live: &Value, spec: Value) -> Value {
+    let mut next = live.clone();
+    next["spec"] = spec;
+    let annotations = metadata(&mut next, "annotations");
+    annotations.remove(ORIGINAL);
+    for (key, _) in FLUX {
+        annotations.remove(key);
+    }
+    next
+}
+
+/// Puts the wanted keys into `members`. With `whole`, those of `keys` that are not wanted must not stand there.
+fn lay(members: &mut Map<String, Value>, wanted: &Map<String, Value>, keys: &[&str], layout: &Layout, whole: bool) {
+    for key in keys {
+        match wanted.get(*key) {
+            Some(value) => {
+                let value = overlay(members.get(*key), value, layout.inner_keys);
+                members.insert((*key).to_owned(), value);
+            }
+            None if whole && members.get(*key).is_some_and(|value| !is_empty(value)) => {
+                members.remove(*key);
+            }
+            None => {}
+        }
+    }
+}
+
+/// What is wanted, with what else stands in the same place: keys that the provider does not know, and empty ones.
+fn overlay(live: Option<&Value>, wanted: &Value, known: &[&str]) -> Value {
+    match (live, wanted) {
+        (Some(Value::Object(standing)), Value::Object(members)) => {
+            let mut next = standing.clone();
+            next.retain(|key, value| members.contains_key(key) || !known.contains(&key.as_str()) || is_empty(value));
+            for (key, value) in members {
+                next.insert(key.clone(), overlay(standing.get(key), value, known));
+            }
+            next.into()
+        }
+        (Some(Value::Array(standing)), Value::Array(items)) if standing.len() == items.len() => {
+            let laid = standing
+                .iter()
+                .zip(items)
+                .map(|(before, item)| overlay(Some(before), item, known));
+            laid.collect()
+        }
+        _ => wanted.clone(),
+    }
+}

@@ -1,0 +1,229 @@
+//! What the embedded controllers have seen: the objects of a watch, with the answers to their own writes laid over.
+//!
+//! A controller that decides on an old view makes the same pod twice. So an answer to a write counts at once, an older
+//! event never undoes a newer state, and what was deleted here is not brought back by an event that is still under way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    ResourceExt,
+    core::{DynamicObject, ObjectMeta, Resource},
+};
+
+use super::write::{Kind, Place};
+
+type Key = (String, String);
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub(super) struct Shelf<K> {
+    objects: BTreeMap<Key, Arc<K>>,
+    /// The uids that were deleted by a write of ours, until the watch says so too.
+    gone: BTreeSet<String>,
+    /// The keys that a new list has named so far.
+    listed: Option<BTreeSet<Key>>,
+}
+
+impl<K> Default for Shelf<K> {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            listed: None,
+        }
+    }
+}
+
+impl<K: Resource> Shelf<K> {
+    /// Takes a state of an object, unless a newer one is here or it is known to be gone.
+    pub(super) fn take(&mut self, object: K) {
+        let (key, meta) = (key(&object), object.meta());
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key.clone());
+        }
+        if meta.uid.as_ref().is_some_and(|uid| self.gone.contains(uid)) {
+            return;
+        }
+        if self
+            .objects
+            .get(&key)
+            .is_none_or(|has| revision(has.meta()) < revision(meta))
+        {
+            self.objects.insert(key, Arc::new(object));
+        }
+    }
+
+    /// The watch saw the object go.
+    pub(super) fn drop(&mut self, object: &K) {
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        self.gone.remove(&uid);
+        let key = key(object);
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|has| has.meta().uid.as_ref() == Some(&uid))
+        {
+            self.objects.remove(&key);
+        }
+    }
+
+    /// A write of ours deleted it.
+    pub(super) fn bury(&mut self, namespace: &str, name: &str) {
+        if let Some(object) = self.objects.remove(&(namespace.to_owned(), name.to_owned())) {
+            self.gone.extend(object.meta().uid.clone());
+        }
+    }
+
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<&Arc<K>> {
+        self.objects.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.objects.values()
+    }
+
+    pub(super) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
+        self.objects
+            .iter()
+            .filter(move |(key, _)| key.0 == namespace)
+            .map(|(_, object)| object)
+    }
+
+    /// The objects that the one with this uid controls.
+    pub(super) fn controlled_by(&self, uid: &str) -> Vec<Arc<K>> {
+        self.objects
+            .values()
+            .filter(|object| controller(object.meta()) == Some(uid))
+            .cloned()
+            .collect()
+    }
+
+    fn list_begins(&mut self) {
+        self.listed = Some(BTreeSet::new());
+    }
+
+    fn list_ends(&mut self) {
+        if let Some(listed) = self.listed.take() {
+            self.objects.retain(|key, _| listed.contains(key));
+        }
+    }
+}
+
+fn key<K: Resource>(object: &K) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn revision(meta: &ObjectMeta) -> u64 {
+    meta.resource_version
+        .as_ref()
+        .and_then(|revision| revision.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The uid of the object that controls this one.
+pub(super) fn controller(meta: &ObjectMeta) -> Option<&str> {
+    let owners = meta.owner_references.iter().flatten();
+    owners
+        .filter(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.as_str())
+        .next()
+}
+
+/// All shelves.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    pub(super) deployments: Shelf<Deployment>,
+    pub(super) sets: Shelf<ReplicaSet>,
+    pub(super) pods: Shelf<Pod>,
+    pub(super) services: Shelf<Service>,
+    pub(super) slices: Shelf<EndpointSlice>,
+    pub(super) proxies: Shelf<DynamicObject>,
+    pub(super) routes: Shelf<DynamicObject>,
+}
+
+/// What happened to one object.
+#[derive(Debug, Clone)]
+pub(super) enum News {
+    /// It is like this now.
+    Is(Box<DynamicObject>),
+    /// The watch saw it go.
+    Went(Box<DynamicObject>),
+    /// A new list of the kind begins.
+    ListBegins,
+    /// The list is complete: what it did not name is gone.
+    ListEnds,
+}
+
+/// Does the same to the shelf of a kind, whatever its type.
+macro_rules! with_shelf {
+    ($mirror:expr, $kind:expr, $shelf:ident => $do:expr) => {
+        match $kind {
+            Kind::Deployment => {
+                let $shelf = &mut $mirror.deployments;
+                $do
+            }
+            Kind::ReplicaSet => {
+                let $shelf = &mut $mirror.sets;
+                $do
+            }
+            Kind::Pod => {
+                let $shelf = &mut $mirror.pods;
+                $do
+            }
+            Kind::Service => {
+                let $shelf = &mut $mirror.services;
+                $do
+            }
+            Kind::EndpointSlice => {
+                let $shelf = &mut $mirror.slices;
+                $do
+            }
+            Kind::HttpProxy => {
+                let $shelf = &mut $mirror.proxies;
+                $do
+            }
+            Kind::HttpRoute => {
+                let $shelf = &mut $mirror.routes;
+                $do
+            }
+        }
+    };
+}
+
+impl Mirror {
+    /// Takes news of a kind. An object that does not decode as its kind is left out.
+    pub(super) fn note(&mut self, kind: Kind, news: News) {
+        match news {
+            News::ListBegins => with_shelf!(self, kind, shelf => shelf.list_begins()),
+            News::ListEnds => with_shelf!(self, kind, shelf => shelf.list_ends()),
+            News::Is(object) => with_shelf!(self, kind, shelf => {
+                if let Ok(object) = object.try_parse() {
+                    shelf.take(object);
+                }
+            }),
+            News::Went(object) => with_shelf!(self, kind, shelf => {
+                if let Ok(object) = object.try_parse() {
+                    shelf.drop(&object);
+                }
+            }),
+        }
+    }
+
+    /// The metadata of an object, as last seen.
+    pub(super) fn meta(&mut self, Place { kind, namespace, name }: &Place) -> Option<ObjectMeta> {
+        with_shelf!(self, kind, shelf => shelf.get(namespace, name).map(|object| object.meta().clone()))
+    }
+
+    /// Notes that a write of ours deleted an object.
+    pub(super) fn bury(&mut self, Place { kind, namespace, name }: &Place) {
+        with_shelf!(self, kind, shelf => shelf.bury(namespace, name));
+    }
+}

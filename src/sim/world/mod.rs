@@ -1,0 +1,73 @@
+//! The rest of the embedded cluster: everything that acts beside Serin in a real one.
+//!
+//! Controllers for Deployments, `ReplicaSets`, pods and endpoints, and the data plane's word on routes. They talk to an
+//! API server through `kube::Client` only. What goes wrong, and how slowly, stands in a [`Script`].
+
+pub mod alerts;
+mod deployment;
+mod deployment_status;
+mod endpointslice;
+mod engine;
+pub mod hooks;
+pub mod invariants;
+pub mod manifests;
+pub mod metrics;
+mod mirror;
+mod pod;
+mod replicaset;
+mod route_crds;
+mod router;
+pub mod script;
+mod stamp;
+pub mod traffic;
+mod write;
+
+use kube::Client;
+use tokio::task::JoinHandle;
+
+use self::engine::{Engine, Plot};
+pub use self::{
+    alerts::SimSender, hooks::SimCaller, metrics::SimReader, route_crds::route_crds, script::Script, traffic::Traffic,
+};
+use crate::clock::Clock;
+
+/// How many requests come to each Service that clients call.
+const REQUESTS_PER_SECOND: f64 = 100.0;
+
+/// The controllers of one embedded cluster. They stop when it is dropped.
+#[derive(Debug)]
+pub struct World {
+    plot: Plot,
+    traffic: Traffic,
+    task: JoinHandle<()>,
+}
+
+impl World {
+    /// Starts the controllers on an API server. Names that they make up are drawn from `seed`.
+    pub fn start(client: Client, clock: Clock, script: Script, seed: u64) -> Self {
+        let plot = Plot::new(script);
+        let traffic = Traffic::new(REQUESTS_PER_SECOND);
+        let engine = Engine::new(client, clock, plot.clone(), traffic.clone(), seed);
+        Self {
+            plot,
+            traffic,
+            task: tokio::spawn(engine.run()),
+        }
+    }
+
+    /// The requests of the clients.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Changes what happens from now on.
+    pub fn change(&self, change: impl FnOnce(Script) -> Script) {
+        self.plot.change(change);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,150 @@
+//! The data plane's word on routes: what Contour and a Gateway write into the status of the objects they take over.
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::{
+    script::RouterSays,
+    traffic::Backend,
+    write::{Kind, Place, What, Write},
+};
+
+const CONTROLLER: &str = "serin.dev/embedded-gateway";
+
+/// The write that makes a route's status speak of its present generation, if it does not yet.
+///
+/// `missing` names a Service that the route leads to and that does not exist.
+pub(super) fn plan(
+    kind: Kind,
+    route: &DynamicObject,
+    says: &RouterSays,
+    missing: Option<&str>,
+    now: DateTime<Utc>,
+) -> Option<Write> {
+    if route.metadata.deletion_timestamp.is_some() || *says == RouterSays::Silent {
+        return None;
+    }
+    let status = match kind {
+        Kind::HttpProxy => proxy(route, says, missing, now),
+        _ => gateway(route, says, missing, now),
+    };
+    if without_times(&status) == without_times(&route.data["status"]) {
+        return None;
+    }
+    let mut body = serde_json::to_value(route).ok()?;
+    body["status"] = status;
+    let meta = &route.metadata;
+    let on = Place::new(
+        kind,
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    );
+    Some(Write {
+        on,
+        what: What::Status(body),
+    })
+}
+
+fn proxy(route: &DynamicObject, says: &RouterSays, missing: Option<&str>, now: DateTime<Utc>) -> Value {
+    let trouble = match (says, missing) {
+        (RouterSays::Rejects(words), _) => Some(words.clone()),
+        (_, Some(service)) => Some(format!("Service \"{service}\" not found")),
+        _ => None,
+    };
+    let (current, description) = match &trouble {
+        None => ("valid", "Valid HTTPProxy".to_owned()),
+        Some(_) => (
+            "invalid",
+            "At least one error present, see Errors for details".to_owned(),
+        ),
+    };
+    let mut condition = condition(
+        "Valid",
+        trouble.is_none(),
+        if trouble.is_none() { "Valid" } else { "ErrorPresent" },
+        route,
+        now,
+    );
+    condition["message"] = description.clone().into();
+    if let Some(words) = trouble {
+        condition["errors"] = json!([{ "type": "ServiceError", "status": "True", "reason": "ServiceUnresolvedReference", "message": words }]);
+    }
+    json!({ "currentStatus": current, "description": description, "conditions": [condition] })
+}
+
+fn gateway(route: &DynamicObject, says: &RouterSays, missing: Option<&str>, now: DateTime<Utc>) -> Value {
+    let (accepted, reason, words) = match says {
+        RouterSays::Rejects(words) => (false, "UnsupportedValue", words.as_str()),
+        _ => (true, "Accepted", "Route is accepted"),
+    };
+    let mut accepted = condition("Accepted", accepted, reason, route, now);
+    accepted["message"] = words.into();
+    let mut resolved = condition(
+        "ResolvedRefs",
+        missing.is_none(),
+        if missing.is_none() {
+            "ResolvedRefs"
+        } else {
+            "BackendNotFound"
+        },
+        route,
+        now,
+    );
+    if let Some(service) = missing {
+        resolved["message"] = format!("service {service} not found").into();
+    }
+    let parents = route.data["spec"]["parentRefs"].as_array().cloned().unwrap_or_default();
+    let parent = |parent: Value| json!({ "parentRef": parent, "controllerName": CONTROLLER, "conditions": [accepted, resolved] });
+    json!({ "parents": parents.into_iter().map(parent).collect::<Vec<_>>() })
+}
+
+fn condition(type_: &str, holds: bool, reason: &str, route: &DynamicObject, now: DateTime<Utc>) -> Value {
+    let at = Timestamp::new(now.timestamp(), 0).unwrap_or(Timestamp::UNIX_EPOCH);
+    json!({
+        "type": type_,
+        "status": if holds { "True" } else { "False" },
+        "reason": reason,
+        "message": "",
+        "observedGeneration": route.metadata.generation.unwrap_or(0),
+        "lastTransitionTime": at.to_string(),
+    })
+}
+
+/// Where the first rule of a route leads. Parts that are not given count as equal ones.
+pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
+    let (rules, backends, given) = match kind {
+        Kind::HttpProxy => ("routes", "services", 0),
+        _ => ("rules", "backendRefs", 1),
+    };
+    let listed = route.data["spec"][rules][0][backends].as_array().into_iter().flatten();
+    let mut found: Vec<_> = listed
+        .filter_map(|backend| {
+            let weight = backend["weight"].as_u64().unwrap_or(given);
+            let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+            Some(Backend {
+                service: backend["name"].as_str()?.to_owned(),
+                weight,
+            })
+        })
+        .collect();
+    if kind == Kind::HttpProxy && found.iter().all(|backend| backend.weight == 0) {
+        for backend in &mut found {
+            backend.weight = 1;
+        }
+    }
+    found
+}
+
+/// A status without the times in it: they move without meaning anything.
+fn without_times(status: &Value) -> Value {
+    match status {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(key, _)| *key != "lastTransitionTime");
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_times(value))).collect())
+        }
+        Value::Array(items) => items.iter().map(without_times).collect(),
+        other => other.clone(),
+    }
+}

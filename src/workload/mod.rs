@@ -1,0 +1,37 @@
+//! What is rolled out: how a Deployment stands, the copy of it that serves production, its revisions, its ready pods.
+//!
+//! Pure: objects come in and go out as JSON, patches carry their own precondition, and whoever calls sends them.
+
+mod deployment;
+pub mod endpoints;
+mod fingerprint;
+pub mod primary;
+pub mod scale;
+mod selector;
+pub mod store;
+mod template;
+
+pub use deployment::{WorkloadError, primary_facts, target_facts};
+pub use fingerprint::fingerprint;
+pub use selector::{Selector, SelectorError};
+
+/// Annotation on the primary Deployment: the fingerprint of the stored revision that it was rendered from.
+pub const REVISION: &str = "serin.dev/revision";
+
+/// What the operator of Serin decided about workloads (Flagger's flags of these names).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `-selector-labels`: labels that may tell the pods of a workload, in the order in which they are looked for.
+    pub selector_labels: Vec<String>,
+    /// `-include-label-prefix`: prefixes of labels and annotations that the primary gets from the target; `*` is all.
+    pub include_label_prefixes: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            selector_labels: ["app", "name", "app.kubernetes.io/name"].map(str::to_owned).to_vec(),
+            include_label_prefixes: Vec::new(),
+        }
+    }
+}

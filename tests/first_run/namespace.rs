@@ -1,0 +1,107 @@
+//! The walls around a run: its own network, its own process tree, and nothing left of either afterwards.
+//!
+//! The harness starts itself again as process 1 of new namespaces. The kernel then does the cleaning: when that process
+//! ends, however it ends, every process below it is killed, and with the last of them the network is gone. So there is
+//! no name to delete and no list of process ids to keep, and a crash leaves only the log folder.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::Outcome;
+use crate::process::succeed;
+
+/// The first argument of the harness once it is inside.
+pub const ROLE: &str = "inside";
+
+/// Addresses of pods. All of them are this machine's, so a pod is reached by listening on one of them.
+const POD_NETWORK: &str = "10.99.0.0/16";
+
+/// The variable that carries what the build script said; inside there is no network to build with.
+pub const PLACES: &str = "SERIN_FIRST_RUN_PLACES";
+
+/// An error for anybody but root.
+pub fn needs_root() -> Outcome<()> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    // Real, effective, saved and file system user id.
+    let is_root = status
+        .lines()
+        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    if is_root {
+        return Ok(());
+    }
+    Err("this needs root, to make a network namespace for the test cluster; outside of that it writes to the build cache \
+         and the target folder only"
+        .into())
+}
+
+/// Replaces this process by one that waits for the harness inside of new namespaces. Returns only if that fails.
+///
+/// The whole tree also dies with whoever called us (cargo, or the script), even if that one is killed outright.
+pub fn enter(places: &str) -> Outcome<Infallible> {
+    let error = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL"])
+        .args([
+            "unshare",
+            "--net",
+            "--pid",
+            "--mount-proc",
+            "--fork",
+            "--kill-child=KILL",
+            "--",
+        ])
+        .arg(std::env::current_exe()?)
+        .arg(ROLE)
+        .args(std::env::args_os().skip(1))
+        .env(PLACES, places)
+        .exec();
+    Err(format!("cannot start setpriv and unshare (both are in util-linux): {error}").into())
+}
+
+/// Brings the new network up: loopback, and the pod addresses on it.
+pub fn prepare() -> Outcome<()> {
+    succeed(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    succeed(Command::new("ip").args(["route", "add", "local", POD_NETWORK, "dev", "lo"]))
+}
+
+/// Resolves when a person or a supervisor wants the run to end.
+pub async fn told_to_stop() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// The folder with logs and data of this run; emptied at the start of the next.
+pub struct StateFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Held as long as the run lives, so that two runs don't share the folder.
+    _lock: File,
+}
+
+/// Takes the state folder for this run and empties it.
+pub fn state_folder() -> Outcome<StateFolder> {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("first-run");
+    let lock = File::create(path.with_extension("lock"))?;
+    lock.try_lock()
+        .map_err(|_| format!("another run uses {}; wait for its end or stop it", path.display()))?;
+    if path.exists() {
+        std::fs::remove_dir_all(&path)?;
+    }
+    std::fs::create_dir_all(&path)?;
+    Ok(StateFolder { path, _lock: lock })
+}
+
+/// The command that opens a shell inside, for a person who looks around.
+pub fn way_in() -> String {
+    "sudo nsenter --net --pid --mount --target \"$(pgrep --full --newest 'first_run.* inside')\"".to_owned()
+}

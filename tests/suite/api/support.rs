@@ -1,0 +1,215 @@
+//! What is not built yet and says so.
+
+use serde_json::{Value, json};
+use serin::api::{
+    AlertProvider, Canary, MetricTemplate, decode,
+    support::{self, NOT_BUILT},
+};
+
+use super::{GATEWAY_API, canary, with};
+
+fn unbuilt(canary: &Canary, provider: &str) -> Vec<&'static str> {
+    support::unbuilt(canary, provider)
+        .into_iter()
+        .map(|field| field.path)
+        .collect()
+}
+
+#[test]
+fn a_spec_of_what_is_built_uses_nothing_else() {
+    let canary: Canary = decode(&canary()).expect("well formed");
+    assert_eq!(unbuilt(&canary, GATEWAY_API), Vec::<&str>::new());
+}
+
+/// A pointer, the value to set there, and the row that must refuse it.
+type Unbuilt = (String, Value, String);
+
+fn field(path: &str, value: Value) -> Unbuilt {
+    (format!("/{}", path.replace('.', "/")), value, path.to_owned())
+}
+
+fn unbuilt_around_the_analysis() -> Vec<Unbuilt> {
+    let reference = json!({"apiVersion": "v1", "kind": "K", "name": "n"});
+    let route = |entry: Value, path: &str| ("/spec/service/match/-".to_owned(), entry, path.to_owned());
+    let verb = |verb: &str| {
+        let key = format!("serin.dev/{verb}");
+        (
+            "/metadata/annotations".to_owned(),
+            json!({ &key: "a#1" }),
+            format!("metadata.annotations[{key}]"),
+        )
+    };
+    vec![
+        field("spec.provider", json!("istio")),
+        field("spec.targetRef.kind", json!("DaemonSet")),
+        field("spec.autoscalerRef", reference.clone()),
+        field("spec.ingressRef", reference.clone()),
+        field("spec.routeRef", reference.clone()),
+        field("spec.upstreamRef", reference.clone()),
+        field("spec.promotion", json!({"onFailure": "hold"})),
+        field("spec.rollback", json!({"window": 3})),
+        field("spec.strategy", json!("replicas")),
+        field("spec.routeRefs", json!([reference])),
+        field("spec.totalWeight", json!(1000)),
+        field(
+            "spec.configTracking",
+            json!([{"kind": "Secret", "name": "s", "mode": "liveRestart"}]),
+        ),
+        field("spec.dependsOn", json!(["other"])),
+        field("spec.group", json!("g")),
+        field("spec.windows", json!([{"cron": "0 22 * * 5", "deny": "60h"}])),
+        field("spec.service.ports", json!([{"name": "grpc", "port": 9999}])),
+        field(
+            "spec.service.mirror",
+            json!([{"backendRef": {"name": "copy", "port": 80}}]),
+        ),
+        route(json!({"uri": {"regex": "/.*"}}), "spec.service.match[].uri.regex"),
+        route(json!({"method": {"exact": "GET"}}), "spec.service.match[].method"),
+        route(
+            json!({"headers": {"a": {"exact": "b"}}}),
+            "spec.service.match[].headers",
+        ),
+        route(
+            json!({"queryParams": {"a": {"exact": "b"}}}),
+            "spec.service.match[].queryParams",
+        ),
+        verb("promote"),
+        verb("promote-full"),
+        verb("abort"),
+        verb("pause"),
+        verb("resume"),
+        verb("retry"),
+        verb("approve"),
+        verb("reject"),
+        verb("goto"),
+    ]
+}
+
+fn unbuilt_in_the_analysis() -> Vec<Unbuilt> {
+    let metric = |key: &str, value: Value| {
+        let mut metric = json!({"name": "m", "query": "q", "threshold": 1});
+        metric[key] = value;
+        (
+            "/spec/analysis/metrics/-".to_owned(),
+            metric,
+            format!("spec.analysis.metrics[].{key}"),
+        )
+    };
+    let hook = |key: &str, value: Value| {
+        let mut hook = json!({"name": "h", "url": "http://h"});
+        hook[key] = value;
+        (
+            "/spec/analysis/webhooks/-".to_owned(),
+            hook,
+            format!("spec.analysis.webhooks[].{key}"),
+        )
+    };
+    vec![
+        field("spec.analysis.iterations", json!(5)),
+        field("spec.analysis.match", json!([{"headers": {"a": {"exact": "b"}}}])),
+        field("spec.analysis.mirror", json!(true)),
+        field("spec.analysis.mirrorWeight", json!(10)),
+        field("spec.analysis.sessionAffinity", json!({"cookieName": "c"})),
+        field(
+            "spec.analysis.steps",
+            json!([{"setWeight": 5}, {"pause": {}}, {"setScale": {"match": true}}]),
+        ),
+        field("spec.analysis.initialDelay", json!("1m")),
+        field("spec.analysis.onFailure", json!("hold")),
+        field("spec.analysis.stepWeightRollback", json!(10)),
+        field("spec.analysis.preview", json!({"match": []})),
+        field("spec.analysis.freezeTarget", json!(true)),
+        field("spec.analysis.onInit", json!("full")),
+        field("spec.analysis.inconclusive", json!({"limit": 3, "action": "promote"})),
+        metric("minSamples", json!({"count": 100})),
+        metric("dryRun", json!(true)),
+        metric("failureLimit", json!(1)),
+        metric("consecutiveErrorLimit", json!(1)),
+        metric("consecutiveSuccessLimit", json!(1)),
+        metric("reduce", json!("max")),
+        metric("window", json!("strict")),
+        metric("hard", json!({"max": 1})),
+        metric("compare", json!({"maxIncrease": 10, "judge": "kayenta"})),
+        hook("gateTimeout", json!("1h")),
+        hook("onTimeout", json!("approve")),
+        hook("headersFrom", json!({"name": "s"})),
+        hook("clientCertFrom", json!({"name": "s"})),
+        hook("caFrom", json!({"name": "s"})),
+    ]
+}
+
+/// For each row of the list one spec that uses the field and no other unbuilt one.
+#[test]
+fn each_field_that_is_not_built_is_refused_by_its_name() {
+    let cases = [unbuilt_around_the_analysis(), unbuilt_in_the_analysis()].concat();
+    let mut seen: Vec<_> = cases.iter().map(|(.., path)| path.as_str()).collect();
+    for (pointer, value, path) in &cases {
+        let canary = with(pointer, value);
+        assert_eq!(unbuilt(&canary, canary.spec.provider_or(GATEWAY_API)), [path.as_str()]);
+    }
+
+    let exact = with("/spec/service/match/-", &json!({"uri": {"exact": "/a"}}));
+    assert_eq!(unbuilt(&exact, GATEWAY_API), Vec::<&str>::new());
+    assert_eq!(unbuilt(&exact, "contour"), ["spec.service.match[].uri.exact"]);
+    seen.push("spec.service.match[].uri.exact");
+    let untested: Vec<_> = NOT_BUILT
+        .iter()
+        .filter(|field| !seen.contains(&field.path))
+        .map(|field| field.path)
+        .collect();
+    assert_eq!(untested, Vec::<&str>::new());
+}
+
+#[test]
+fn a_new_field_that_only_says_the_default_is_not_refused() {
+    let defaults = [
+        ("/spec/totalWeight", json!(100)),
+        ("/spec/analysis/onFailure", json!("rollback")),
+        ("/spec/analysis/onInit", json!("none")),
+        ("/spec/trafficSettleSeconds", json!(5)),
+        (
+            "/spec/analysis/metrics/-",
+            json!({"name": "m", "query": "q", "window": "sliding", "onNoData": "pass"}),
+        ),
+    ];
+    for (pointer, value) in defaults {
+        assert_eq!(
+            unbuilt(&with(pointer, &value), GATEWAY_API),
+            Vec::<&str>::new(),
+            "{pointer}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_says_what_is_built() {
+    let canary = with("/spec/provider", &json!("istio"));
+    let told: Vec<_> = support::unbuilt(&canary, "istio")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        told,
+        ["spec.provider: is not built yet (contour and gatewayapi:v1 are)"]
+    );
+}
+
+#[test]
+fn servers_and_chats_that_are_not_built_are_refused() {
+    let template = |type_: &str| -> MetricTemplate {
+        decode(&json!({"metadata": {}, "spec": {"provider": {"type": type_}, "query": "q"}})).expect("well formed")
+    };
+    assert_eq!(support::unbuilt_template(&template("prometheus").spec), None);
+    assert_eq!(
+        support::unbuilt_template(&template("datadog").spec).as_deref(),
+        Some("spec.provider.type: datadog is not built yet"),
+    );
+    let provider = |type_: &str| -> AlertProvider {
+        decode(&json!({"metadata": {}, "spec": {"type": type_, "address": "https://chat"}})).expect("well formed")
+    };
+    assert_eq!(support::unbuilt_alert_provider(&provider("slack").spec), None);
+    assert_eq!(
+        support::unbuilt_alert_provider(&provider("discord").spec).as_deref(),
+        Some("spec.type: discord is not built yet"),
+    );
+}

@@ -1,0 +1,211 @@
+//! Random worlds: whatever happens, the invariants hold after every write, and when it stops happening the canary comes to rest.
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use serde_json::json;
+use serin::rollout::{RunResult, Selects, Stage, Weight};
+
+use super::world::{World, fingerprint};
+
+/// Something that happens around the controller.
+#[derive(Debug, Clone)]
+enum Happening {
+    Seconds(u8),
+    Push(u32),
+    BreakPods(u32),
+    BadNumbers(u32),
+    MetricsDown(bool),
+    GatesClosed(bool),
+    StaleCache,
+    Crash,
+    CrashAfter(usize),
+    LoseCanaryPods,
+    LosePrimaryPod,
+    ForeignWeight(u8),
+    ForeignApex,
+    TargetToZero,
+    LosePrimary,
+    Suspend(bool),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        8 => (1u8..15).prop_map(Happening::Seconds),
+        3 => (1u32..5).prop_map(Happening::Push),
+        1 => (2u32..5).prop_map(Happening::BreakPods),
+        2 => (2u32..5).prop_map(Happening::BadNumbers),
+        1 => any::<bool>().prop_map(Happening::MetricsDown),
+        1 => any::<bool>().prop_map(Happening::GatesClosed),
+        3 => Just(Happening::StaleCache),
+        2 => Just(Happening::Crash),
+        3 => (0usize..6).prop_map(Happening::CrashAfter),
+        1 => Just(Happening::LoseCanaryPods),
+        1 => Just(Happening::LosePrimaryPod),
+        1 => (0u8..=100).prop_map(Happening::ForeignWeight),
+        1 => Just(Happening::ForeignApex),
+        1 => Just(Happening::TargetToZero),
+        1 => Just(Happening::LosePrimary),
+        1 => any::<bool>().prop_map(Happening::Suspend),
+    ]
+}
+
+fn happen(world: &mut World, happening: &Happening) {
+    match happening {
+        Happening::Seconds(seconds) => {
+            for _ in 0..*seconds {
+                world.pass_time(TimeDelta::seconds(1));
+                world.refresh();
+                world.pass(None);
+            }
+        }
+        Happening::Push(template) => world.push(*template),
+        Happening::BreakPods(template) => {
+            world.broken.insert(*template);
+        }
+        Happening::BadNumbers(template) => {
+            world.bad.insert(*template);
+        }
+        Happening::MetricsDown(down) => world.metrics_down = *down,
+        Happening::GatesClosed(closed) => world.gates_closed = *closed,
+        Happening::StaleCache => {
+            world.pass_time(TimeDelta::seconds(1));
+            world.pass(None);
+        }
+        Happening::Crash => world.crash(),
+        Happening::CrashAfter(writes) => {
+            world.refresh();
+            world.pass(Some(*writes));
+        }
+        Happening::LoseCanaryPods => {
+            if let Some(target) = &mut world.actual.target {
+                (target.ready, target.old) = (0, 0);
+            }
+        }
+        Happening::LosePrimaryPod => {
+            if let Some(primary) = &mut world.actual.primary {
+                primary.ready = primary.ready.saturating_sub(1);
+            }
+        }
+        Happening::ForeignWeight(weight) => {
+            if world.actual.route.is_some() {
+                world.actual.route = Some(Weight::clamped(i64::from(*weight)));
+            }
+        }
+        Happening::ForeignApex => {
+            // Before the switch the apex is the application's only way in; a rival that breaks that broke it without us.
+            if world.block().is_some_and(|block| block.stage != Stage::Initializing) {
+                world.actual.apex = Some(Selects::Other);
+            }
+        }
+        Happening::TargetToZero => {
+            if world.block().is_some_and(|block| block.stage != Stage::Initializing)
+                && let Some(target) = &mut world.actual.target
+            {
+                target.replicas = 0;
+            }
+        }
+        Happening::LosePrimary => {
+            if world.block().is_some_and(|block| block.stage != Stage::Initializing) {
+                world.actual.primary = None;
+            }
+        }
+        Happening::Suspend(suspend) => world.canary.spec.suspend = *suspend,
+    }
+}
+
+/// Everything is well from now on.
+fn calm_down(world: &mut World) {
+    world.canary.spec.suspend = false;
+    world.gates_closed = false;
+    world.metrics_down = false;
+    world.broken.clear();
+    let mut quiet = 0;
+    for _ in 0..3_000 {
+        let before = world.log.len();
+        world.pass_time(TimeDelta::seconds(1));
+        world.refresh();
+        world.pass_when_due();
+        let resting = world.block().is_some_and(|block| block.stage == Stage::Resting);
+        quiet = if resting && world.log.len() == before {
+            quiet + 1
+        } else {
+            0
+        };
+        if quiet > 20 {
+            return;
+        }
+    }
+}
+
+fn analysis(promotion_step: Option<u32>, gates: bool) -> serde_json::Value {
+    let mut analysis = json!({"interval": "10s", "threshold": 2, "stepWeights": [10, 40, 70], "metrics": [{"name": "request-success-rate"}]});
+    if let Some(step) = promotion_step {
+        analysis["stepWeightPromotion"] = json!(step);
+    }
+    if gates {
+        analysis["webhooks"] = json!([
+            {"name": "gate-start", "type": "confirm-rollout", "url": "http://gate"},
+            {"name": "before", "type": "pre-rollout", "url": "http://gate"},
+            {"name": "rollback", "type": "rollback", "url": "http://gate"},
+            {"name": "load", "type": "rollout", "url": "http://gate"},
+            {"name": "gate-traffic", "type": "confirm-traffic-increase", "url": "http://gate"},
+            {"name": "gate-promotion", "type": "confirm-promotion", "url": "http://gate"},
+            {"name": "after", "type": "post-rollout", "url": "http://gate"},
+        ]);
+    }
+    analysis
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_invariants_hold_and_calm_brings_rest(
+        happenings in prop::collection::vec(happening(), 1..60),
+        promotion_step in prop::option::of(10u32..60),
+        gates in any::<bool>(),
+        recreate in any::<bool>(),
+        replicas in 1u32..5,
+    ) {
+        let mut world = World::new(replicas, &analysis(promotion_step, gates));
+        world.recreate = recreate;
+        for one in &happenings {
+            happen(&mut world, one);
+        }
+        calm_down(&mut world);
+        let block = world.block().expect("a block after calm");
+        let wanted = fingerprint(world.actual.target.as_ref().map_or(0, |target| target.template));
+        prop_assert_eq!(block.stage, Stage::Resting, "{:#?}\n{:#?}", block, &world.log[world.log.len().saturating_sub(30)..]);
+        prop_assert_eq!(world.actual.route, Some(Weight::ZERO));
+        prop_assert_eq!(world.actual.apex, Some(Selects::Primary));
+        prop_assert_eq!(world.actual.primary.as_ref().map(|primary| fingerprint(primary.template)), block.promoted.clone());
+        let done = block.promoted.as_ref() == Some(&wanted) || block.last_failed.as_ref() == Some(&wanted);
+        prop_assert!(done, "a revision was lost: {:?} {:#?}", wanted, block);
+        if block.promoted.as_ref() == Some(&wanted) {
+            prop_assert_ne!(block.outcome.map(|outcome| outcome.result), Some(RunResult::Failed));
+        }
+    }
+
+    #[test]
+    fn a_deleted_canary_is_released_whatever_was_going_on(
+        happenings in prop::collection::vec(happening(), 1..40),
+        recreate in any::<bool>(),
+    ) {
+        let mut world = World::new(3, &analysis(None, false));
+        world.recreate = recreate;
+        for one in &happenings {
+            happen(&mut world, one);
+        }
+        world.deleting = true;
+        for _ in 0..400 {
+            world.pass_time(TimeDelta::seconds(1));
+            world.refresh();
+            world.pass_when_due();
+            if world.gone {
+                break;
+            }
+        }
+        // Without a finalizer the API server lets go by itself.
+        prop_assert!(world.gone || !world.actual.finalizer, "{:#?}", &world.log[world.log.len().saturating_sub(30)..]);
+    }
+}
