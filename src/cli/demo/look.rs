@@ -118,7 +118,7 @@ fn side(stage: &Stage, deployment: &str, split: &Split) -> SideBoard {
     let answered = split.shares.iter().filter(|share| is_of(&share.pod.pod, deployment));
     SideBoard {
         version: version(image),
-        part: answered.map(|share| share.part).sum(),
+        part: answered.fold(0.0, |sum, share| sum + share.part),
         pods: pods.iter().map(pod).collect(),
     }
 }

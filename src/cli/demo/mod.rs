@@ -51,10 +51,18 @@ fn speed(text: &str) -> Result<f64, String> {
 /// The demo could not go on.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
-    #[error("the embedded cluster refused a request: {0}")]
+    #[error("the embedded cluster refused a request: {}", words(.0))]
     Cluster(#[from] kube::Error),
     #[error("the picture could not be drawn: {0}")]
     Output(#[from] io::Error),
+}
+
+/// What the API server says, without the structure around it.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Plays the demo. The exit code is 0 when both releases went as they should and no request was lost.

@@ -1,16 +1,22 @@
 //! What the demo plays on: an embedded cluster with an application's clients, and the real controller.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::story::Act;
 use crate::{
+    api::crd::crds,
     clock::Clock,
+    controller::{self, Outside, StartError, Vitals, leader::Claim, settings::Settings},
     sim::{
         apiserver::{ApiServer, Options},
-        world::{Script, SimReader, World, manifests, route_crds, script::Pace, traffic::Behaviour},
+        world::{
+            Script, SimCaller, SimReader, SimSender, World, manifests, route_crds, script::Pace, traffic::Behaviour,
+        },
     },
+    telemetry::{health::Health, metrics::Metrics},
 };
 
 /// The namespace of the application.
@@ -28,6 +34,7 @@ pub(super) struct Stage {
     pub(super) reader: SimReader,
     pub(super) speed: f64,
     client: kube::Client,
+    controller: JoinHandle<Result<(), StartError>>,
 }
 
 impl Stage {
@@ -39,7 +46,7 @@ impl Stage {
             clock: clock.clone(),
             ..Options::default()
         });
-        for crd in route_crds() {
+        for crd in route_crds().into_iter().chain(crds()) {
             api.apply_crd(&crd);
         }
         let world = World::start(api.client("kube-controller-manager"), clock.clone(), script(), SEED);
@@ -47,6 +54,7 @@ impl Stage {
         let client = api.client("team");
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
         manifests::create(&client, &namespace).await?;
+        let controller = tokio::spawn(control(&api, &reader, &clock));
         Ok(Self {
             api,
             clock,
@@ -54,6 +62,7 @@ impl Stage {
             reader,
             speed,
             client,
+            controller,
         })
     }
 
@@ -75,6 +84,37 @@ impl Stage {
             }
         }
         Ok(())
+    }
+}
+
+/// Serin itself, as `serin controller` runs it, with the embedded cluster's metrics.
+fn control(api: &ApiServer, reader: &SimReader, clock: &Clock) -> impl Future<Output = Result<(), StartError>> + use<> {
+    let outside = Outside {
+        metrics: Arc::new(reader.clone()),
+        hooks: Arc::new(SimCaller::new(clock.clone())),
+        alerts: Arc::new(SimSender::new(clock.clone())),
+    };
+    let settings = Settings::default();
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), &settings.mesh_provider, clock.clone());
+    let vitals = Vitals {
+        metrics,
+        health: Health::default(),
+    };
+    let for_ever = std::future::pending();
+    controller::run(
+        api.client("serin"),
+        settings,
+        outside,
+        vitals,
+        clock.clone(),
+        Claim::permanent(),
+        for_ever,
+    )
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.controller.abort();
     }
 }
 

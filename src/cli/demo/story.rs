@@ -129,13 +129,13 @@ impl Story {
             At::Beginning => {
                 self.go(At::Deployed, board.now);
                 self.caption = "A team runs podinfo 1.0.0: a plain Deployment behind a Service.";
-                self.command = "kubectl apply -f podinfo.yaml".to_owned();
+                "kubectl apply -f podinfo.yaml".clone_into(&mut self.command);
                 Some(Act::Deploy(FIRST))
             }
             At::Deployed if paused && is_up(board) => {
                 self.go(At::Adopted, board.now);
                 self.caption = "One Canary object is added. Serin takes the application over while it serves.";
-                self.command = "kubectl apply -f canary.yaml".to_owned();
+                "kubectl apply -f canary.yaml".clone_into(&mut self.command);
                 Some(Act::Adopt)
             }
             At::Adopted if board.phase == "Initialized" && paused => Some(self.ship(0, board)),
@@ -152,7 +152,6 @@ impl Story {
                 self.go(At::Over, board.now);
                 None
             }
-            At::Ended { .. } | At::Over => None,
             At::Shipped { release, .. } if waited > PATIENCE => {
                 self.tell(release, board);
                 self.go(At::Over, board.now);
@@ -162,7 +161,7 @@ impl Story {
                 self.go(At::Over, board.now);
                 None
             }
-            At::Deployed | At::Adopted | At::Shipped { .. } => None,
+            _ => None,
         }
     }
 

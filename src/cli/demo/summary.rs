@@ -9,7 +9,7 @@ use super::story::{Ending, Story, Told};
 pub(super) fn summary(story: &Story, board: &Board) -> Vec<Line> {
     let mut lines = vec![Line::blank()];
     lines.extend(story.told.iter().map(release));
-    let answered: f64 = board.answered.iter().map(|(_, count)| count).sum();
+    let answered = board.answered.iter().fold(0.0, |sum, (_, count)| sum + count);
     let ink = if board.lost >= 1.0 { Ink::Bad } else { Ink::Good };
     let lost = format!(
         "{} of {} requests lost",
