@@ -43,7 +43,10 @@ enum Went {
     /// Nothing could be sent now; something may be in a moment.
     Again,
     /// It must wait.
-    Blocked { failure: Option<String>, not_before: Option<DateTime<Utc>> },
+    Blocked {
+        failure: Option<String>,
+        not_before: Option<DateTime<Utc>>,
+    },
 }
 
 impl Hands<'_> {
@@ -96,16 +99,24 @@ impl Hands<'_> {
             // Our own write was answered with something else than it said, and would be again.
             let what = object_at(site, place);
             let manager = "the API server or an admission webhook".to_owned();
-            held.obstacles.undone(place, what, manager, standing.version, site.uid(), now);
+            held.obstacles
+                .undone(place, what, manager, standing.version, site.uid(), now);
         }
         if let Some(not_before) = held.obstacles.not_before(place, now) {
-            return Went::Blocked { failure: None, not_before: Some(not_before) };
+            return Went::Blocked {
+                failure: None,
+                not_before: Some(not_before),
+            };
         }
         let template = match revision_of(assertion) {
             Some(revision) => self.stored_template(site, revision).await,
             None => None,
         };
-        let draw = Draw { site, rules: self.rules, run: block.run };
+        let draw = Draw {
+            site,
+            rules: self.rules,
+            run: block.run,
+        };
         if let Assertion::Rehearsed { .. } = assertion {
             return self.rehearse(&draw, assertion, template.as_ref(), held).await;
         }
@@ -115,12 +126,17 @@ impl Hands<'_> {
             Err(Undrawable::Spec(words)) => return failed(words),
         };
         if acts.is_empty() {
-            return failed(format!("{assertion:?} is not met, and there is nothing to write for it"));
+            return failed(format!(
+                "{assertion:?} is not met, and there is nothing to write for it"
+            ));
         }
         for act in acts {
             match self.send(&act, Mode::Real).await {
                 Ok(answer) => {
-                    let answer = answer.map(|answer| Drawn { version: stamp(&answer), ..drawn(site, place, assertion) });
+                    let answer = answer.map(|answer| Drawn {
+                        version: stamp(&answer),
+                        ..drawn(site, place, assertion)
+                    });
                     held.obstacles.written(place, answer);
                 }
                 Err(WriteError::Gone(_)) if matches!(assertion, Assertion::Unfinalized) => {}
@@ -158,7 +174,10 @@ impl Hands<'_> {
             }
             WriteError::Withheld => {
                 say(site, act, held);
-                Went::Blocked { failure: None, not_before: None }
+                Went::Blocked {
+                    failure: None,
+                    not_before: None,
+                }
             }
             error @ (WriteError::Fenced | WriteError::Passing(_)) => failed(format!("{}: {error}", act.what())),
         }
@@ -167,16 +186,28 @@ impl Hands<'_> {
     /// The content of a stored revision, read live: the caches do not keep it.
     async fn stored_template(&self, site: &Site, revision: &Fingerprint) -> Option<Value> {
         let key = site.keys().revision(&store::name(&site.subject.target, revision));
-        let Known::Present(object) = self.look.whole(&key).await else { return None };
+        let Known::Present(object) = self.look.whole(&key).await else {
+            return None;
+        };
         let stored = store::read(&object)?;
         (stored.intact && stored.fingerprint == *revision).then_some(stored.template)
     }
 
     /// Sends each kind of write of the run as a dry run (`design.md`, "Rivals and refusals").
-    async fn rehearse(&self, draw: &Draw<'_>, assertion: &Assertion, template: Option<&Value>, held: &mut Held) -> Went {
-        let Assertion::Rehearsed { run, first, revision } = assertion else { return failed("no rehearsal".into()) };
+    async fn rehearse(
+        &self,
+        draw: &Draw<'_>,
+        assertion: &Assertion,
+        template: Option<&Value>,
+        held: &mut Held,
+    ) -> Went {
+        let Assertion::Rehearsed { run, first, revision } = assertion else {
+            return failed("no rehearsal".into());
+        };
         let (site, now) = (draw.site, self.look.clock.now());
-        let Some(route) = site.route.present() else { return failed("the route is not known".into()) };
+        let Some(route) = site.route.present() else {
+            return failed("the route is not known".into());
+        };
         let outcome = async {
             let mut stepped = route.clone();
             if let Some(act) = draw.route_edit(route, *first).map_err(Stop::Undrawable)? {
@@ -185,10 +216,16 @@ impl Hands<'_> {
             // The way back above all: from the stepped route, but for the version that is stored.
             let mut stepped = Value::clone(&stepped);
             stepped["metadata"]["resourceVersion"] = meta::version(route).into();
-            if let Some(act) = draw.route_edit(&stepped, crate::rollout::Weight::ZERO).map_err(Stop::Undrawable)? {
+            if let Some(act) = draw
+                .route_edit(&stepped, crate::rollout::Weight::ZERO)
+                .map_err(Stop::Undrawable)?
+            {
                 self.dry(&act).await?;
             }
-            if let Some(act) = draw.primary_written(template, &(revision, *run, 1)).map_err(Stop::Undrawable)? {
+            if let Some(act) = draw
+                .primary_written(template, &(revision, *run, 1))
+                .map_err(Stop::Undrawable)?
+            {
                 self.dry(&act).await?;
             }
             for act in draw.acts(&Assertion::TargetDown, None).map_err(Stop::Undrawable)? {
@@ -204,8 +241,15 @@ impl Hands<'_> {
             }
             Err(Stop::Undrawable(undrawable)) => failed(undrawable.to_string()),
             Err(Stop::Write(act, WriteError::Refused(words))) => {
-                held.obstacles.refused(Place::Rehearsal, act.what(), words.clone(), site.uid(), now);
-                held.memory.rehearsal = Some((*run, Rehearsal::Refused { what: act.what(), words }));
+                held.obstacles
+                    .refused(Place::Rehearsal, act.what(), words.clone(), site.uid(), now);
+                held.memory.rehearsal = Some((
+                    *run,
+                    Rehearsal::Refused {
+                        what: act.what(),
+                        words,
+                    },
+                ));
                 Went::Again
             }
             Err(Stop::Write(act, error)) => self.trouble(site, Place::Rehearsal, &act, error, held).await,
@@ -213,7 +257,9 @@ impl Hands<'_> {
     }
 
     async fn dry(&self, act: &Act) -> Result<Option<Arc<Value>>, Stop> {
-        self.send(act, Mode::Rehearsal).await.map_err(|error| Stop::Write(act.clone(), error))
+        self.send(act, Mode::Rehearsal)
+            .await
+            .map_err(|error| Stop::Write(act.clone(), error))
     }
 }
 
@@ -224,18 +270,29 @@ enum Stop {
 }
 
 const fn failed(failure: String) -> Went {
-    Went::Blocked { failure: Some(failure), not_before: None }
+    Went::Blocked {
+        failure: Some(failure),
+        not_before: None,
+    }
 }
 
 /// Whether the assertion takes weight off the canary: allowed whatever else fails.
 fn retreats(assertion: &Assertion, observation: &Observation) -> bool {
-    let Assertion::Route(weight) = assertion else { return false };
-    observation.route.is_present_and(|route| route.weight.is_some_and(|now| *weight < now))
+    let Assertion::Route(weight) = assertion else {
+        return false;
+    };
+    observation
+        .route
+        .is_present_and(|route| route.weight.is_some_and(|now| *weight < now))
 }
 
 fn drawn(site: &Site, place: Place, assertion: &Assertion) -> Drawn {
     let generation = site.canary.metadata.generation;
-    Drawn { assertion: assertion.clone(), generation, version: version_at(site, place) }
+    Drawn {
+        assertion: assertion.clone(),
+        generation,
+        version: version_at(site, place),
+    }
 }
 
 /// The object that is held at this place.
@@ -264,7 +321,8 @@ fn stamp(object: &Value) -> String {
 
 /// Kind and name of the object at this place, for people.
 pub fn object_at(site: &Site, place: Place) -> String {
-    let named = held_at(site, place).map(|it| format!("{} {}", it["kind"].as_str().unwrap_or_default(), meta::name(it)));
+    let named =
+        held_at(site, place).map(|it| format!("{} {}", it["kind"].as_str().unwrap_or_default(), meta::name(it)));
     named.unwrap_or_else(|| format!("{place:?} of {}", site.subject.apex))
 }
 

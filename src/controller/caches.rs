@@ -107,7 +107,10 @@ impl Caches {
 
     /// Every kind that has to be watched, the Canary first: the others keep what Canaries name.
     pub fn resources(&self) -> Vec<Resource> {
-        Resource::ALWAYS.into_iter().chain(self.routes.iter().copied()).collect()
+        Resource::ALWAYS
+            .into_iter()
+            .chain(self.routes.iter().copied())
+            .collect()
     }
 
     /// The label selector of a kind's watch.
@@ -277,7 +280,11 @@ impl Caches {
 
     /// The primary of a target, if it is cached.
     pub fn primary_of(&self, namespace: &str, target: &str) -> Option<Arc<Value>> {
-        match self.seen(&ObjectKey::new(Resource::DEPLOYMENT, namespace, &format!("{target}-primary"))) {
+        match self.seen(&ObjectKey::new(
+            Resource::DEPLOYMENT,
+            namespace,
+            &format!("{target}-primary"),
+        )) {
             Seen::Is(primary) => Some(primary),
             _ => None,
         }

@@ -27,7 +27,8 @@ pub async fn detect(look: &Look, site: &Site, block: &Block, observation: &Obser
         if let Some(manager) = culprit(look, site, place).await {
             let what = object_at(site, place);
             tracing::warn!(canary = %site.key(), %manager, "{what} was changed by somebody else");
-            held.obstacles.undone(place, what, manager, version, site.uid(), look.clock.now());
+            held.obstacles
+                .undone(place, what, manager, version, site.uid(), look.clock.now());
         }
     }
 }

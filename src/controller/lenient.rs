@@ -9,7 +9,13 @@ use super::meta;
 use crate::api::{Canary, decode};
 
 /// What of `spec` the way out needs.
-const NEEDED: [&str; 5] = ["targetRef", "service", "provider", "revertOnDeletion", "progressDeadlineSeconds"];
+const NEEDED: [&str; 5] = [
+    "targetRef",
+    "service",
+    "provider",
+    "revertOnDeletion",
+    "progressDeadlineSeconds",
+];
 /// What of it is enough, at worst.
 const LEAST: [&str; 2] = ["targetRef", "provider"];
 
@@ -22,7 +28,11 @@ pub fn leaving(raw: &Value) -> Option<Canary> {
         let mut reduced = raw.clone();
         let spec = raw.get("spec")?.as_object()?;
         let fields = spec.iter().filter(|(field, _)| kept.contains(&field.as_str()));
-        reduced["spec"] = Value::Object(fields.map(|(field, value)| (field.clone(), value.clone())).collect::<Map<_, _>>());
+        reduced["spec"] = Value::Object(
+            fields
+                .map(|(field, value)| (field.clone(), value.clone()))
+                .collect::<Map<_, _>>(),
+        );
         decode::decode(&reduced).ok()
     })
 }

@@ -128,12 +128,21 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let started = clock.now();
-    let kubernetes = client.apiserver_version().await.map_err(StartError::Version)?.git_version;
+    let kubernetes = client
+        .apiserver_version()
+        .await
+        .map_err(StartError::Version)?
+        .git_version;
     let queue = Arc::new(Queue::new(clock.clone()));
     let routes = ROUTERS.iter().map(|router| route_resource(router.meta())).collect();
     let caches = Arc::new(Caches::new(clock.clone(), queue.clone(), routes));
     let wanted = Arc::new(Notify::new());
-    let look = Look { client: client.clone(), clock: clock.clone(), caches: caches.clone(), wanted: wanted.clone() };
+    let look = Look {
+        client: client.clone(),
+        clock: clock.clone(),
+        caches: caches.clone(),
+        wanted: wanted.clone(),
+    };
     let writer = Writer {
         client: client.clone(),
         clock: clock.clone(),
@@ -160,8 +169,15 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let (stopping, stopped) = signal::channel(false);
     let work = async {
-        let watches = Watches { caches: caches.clone(), clock: clock.clone(), namespace: settings.namespace.clone(), wanted };
-        vitals.health.condition("caches", Err("the first lists have not ended".into()));
+        let watches = Watches {
+            caches: caches.clone(),
+            clock: clock.clone(),
+            namespace: settings.namespace.clone(),
+            wanted,
+        };
+        vitals
+            .health
+            .condition("caches", Err("the first lists have not ended".into()));
         watches.start(&client, &mut tasks).await;
         vitals.health.condition("caches", Ok(String::new()));
         tasks.spawn({
@@ -197,7 +213,10 @@ pub async fn run(
 pub fn watched() -> Vec<(&'static str, &'static str, &'static str, bool)> {
     let routes = ROUTERS.iter().map(|router| (route_resource(router.meta()), true));
     let fixed = Resource::ALWAYS.into_iter().map(|resource| (resource, false));
-    fixed.chain(routes).map(|(it, optional)| (it.group, it.version, it.plural, optional)).collect()
+    fixed
+        .chain(routes)
+        .map(|(it, optional)| (it.group, it.version, it.plural, optional))
+        .collect()
 }
 
 fn rules(settings: &Settings) -> Rules {
@@ -207,7 +226,9 @@ fn rules(settings: &Settings) -> Rules {
             selector_labels: settings.selector_labels.clone(),
             include_label_prefixes: settings.include_label_prefix.clone(),
         },
-        routing: crate::routing::Settings { ingress_class: settings.ingress_class.clone() },
+        routing: crate::routing::Settings {
+            ingress_class: settings.ingress_class.clone(),
+        },
         no_cross_namespace_refs: settings.no_cross_namespace_refs,
     }
 }
@@ -231,7 +252,12 @@ fn jobs(
             queue.add(&CanaryKey::new(namespace.unwrap_or_default(), name.unwrap_or_default()));
         }
     };
-    Ok(Jobs::new(Arc::new(inquirer), Arc::new(wake), clock.clone(), QUESTIONS_AT_ONCE))
+    Ok(Jobs::new(
+        Arc::new(inquirer),
+        Arc::new(wake),
+        clock.clone(),
+        QUESTIONS_AT_ONCE,
+    ))
 }
 
 fn teller(
@@ -247,5 +273,10 @@ fn teller(
     }
     let alerts = Alerts::new(settings, references.clone(), outside.alerts.clone());
     let hooks = EventHooks::new(settings, outside.hooks.clone(), clock.clone());
-    Teller::new(client.clone(), vec![Arc::new(alerts), Arc::new(hooks)], vitals.metrics.clone(), clock.clone())
+    Teller::new(
+        client.clone(),
+        vec![Arc::new(alerts), Arc::new(hooks)],
+        vitals.metrics.clone(),
+        clock.clone(),
+    )
 }

@@ -78,7 +78,10 @@ struct Turned {
 
 impl Turned {
     fn again() -> Self {
-        Self { again: true, ..Self::default() }
+        Self {
+            again: true,
+            ..Self::default()
+        }
     }
 }
 
@@ -134,7 +137,10 @@ impl Engine {
         let turned = match outcome {
             Ok(turned) => turned,
             Err(Stop::Stale) => Turned::again(),
-            Err(Stop::Failed(words)) => Turned { failure: Some(words), ..Turned::default() },
+            Err(Stop::Failed(words)) => Turned {
+                failure: Some(words),
+                ..Turned::default()
+            },
         };
         if turned.again && held.hurried < HURRY {
             held.hurried += 1;
@@ -173,7 +179,8 @@ impl Engine {
         if let Some((manager, at)) = projection::rival(&raw)
             && at > self.started
         {
-            let words = format!("{manager} writes this Canary's status: Serin only watches while another controller runs it");
+            let words =
+                format!("{manager} writes this Canary's status: Serin only watches while another controller runs it");
             if !self.writer.observe_only {
                 return self.hold(&raw, status::RIVAL, &words, held).await;
             }
@@ -186,7 +193,11 @@ impl Engine {
         };
         let canary = Arc::new(canary);
         if let (false, Some(block)) = (held.introduced, &block) {
-            let written = canary.status.as_ref().and_then(|status| status.last_transition_time).unwrap_or(block.since);
+            let written = canary
+                .status
+                .as_ref()
+                .and_then(|status| status.last_transition_time)
+                .unwrap_or(block.since);
             self.teller.retell(canary.clone(), block.notices.clone(), written);
         }
         held.introduced = true;
@@ -217,7 +228,14 @@ impl Engine {
             answers = self.jobs.answers(site.uid());
         }
         let decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
-        let Decision { block: new, memory, wake, round_done } = decision;
+        let Decision {
+            block: new,
+            memory,
+            wake,
+            round_done,
+        } = decision;
+        // A time that had come when this was decided has been taken into account.
+        let wake = wake.filter(|wake| *wake > now);
         let restated = new.is_none() && status::is_on_hold(&site.raw);
         let written = new.is_some();
         if let Some(next) = new.as_ref().or(block.as_ref().filter(|_| restated)) {
@@ -232,7 +250,11 @@ impl Engine {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
-        let hands = Hands { look: &self.look, writer: &self.writer, rules: &self.rules };
+        let hands = Hands {
+            look: &self.look,
+            writer: &self.writer,
+            rules: &self.rules,
+        };
         let applied = hands.apply(&site, &block, &observation, &assertions, held).await;
         if written {
             self.teller.tell(site.canary.clone(), block.notices.clone());
@@ -240,7 +262,8 @@ impl Engine {
         self.stands(&site, &block);
         if let Some(ending) = ending {
             let strategy = canary.spec.strategy().as_str();
-            self.metrics.ended(meta::namespace(&site.raw), meta::name(&site.raw), strategy, ending);
+            self.metrics
+                .ended(meta::namespace(&site.raw), meta::name(&site.raw), strategy, ending);
         }
         Ok(after(written, wake, &observation, applied))
     }
@@ -253,7 +276,12 @@ impl Engine {
             }
             self.caches.primary_of(meta::namespace(&site.raw), target)
         };
-        let around = Surroundings { canaries: &canaries, primary_of: &primary_of, obstacle: None, versions: &self.versions };
+        let around = Surroundings {
+            canaries: &canaries,
+            primary_of: &primary_of,
+            obstacle: None,
+            versions: &self.versions,
+        };
         let mut observation = observe::observe(site, &self.rules, around);
         observation.namespace_terminating |= held.namespace_terminating;
         observation
@@ -262,7 +290,11 @@ impl Engine {
     /// Makes objects of an earlier Canary of the same name ours. True when something was written.
     async fn inherit(&self, site: &Site) -> Result<bool, Stop> {
         let acts = draw::inheritance(site);
-        let hands = Hands { look: &self.look, writer: &self.writer, rules: &self.rules };
+        let hands = Hands {
+            look: &self.look,
+            writer: &self.writer,
+            rules: &self.rules,
+        };
         for act in &acts {
             match hands.send(act, Mode::Real).await {
                 Ok(_) => {}
@@ -285,7 +317,8 @@ impl Engine {
         match self.writer.replace_status(&key.object(), &document).await {
             Ok(answer) => {
                 if answer.pointer("/status/serin") != document.pointer("/status/serin") {
-                    let words = "the API server pruned status.serin: the CRD of Canary is not Serin's; install crds/ first";
+                    let words =
+                        "the API server pruned status.serin: the CRD of Canary is not Serin's; install crds/ first";
                     tracing::error!(canary = %key, "{words}");
                     return Err(Stop::Failed(words.into()));
                 }
@@ -293,7 +326,11 @@ impl Engine {
                 Ok(())
             }
             Err(WriteError::Withheld) => {
-                say::would(&key, &format!("write the status: {:?}, weight {}", block.stage, block.weight), &mut held.said);
+                say::would(
+                    &key,
+                    &format!("write the status: {:?}, weight {}", block.stage, block.weight),
+                    &mut held.said,
+                );
                 held.block = Some(block.clone());
                 Ok(())
             }
@@ -316,7 +353,9 @@ impl Engine {
     /// Nothing is done about this Canary; its conditions say why.
     async fn hold(&self, raw: &Value, reason: &str, words: &str, held: &mut Held) -> Result<Turned, Stop> {
         let key = CanaryKey::new(meta::namespace(raw), meta::name(raw));
-        let Some(document) = status::on_hold(raw, reason, words, self.look.clock.now()) else { return Ok(Turned::default()) };
+        let Some(document) = status::on_hold(raw, reason, words, self.look.clock.now()) else {
+            return Ok(Turned::default());
+        };
         tracing::warn!(canary = %key, reason, "{words}");
         match self.writer.replace_status(&key.object(), &document).await {
             Ok(_) => Ok(Turned::default()),
@@ -339,7 +378,8 @@ impl Engine {
             since: block.since,
             weight: Some(block.weight),
         };
-        self.metrics.stands(meta::namespace(&site.raw), meta::name(&site.raw), standing);
+        self.metrics
+            .stands(meta::namespace(&site.raw), meta::name(&site.raw), standing);
     }
 }
 
@@ -349,7 +389,11 @@ fn ended(old: Option<&Block>, new: Option<&Block>) -> Option<Ending> {
     if new.stage != Stage::Resting || old.stage == Stage::Resting {
         return None;
     }
-    let skipped = new.plan.as_ref().or(old.plan.as_ref()).is_some_and(|plan| plan.steps.is_empty());
+    let skipped = new
+        .plan
+        .as_ref()
+        .or(old.plan.as_ref())
+        .is_some_and(|plan| plan.steps.is_empty());
     match new.outcome.as_ref()?.result {
         RunResult::Initialized => None,
         RunResult::Succeeded if skipped => Some(Ending::Skipped),

@@ -37,12 +37,16 @@ pub const RIVAL: &str = "RivalController";
 
 /// The block of a Canary, if it has one.
 pub fn block(canary: &Value) -> Result<Option<Block>, BlockError> {
-    let Some(serin) = canary.pointer("/status/serin").filter(|serin| !serin.is_null()) else { return Ok(None) };
+    let Some(serin) = canary.pointer("/status/serin").filter(|serin| !serin.is_null()) else {
+        return Ok(None);
+    };
     let version = serin.get("version").and_then(Value::as_u64);
     if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
         return Err(BlockError::Newer(version));
     }
-    serde_path_to_error::deserialize(serin).map(Some).map_err(|error| BlockError::Unreadable(error.to_string()))
+    serde_path_to_error::deserialize(serin)
+        .map(Some)
+        .map_err(|error| BlockError::Unreadable(error.to_string()))
 }
 
 /// The Canary with this status, for a PUT that holds for the resourceVersion it was read with. Keys that we do not know stay.
@@ -58,31 +62,44 @@ pub fn document(canary: &Value, status: &CanaryStatus) -> Value {
 pub fn on_hold(canary: &Value, reason: &str, message: &str, now: DateTime<Utc>) -> Option<Value> {
     let conditions = list(canary, "/status/conditions");
     let stands = |type_: &str| conditions.iter().find(|it| it["type"] == type_);
-    let says = stands(condition::STALLED).is_some_and(|it| {
-        it["status"] == "True" && it["reason"] == reason && it["message"] == message
-    });
+    let says = stands(condition::STALLED)
+        .is_some_and(|it| it["status"] == "True" && it["reason"] == reason && it["message"] == message);
     if says {
         return None;
     }
     let at = now.trunc_subsecs(0);
     let new = |type_: &str, status: &str| {
         let old = stands(type_).filter(|old| old["status"] == status);
-        let since = old.and_then(|old| old.get("lastTransitionTime").cloned()).unwrap_or_else(|| json!(at));
+        let since = old
+            .and_then(|old| old.get("lastTransitionTime").cloned())
+            .unwrap_or_else(|| json!(at));
         json!({
             "type": type_, "status": status, "reason": reason, "message": message,
             "lastUpdateTime": at, "lastTransitionTime": since,
         })
     };
     // `Promoted` is always the first: dashboards read it by its place.
-    let promoted = stands(condition::PROMOTED).cloned().unwrap_or_else(|| new(condition::PROMOTED, "Unknown"));
+    let promoted = stands(condition::PROMOTED)
+        .cloned()
+        .unwrap_or_else(|| new(condition::PROMOTED, "Unknown"));
     let mut next = vec![
         promoted,
         new(condition::READY, "False"),
         new(condition::RECONCILING, "False"),
         new(condition::STALLED, "True"),
     ];
-    let ours = [condition::PROMOTED, condition::READY, condition::RECONCILING, condition::STALLED];
-    next.extend(conditions.iter().filter(|it| !ours.contains(&text(it, "/type"))).cloned());
+    let ours = [
+        condition::PROMOTED,
+        condition::READY,
+        condition::RECONCILING,
+        condition::STALLED,
+    ];
+    next.extend(
+        conditions
+            .iter()
+            .filter(|it| !ours.contains(&text(it, "/type")))
+            .cloned(),
+    );
     let mut document = plain(canary);
     let mut status = json!({"conditions": next});
     if canary.pointer("/status/canaryWeight").is_none() {
@@ -95,8 +112,11 @@ pub fn on_hold(canary: &Value, reason: &str, message: &str, now: DateTime<Utc>) 
 
 /// Whether the conditions still say that nothing is done, for one of the reasons of this file.
 pub fn is_on_hold(canary: &Value) -> bool {
-    let stalled = list(canary, "/status/conditions").iter().find(|it| it["type"] == condition::STALLED);
-    stalled.is_some_and(|it| it["status"] == "True" && [NEWER, UNREADABLE, INVALID, RIVAL].contains(&text(it, "/reason")))
+    let stalled = list(canary, "/status/conditions")
+        .iter()
+        .find(|it| it["type"] == condition::STALLED);
+    stalled
+        .is_some_and(|it| it["status"] == "True" && [NEWER, UNREADABLE, INVALID, RIVAL].contains(&text(it, "/reason")))
 }
 
 /// Without what the cache added.
@@ -127,8 +147,14 @@ mod tests {
     #[test]
     fn a_newer_or_unreadable_block_is_an_error_and_none_is_none() {
         assert_eq!(block(&json!({"status": {}})), Ok(None));
-        assert_eq!(block(&json!({"status": {"serin": {"version": 99}}})), Err(BlockError::Newer(99)));
-        assert!(matches!(block(&json!({"status": {"serin": {"version": 1}}})), Err(BlockError::Unreadable(_))));
+        assert_eq!(
+            block(&json!({"status": {"serin": {"version": 99}}})),
+            Err(BlockError::Newer(99))
+        );
+        assert!(matches!(
+            block(&json!({"status": {"serin": {"version": 1}}})),
+            Err(BlockError::Unreadable(_))
+        ));
     }
 
     #[test]
@@ -136,22 +162,45 @@ mod tests {
         let canary = json!({"metadata": {"resourceVersion": "7"}, "rival": {}, "status": {
             "phase": "Progressing", "canaryWeight": 20, "serin": {"version": 9},
             "conditions": [{"type": "Promoted", "status": "Unknown"}, {"type": "Theirs", "status": "True"}]}});
-        let held = on_hold(&canary, INVALID, "spec.analysis.stepWeight: 12.5 is no whole number", now()).unwrap();
+        let held = on_hold(
+            &canary,
+            INVALID,
+            "spec.analysis.stepWeight: 12.5 is no whole number",
+            now(),
+        )
+        .unwrap();
         assert_eq!(held["status"]["phase"], "Progressing");
         assert_eq!(held["status"]["serin"], json!({"version": 9}));
         assert_eq!(held["metadata"]["resourceVersion"], "7");
         assert_eq!(held.get("rival"), None);
-        let types: Vec<_> = list(&held, "/status/conditions").iter().map(|it| text(it, "/type")).collect();
+        let types: Vec<_> = list(&held, "/status/conditions")
+            .iter()
+            .map(|it| text(it, "/type"))
+            .collect();
         assert_eq!(types, ["Promoted", "Ready", "Reconciling", "Stalled", "Theirs"]);
         assert!(is_on_hold(&held));
-        assert_eq!(on_hold(&held, INVALID, "spec.analysis.stepWeight: 12.5 is no whole number", now()), None);
+        assert_eq!(
+            on_hold(
+                &held,
+                INVALID,
+                "spec.analysis.stepWeight: 12.5 is no whole number",
+                now()
+            ),
+            None
+        );
     }
 
     #[test]
     fn a_status_write_keeps_what_we_do_not_know() {
         let canary = json!({"status": {"theirs": 1, "phase": "Initializing"}});
-        let status = CanaryStatus { phase: crate::api::Phase::Failed, ..CanaryStatus::default() };
+        let status = CanaryStatus {
+            phase: crate::api::Phase::Failed,
+            ..CanaryStatus::default()
+        };
         let written = document(&canary, &status);
-        assert_eq!((&written["status"]["theirs"], &written["status"]["phase"]), (&json!(1), &json!("Failed")));
+        assert_eq!(
+            (&written["status"]["theirs"], &written["status"]["phase"]),
+            (&json!(1), &json!("Failed"))
+        );
     }
 }

@@ -14,7 +14,13 @@ use crate::telemetry::health::Health;
 const STUCK: Duration = Duration::from_secs(300);
 
 /// Starts the workers. Each ends after its present pass once `stop` says so.
-pub fn start(count: usize, queue: &Arc<Queue>, engine: &Arc<Engine>, health: &Health, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+pub fn start(
+    count: usize,
+    queue: &Arc<Queue>,
+    engine: &Arc<Engine>,
+    health: &Health,
+    stop: &watch::Receiver<bool>,
+) -> JoinSet<()> {
     let mut workers = JoinSet::new();
     let pulse = Arc::new(health.pulse("passes", STUCK));
     for _ in 0..count.max(1) {

@@ -73,7 +73,10 @@ fn side(name: &str, ink: Ink, side: &SideBoard, width: usize) -> Line {
     let bar = bar(side.part, room);
     let rest = room - bar.chars().count();
     let percent = format!("{:>4.0} %  ", side.part * 100.0);
-    let label = label.then(ink, bar).then(Ink::Faint, "·".repeat(rest)).then(Ink::Strong, percent);
+    let label = label
+        .then(ink, bar)
+        .then(Ink::Faint, "·".repeat(rest))
+        .then(Ink::Strong, percent);
     side.pods.iter().fold(label, |line, pod| match pod {
         PodBoard::Ready => line.then(ink, "●"),
         PodBoard::Starting => line.then(Ink::Faint, "○"),
@@ -93,7 +96,11 @@ fn columns(count: usize) -> f64 {
 }
 
 /// A number that is not negative as a whole one.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what a screen can have")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to what a screen can have"
+)]
 fn whole(number: f64) -> usize {
     number.round().clamp(0.0, 100_000.0) as usize
 }
@@ -134,7 +141,10 @@ fn history(board: &Board, width: usize) -> Line {
 
 fn checks(board: &Board) -> Vec<Line> {
     let ink = if board.failed_checks > 0 { Ink::Bad } else { Ink::Plain };
-    let count = format!("{} of {} failures that end a release", board.failed_checks, board.threshold);
+    let count = format!(
+        "{} of {} failures that end a release",
+        board.failed_checks, board.threshold
+    );
     let mut lines = vec![captioned("checks").then(ink, count)];
     lines.extend(board.metrics.iter().map(metric));
     lines
@@ -146,14 +156,28 @@ fn metric(metric: &MetricBoard) -> Line {
         Some(false) => ("✗", Ink::Bad),
         None => ("·", Ink::Faint),
     };
-    let number = |value: f64| if metric.unit == "%" { format!("{value:.2} %") } else { format!("{value:.0} {}", metric.unit) };
+    let number = |value: f64| {
+        if metric.unit == "%" {
+            format!("{value:.2} %")
+        } else {
+            format!("{value:.0} {}", metric.unit)
+        }
+    };
     let value = metric.value.map_or_else(|| "no data".to_owned(), number);
     let limit = match metric.limit {
         Limit::AtLeast(limit) => format!("≥ {limit} {}", metric.unit),
         Limit::AtMost(limit) => format!("≤ {limit} {}", metric.unit),
     };
-    let line = Line::blank().to(MARGIN).then(ink, format!("{mark} ")).then(Ink::Plain, format!("{:<22}", metric.name));
-    gauge(line.right(MARGIN + 35, ink, &value).then(Ink::Faint, format!("  {limit:<10} ")), metric, ink)
+    let line = Line::blank()
+        .to(MARGIN)
+        .then(ink, format!("{mark} "))
+        .then(Ink::Plain, format!("{:<22}", metric.name));
+    gauge(
+        line.right(MARGIN + 35, ink, &value)
+            .then(Ink::Faint, format!("  {limit:<10} ")),
+        metric,
+        ink,
+    )
 }
 
 /// A scale with the limit and the number on it.
@@ -179,7 +203,9 @@ fn gauge(line: Line, metric: &MetricBoard, ink: Ink) -> Line {
 
 /// What Serin says of itself: why things are as they are, what it waits for, and what then.
 fn why(board: &Board, width: usize) -> Vec<Line> {
-    let Some(why) = &board.why else { return vec![captioned("now").then(Ink::Faint, "nothing yet"), captioned("next")] };
+    let Some(why) = &board.why else {
+        return vec![captioned("now").then(Ink::Faint, "nothing yet"), captioned("next")];
+    };
     let room = width.saturating_sub(MARGIN + 1);
     let mut now = wrapped(&why.message, room).into_iter().take(2);
     let mut lines = vec![captioned("now").then(Ink::Strong, now.next().unwrap_or_default())];
@@ -214,9 +240,14 @@ fn events(events: &[EventBoard], room: usize) -> Vec<Line> {
         .iter()
         .enumerate()
         .map(|(index, event)| {
-            let line = if index == 0 { captioned("events") } else { Line::blank().to(MARGIN) };
+            let line = if index == 0 {
+                captioned("events")
+            } else {
+                Line::blank().to(MARGIN)
+            };
             let ink = if event.warning { Ink::Bad } else { Ink::Plain };
-            line.then(Ink::Faint, event.at.format("%H:%M:%S  ").to_string()).then(ink, event.text.clone())
+            line.then(Ink::Faint, event.at.format("%H:%M:%S  ").to_string())
+                .then(ink, event.text.clone())
         })
         .collect();
     lines.resize(count, Line::blank());
@@ -226,7 +257,9 @@ fn events(events: &[EventBoard], room: usize) -> Vec<Line> {
 fn requests(board: &Board) -> Line {
     let mut line = captioned("requests");
     for (version, count) in &board.answered {
-        line = line.then(Ink::Plain, format!("{count:.0}")).then(Ink::Faint, format!(" by {version}   "));
+        line = line
+            .then(Ink::Plain, format!("{count:.0}"))
+            .then(Ink::Faint, format!(" by {version}   "));
     }
     let ink = if board.lost >= 1.0 { Ink::Bad } else { Ink::Good };
     line.then(ink, format!("{:.0} lost", board.lost))

@@ -57,7 +57,11 @@ impl Line {
         for (_, text) in &mut self.pieces {
             let count = text.chars().count();
             if count > left {
-                *text = text.chars().take(left.saturating_sub(1)).chain((left > 0).then_some('…')).collect();
+                *text = text
+                    .chars()
+                    .take(left.saturating_sub(1))
+                    .chain((left > 0).then_some('…'))
+                    .collect();
             }
             left = left.saturating_sub(count);
         }

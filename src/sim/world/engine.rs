@@ -434,8 +434,12 @@ impl Engine {
                     }],
                     |name| self.behind(&namespace, name),
                 );
-                self.traffic
-                    .turn((namespace, name), split, |image, part| script.behaviour_of(image, part), now);
+                self.traffic.turn(
+                    (namespace, name),
+                    split,
+                    |image, part| script.behaviour_of(image, part),
+                    now,
+                );
             }
         }
     }

@@ -120,7 +120,11 @@ impl SimReader {
             Some(built_in) => self.measured(&built_in, now),
             None => Reading::NoData,
         });
-        let asked = Asked { at: now, query: query.to_owned(), reading: reading.clone() };
+        let asked = Asked {
+            at: now,
+            query: query.to_owned(),
+            reading: reading.clone(),
+        };
         self.with(|inner| inner.asked.push(asked));
         reading
     }

@@ -173,7 +173,11 @@ impl Script {
     /// How the pods of this image answer while they have this part of all requests.
     pub fn behaviour_of(&self, image: &str, part: f64) -> Behaviour {
         let fits = |(text, from, _): &&(String, f64, Behaviour)| image.contains(text.as_str()) && part >= *from;
-        self.behaviours.iter().rev().find(fits).map_or_else(Behaviour::default, |(_, _, behaviour)| *behaviour)
+        self.behaviours
+            .iter()
+            .rev()
+            .find(fits)
+            .map_or_else(Behaviour::default, |(_, _, behaviour)| *behaviour)
     }
 
     /// The life of this pod.

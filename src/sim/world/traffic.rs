@@ -196,7 +196,13 @@ impl Traffic {
     }
 
     /// From now on the requests of an entry go this way.
-    pub(super) fn turn(&self, entry: Entry, split: Split, behaviour: impl Fn(&str, f64) -> Behaviour, now: DateTime<Utc>) {
+    pub(super) fn turn(
+        &self,
+        entry: Entry,
+        split: Split,
+        behaviour: impl Fn(&str, f64) -> Behaviour,
+        now: DateTime<Utc>,
+    ) {
         let mut records = self.lock();
         let record = records.entry(entry).or_default();
         let images = split.shares.iter().map(|share| share.pod.image.clone());
