@@ -87,7 +87,8 @@ pub(super) struct Board {
     pub(super) canary: SideBoard,
     pub(super) metrics: Vec<MetricBoard>,
     pub(super) why: Option<Why>,
-    /// When the next check is due, where one is waited for.
+    /// Why the last run ended as it did; empty before the first.
+    pub(super) outcome: String,
     pub(super) events: Vec<EventBoard>,
     pub(super) history: Vec<Past>,
     /// Answered requests by version, oldest version first.

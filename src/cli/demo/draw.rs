@@ -18,7 +18,7 @@ pub(super) fn draw(board: &Board, width: usize, height: usize) -> Vec<Line> {
     lines.push(Line::blank());
     lines.extend(traffic(board, width));
     lines.push(Line::blank());
-    lines.push(steps(board));
+    lines.push(steps(board, width));
     lines.push(history(board, width));
     lines.push(Line::blank());
     lines.extend(checks(board));
@@ -43,10 +43,13 @@ fn captioned(caption: &str) -> Line {
 
 fn head(board: &Board, width: usize) -> Line {
     let clock = format!("{}   {}x", board.now.format("%H:%M:%S"), board.speed);
-    Line::blank()
-        .then(Ink::Strong, " serin demo")
-        .then(Ink::Faint, "   the real controller on a cluster in memory")
-        .right(width.saturating_sub(1), Ink::Faint, &clock)
+    let about = if width >= 80 {
+        "   the real controller on a cluster in memory"
+    } else {
+        ""
+    };
+    let line = Line::blank().then(Ink::Strong, " serin demo").then(Ink::Faint, about);
+    line.right(width.saturating_sub(1), Ink::Faint, &clock)
 }
 
 fn caption(board: &Board, width: usize) -> Vec<Line> {
@@ -106,10 +109,11 @@ fn whole(number: f64) -> usize {
 }
 
 /// The road of the release: where it is, what lies behind it.
-fn steps(board: &Board) -> Line {
+fn steps(board: &Board, width: usize) -> Line {
     let line = captioned("steps");
+    let phase = |line: Line| line.right(width.saturating_sub(1), Ink::Faint, &board.phase);
     if board.steps.is_empty() {
-        return line.then(Ink::Faint, "no release under way");
+        return phase(line.then(Ink::Faint, "no release under way"));
     }
     let line = board.steps.iter().fold(line, |line, step| {
         let line = match board.weight {
@@ -120,22 +124,23 @@ fn steps(board: &Board) -> Line {
         line.then(Ink::Faint, "─")
     });
     let goal = if board.promoting { Ink::Canary } else { Ink::Faint };
-    line.then(goal, if board.promoting { "[promote]" } else { " promote " })
+    phase(line.then(goal, if board.promoting { "[promote]" } else { " promote " }))
 }
 
-/// The canary's weight until now, one column each.
+/// The canary's weight until now, one column for each moment; the highest column is the last step of the plan.
 fn history(board: &Board, width: usize) -> Line {
-    const HEIGHTS: [char; 9] = ['▁', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let room = width.saturating_sub(MARGIN + 1);
     let shown = board.history.iter().skip(board.history.len().saturating_sub(room));
+    let highest = board.history.iter().map(|past| past.weight).max().unwrap_or(0).max(1);
     shown.fold(captioned("weight"), |line, past| {
         let ink = match (past.weight, past.failing) {
             (0, _) => Ink::Faint,
             (_, true) => Ink::Bad,
             (_, false) => Ink::Canary,
         };
-        let height = HEIGHTS[usize::from(past.weight.min(100)).div_ceil(13).min(8)];
-        line.then(ink, height)
+        let height = usize::from(past.weight) * (HEIGHTS.len() - 1) / usize::from(highest);
+        line.then(ink, HEIGHTS[height])
     })
 }
 
@@ -255,12 +260,147 @@ fn events(events: &[EventBoard], room: usize) -> Vec<Line> {
 }
 
 fn requests(board: &Board) -> Line {
-    let mut line = captioned("requests");
-    for (version, count) in &board.answered {
-        line = line
-            .then(Ink::Plain, format!("{count:.0}"))
-            .then(Ink::Faint, format!(" by {version}   "));
-    }
     let ink = if board.lost >= 1.0 { Ink::Bad } else { Ink::Good };
-    line.then(ink, format!("{:.0} lost", board.lost))
+    let line = captioned("requests").then(ink, format!("{} lost", thousands(board.lost)));
+    board.answered.iter().fold(line, |line, (version, count)| {
+        line.then(Ink::Plain, format!("   {}", thousands(*count)))
+            .then(Ink::Faint, format!(" answered by {version}"))
+    })
+}
+
+/// A count with its digits in groups of three.
+pub(super) fn thousands(count: f64) -> String {
+    let digits = format!("{count:.0}");
+    let grouped = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    grouped.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+    use crate::{cli::demo::board::Past, rollout::Why};
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000 + seconds, 0).expect("a fixed time must be valid")
+    }
+
+    fn text(board: &Board, width: usize, height: usize) -> String {
+        draw(board, width, height)
+            .iter()
+            .map(Line::text)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn failing() -> Board {
+        let metric = |name: &str, value, unit, limit| MetricBoard {
+            name: name.into(),
+            value: Some(value),
+            unit,
+            limit,
+        };
+        let event = |seconds, text: &str, warning| EventBoard {
+            at: at(seconds),
+            text: text.into(),
+            warning,
+        };
+        Board {
+            now: at(150),
+            speed: 10.0,
+            caption: "Release 2 of 2: 1.2.0 answers well, until it gets real load.".into(),
+            command: "kubectl set image deployment/podinfo podinfo=podinfo:1.2.0".into(),
+            phase: "Progressing".into(),
+            weight: 20,
+            steps: vec![10, 20, 30, 40, 50],
+            failed_checks: 2,
+            threshold: 3,
+            primary: SideBoard {
+                version: "1.1.0".into(),
+                part: 0.8,
+                pods: vec![PodBoard::Ready; 4],
+            },
+            canary: SideBoard {
+                version: "1.2.0".into(),
+                part: 0.2,
+                pods: vec![PodBoard::Ready, PodBoard::Ready, PodBoard::Starting, PodBoard::Leaving],
+            },
+            metrics: vec![
+                metric("request-success-rate", 96.41, "%", Limit::AtLeast(99.0)),
+                metric("request-duration", 312.4, "ms", Limit::AtMost(500.0)),
+            ],
+            why: Some(Why {
+                reason: "CheckFailed".into(),
+                message: "2 of at most 3 failed checks: success rate 96.41% < 99%".into(),
+                awaiting: Some("the next check".into()),
+                until: Some(at(184)),
+                then: Some("one more failure counts".into()),
+            }),
+            events: vec![
+                event(0, "New revision detected! Scaling up podinfo.demo", false),
+                event(60, "Advance podinfo.demo canary weight 10", false),
+                event(120, "Halt podinfo.demo advancement success rate 96.41% < 99%", true),
+            ],
+            history: (0_u8..30)
+                .map(|step| Past {
+                    weight: step / 10 * 10,
+                    failing: step > 25,
+                })
+                .collect(),
+            answered: vec![
+                ("1.0.0".into(), 40_000.0),
+                ("1.1.0".into(), 21_345.4),
+                ("1.2.0".into(), 1_204.0),
+            ],
+            ..Board::default()
+        }
+    }
+
+    #[test]
+    fn a_failing_release_is_seen_at_once() {
+        insta::assert_snapshot!(text(&failing(), 100, 40));
+    }
+
+    #[test]
+    fn a_narrow_and_low_terminal_shows_what_matters() {
+        let text = text(&failing(), 60, 18);
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert_eq!(text.lines().count(), 18);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn before_anything_is_known_there_is_a_picture_too() {
+        insta::assert_snapshot!(text(
+            &Board {
+                now: at(0),
+                speed: 10.0,
+                ..Board::default()
+            },
+            80,
+            24
+        ));
+    }
+
+    #[test]
+    fn spans_are_told_as_people_say_them() {
+        let told = [5, 60, 95].map(|seconds| span(TimeDelta::seconds(seconds)));
+        assert_eq!(told, ["5 s", "1 min", "1 min 35 s"]);
+    }
+
+    #[test]
+    fn large_counts_are_grouped() {
+        assert_eq!([0.0, 999.6, 1_234_567.0].map(thousands), ["0", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_part() {
+        assert_eq!(
+            (bar(0.0, 8), bar(0.5, 8), bar(1.0, 8)),
+            (String::new(), "████".into(), "████████".into())
+        );
+        assert_eq!(bar(0.1, 10), "█");
+        assert_eq!(bar(0.05, 10), "▌");
+    }
 }

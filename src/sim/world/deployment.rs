@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::{
     deployment_status,
-    write::{Kind, Name, What, Write},
+    write::{Kind, Place, What, Write},
 };
 
 /// The label that tells the pods of one template from those of another.
@@ -452,8 +452,8 @@ pub(super) fn owner(api_version: &str, kind: &str, meta: &ObjectMeta) -> OwnerRe
     }
 }
 
-fn named(kind: Kind, meta: &ObjectMeta, name: &str) -> Name {
-    Name::new(kind, meta.namespace.as_deref().unwrap_or_default(), name)
+fn named(kind: Kind, meta: &ObjectMeta, name: &str) -> Place {
+    Place::new(kind, meta.namespace.as_deref().unwrap_or_default(), name)
 }
 
 fn merge(kind: Kind, meta: &ObjectMeta, body: Value) -> Write {

@@ -8,10 +8,15 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStat
 use super::{
     deployment::{Leeway, Plan, desired, size, value},
     stamp::{moment, stamp},
-    write::{Kind, Name, What, Write},
+    write::{Kind, Place, What, Write},
 };
 
 const DEADLINE_SECONDS: i32 = 600;
+const PROGRESSING: &str = "Progressing";
+/// The reason of a roll that is complete.
+const DONE: &str = "NewReplicaSetAvailable";
+/// The reason of a roll that got nowhere for too long.
+const EXCEEDED: &str = "ProgressDeadlineExceeded";
 
 /// The status of a Deployment with these `ReplicaSets`, as a write where it differs, and when the deadline is due.
 pub(super) fn judge(
@@ -23,7 +28,8 @@ pub(super) fn judge(
 ) -> Plan {
     let was = deployment.status.clone().unwrap_or_default();
     let mut is = counted(deployment, new, owned, &was);
-    let wake = conditions(deployment, new, leeway, &was, &mut is, now);
+    judge_available(deployment, leeway, &mut is, now);
+    let wake = judge_progress(deployment, new, &was, &mut is, now);
     if is == was {
         return Plan {
             writes: Vec::new(),
@@ -31,7 +37,7 @@ pub(super) fn judge(
         };
     }
     let meta = &deployment.metadata;
-    let on = Name::new(
+    let on = Place::new(
         Kind::Deployment,
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
@@ -87,19 +93,9 @@ fn status(set: &ReplicaSet) -> (i32, i32, i32) {
     })
 }
 
-/// Sets both conditions and tells when the progress deadline ends.
-fn conditions(
-    deployment: &Deployment,
-    new: Option<&ReplicaSet>,
-    leeway: Leeway,
-    was: &DeploymentStatus,
-    is: &mut DeploymentStatus,
-    now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
-    let wanted = desired(deployment);
-    let name = deployment.metadata.name.as_deref().unwrap_or_default();
-    let available = is.available_replicas.unwrap_or(0);
-    let (state, reason, message) = if available >= wanted - leeway.unavailable {
+/// Whether enough pods are available.
+fn judge_available(deployment: &Deployment, leeway: Leeway, is: &mut DeploymentStatus, now: DateTime<Utc>) {
+    let verdict = if is.available_replicas.unwrap_or(0) >= desired(deployment) - leeway.unavailable {
         (
             "True",
             "MinimumReplicasAvailable",
@@ -112,105 +108,114 @@ fn conditions(
             "Deployment does not have minimum availability.",
         )
     };
-    set(is, "Available", state, reason, message, false, now);
+    set(is, "Available", verdict, false, now);
+}
 
+/// Whether the roll gets on. Returns when its deadline ends.
+fn judge_progress(
+    deployment: &Deployment,
+    new: Option<&ReplicaSet>,
+    was: &DeploymentStatus,
+    is: &mut DeploymentStatus,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let spec = deployment.spec.as_ref();
-    let paused = spec.and_then(|spec| spec.paused).unwrap_or(false);
-    let progressing = find(was, "Progressing").cloned();
-    let reason_was = progressing
+    let said = find(was, PROGRESSING).cloned();
+    let reason = said
         .as_ref()
-        .and_then(|condition| condition.reason.as_deref())
+        .and_then(|said| said.reason.as_deref())
         .unwrap_or_default();
-    if paused {
-        if reason_was != "ProgressDeadlineExceeded" {
+    if spec.and_then(|spec| spec.paused).unwrap_or(false) {
+        if reason != EXCEEDED {
             set(
                 is,
-                "Progressing",
-                "Unknown",
-                "DeploymentPaused",
-                "Deployment is paused",
+                PROGRESSING,
+                ("Unknown", "DeploymentPaused", "Deployment is paused"),
                 false,
                 now,
             );
         }
         return None;
     }
-    let of_set = new.and_then(|set| set.metadata.name.clone());
-    let subject = of_set.as_ref().map_or_else(
-        || format!("Deployment \"{name}\""),
+    let set_name = new.and_then(|set| set.metadata.name.clone());
+    let subject = set_name.as_ref().map_or_else(
+        || {
+            format!(
+                "Deployment \"{}\"",
+                deployment.metadata.name.as_deref().unwrap_or_default()
+            )
+        },
         |set| format!("ReplicaSet \"{set}\""),
     );
-    let counts = |status: &DeploymentStatus| {
-        (
-            status.updated_replicas.unwrap_or(0),
-            status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0),
-            status.ready_replicas.unwrap_or(0),
-            status.available_replicas.unwrap_or(0),
-        )
-    };
-    let (before, after) = (counts(was), counts(is));
-    let complete = new.is_some() && after.0 == wanted && after.1 == 0 && available == wanted;
-    let moved = after.0 > before.0 || after.1 < before.1 || after.2 > before.2 || after.3 > before.3;
-    let anew = was.observed_generation != is.observed_generation && new.is_none();
-    let deadline = TimeDelta::seconds(
-        spec.and_then(|spec| spec.progress_deadline_seconds)
-            .unwrap_or(DEADLINE_SECONDS)
-            .into(),
-    );
-    let due = progressing
-        .as_ref()
-        .and_then(|condition| condition.last_update_time.as_ref())
-        .map(|at| moment(at) + deadline);
-    let settled = reason_was == "NewReplicaSetAvailable" && after.1 == 0;
-
-    if complete {
+    let (before, after) = (Counts::of(was), Counts::of(is));
+    let wanted = desired(deployment);
+    if new.is_some() && after.updated == wanted && after.old == 0 && after.available == wanted {
         let message = format!("{subject} has successfully progressed.");
-        set(
-            is,
-            "Progressing",
-            "True",
-            "NewReplicaSetAvailable",
-            &message,
-            false,
-            now,
-        );
+        set(is, PROGRESSING, ("True", DONE, &message), false, now);
         return None;
     }
-    if settled && !anew && of_set.is_some_and(|set| says(progressing.as_ref(), &set)) {
+    let is_new = was.observed_generation != is.observed_generation && new.is_none();
+    // A roll that was done once is not judged again when its pods come and go.
+    if reason == DONE && after.old == 0 && !is_new && set_name.is_some_and(|set| speaks_of(said.as_ref(), &set)) {
         return None;
     }
-    if moved || anew || progressing.is_none() || matches!(reason_was, "DeploymentPaused" | "NewReplicaSetAvailable") {
-        let reason = if moved {
-            "ReplicaSetUpdated"
+    let patience = spec
+        .and_then(|spec| spec.progress_deadline_seconds)
+        .unwrap_or(DEADLINE_SECONDS);
+    let patience = TimeDelta::seconds(patience.into());
+    let moved = after.is_past(before);
+    if moved || is_new || said.is_none() || matches!(reason, "DeploymentPaused" | DONE) {
+        let (reason, message) = if moved {
+            ("ReplicaSetUpdated", format!("{subject} is progressing."))
         } else {
-            "NewReplicaSetCreated"
+            ("NewReplicaSetCreated", format!("Created new replica set for {subject}"))
         };
-        let message = if moved {
-            format!("{subject} is progressing.")
-        } else {
-            format!("Created new replica set for {subject}")
-        };
-        set(is, "Progressing", "True", reason, &message, true, now);
-        return Some(now + deadline);
+        set(is, PROGRESSING, ("True", reason, &message), true, now);
+        return Some(now + patience);
     }
-    if due.is_some_and(|due| due <= now) {
-        let message = format!("{subject} has timed out progressing.");
-        set(
-            is,
-            "Progressing",
-            "False",
-            "ProgressDeadlineExceeded",
-            &message,
-            false,
-            now,
-        );
-        return None;
+    let due = said
+        .as_ref()
+        .and_then(|said| said.last_update_time.as_ref())
+        .map(|at| moment(at) + patience)?;
+    if due > now {
+        return Some(due);
     }
-    due
+    let message = format!("{subject} has timed out progressing.");
+    set(is, PROGRESSING, ("False", EXCEEDED, &message), false, now);
+    None
+}
+
+/// The numbers that tell whether a roll gets on.
+#[derive(Clone, Copy)]
+struct Counts {
+    updated: i32,
+    old: i32,
+    ready: i32,
+    available: i32,
+}
+
+impl Counts {
+    fn of(status: &DeploymentStatus) -> Self {
+        let updated = status.updated_replicas.unwrap_or(0);
+        Self {
+            updated,
+            old: status.replicas.unwrap_or(0) - updated,
+            ready: status.ready_replicas.unwrap_or(0),
+            available: status.available_replicas.unwrap_or(0),
+        }
+    }
+
+    /// Whether any of them got better.
+    const fn is_past(self, before: Self) -> bool {
+        self.updated > before.updated
+            || self.old < before.old
+            || self.ready > before.ready
+            || self.available > before.available
+    }
 }
 
 /// Whether a condition speaks of this `ReplicaSet`.
-fn says(condition: Option<&DeploymentCondition>, set: &str) -> bool {
+fn speaks_of(condition: Option<&DeploymentCondition>, set: &str) -> bool {
     condition
         .and_then(|condition| condition.message.as_deref())
         .is_some_and(|message| message.contains(&format!("\"{set}\"")))
@@ -224,13 +229,12 @@ fn find<'a>(status: &'a DeploymentStatus, type_: &str) -> Option<&'a DeploymentC
         .find(|condition| condition.type_ == type_)
 }
 
-/// Sets a condition. The same status and reason leave it as it is, unless it is `renewed` by progress.
+/// Sets a condition to this status, reason and message. The same status and reason leave it as it is, unless it is
+/// `renewed` by progress.
 fn set(
     status: &mut DeploymentStatus,
     type_: &str,
-    state: &str,
-    reason: &str,
-    message: &str,
+    (state, reason, message): (&str, &str, &str),
     renewed: bool,
     now: DateTime<Utc>,
 ) {

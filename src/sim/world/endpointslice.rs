@@ -13,7 +13,7 @@ use k8s_openapi::{
 use super::{
     deployment::{owner, value},
     pod::{is_finished, is_ready},
-    write::{Kind, Name, What, Write},
+    write::{Kind, Place, What, Write},
 };
 
 /// The label by which a slice names its Service.
@@ -42,7 +42,7 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], has: &[Arc<EndpointSlic
     let selected: Vec<_> = pods.iter().filter(|pod| selects(service, &pod.metadata)).collect();
     let mut endpoints: Vec<_> = selected.iter().filter_map(|pod| endpoint(pod)).collect();
     endpoints.sort_by(|a, b| a.addresses.cmp(&b.addresses));
-    let ports = ports(service, selected.first().map(|pod| pod.as_ref()));
+    let ports = ports(service, selected.first().map(std::convert::AsRef::as_ref));
     let has_selector = service
         .spec
         .as_ref()
@@ -60,7 +60,7 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], has: &[Arc<EndpointSlic
     for (index, chunk) in chunks.into_iter().enumerate() {
         let wanted = slice(service, index, chunk, &ports);
         let name = wanted.metadata.name.clone().unwrap_or_default();
-        let on = Name::new(
+        let on = Place::new(
             Kind::EndpointSlice,
             wanted.metadata.namespace.as_deref().unwrap_or_default(),
             &name,
@@ -83,7 +83,7 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], has: &[Arc<EndpointSlic
     writes.extend(left.into_values().map(|slice| {
         let meta = &slice.metadata;
         let name = meta.name.as_deref().unwrap_or_default();
-        let on = Name::new(Kind::EndpointSlice, meta.namespace.as_deref().unwrap_or_default(), name);
+        let on = Place::new(Kind::EndpointSlice, meta.namespace.as_deref().unwrap_or_default(), name);
         Write {
             on,
             what: What::Delete {

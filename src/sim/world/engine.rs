@@ -28,7 +28,7 @@ use super::{
     pod, replicaset, router,
     script::{RouterSays, Script},
     traffic::{Answerer, Backend, Split, Traffic},
-    write::{Kind, Name, What, Write},
+    write::{Kind, Place, What, Write},
 };
 use crate::clock::Clock;
 
@@ -94,9 +94,9 @@ pub(super) struct Engine {
     listed: BTreeSet<Kind>,
     traffic: Traffic,
     /// Where the data plane sends requests: the backends of each route that it has taken over.
-    taken: BTreeMap<Name, Vec<Backend>>,
+    taken: BTreeMap<Place, Vec<Backend>>,
     /// When each object is to be looked at.
-    due: BTreeMap<Name, DateTime<Utc>>,
+    due: BTreeMap<Place, DateTime<Utc>>,
     /// When each pod was first seen, by uid.
     born: HashMap<String, DateTime<Utc>>,
     /// When the deletion of each pod was first seen, by uid.
@@ -154,7 +154,7 @@ impl Engine {
         }
     }
 
-    fn next_due(&mut self) -> Option<Name> {
+    fn next_due(&mut self) -> Option<Place> {
         if !self.has_view() {
             return None;
         }
@@ -173,7 +173,7 @@ impl Engine {
     }
 
     /// Looks at an object after a while, or earlier if that was asked for before.
-    fn plan(&mut self, name: Name, after: Duration) {
+    fn plan(&mut self, name: Place, after: Duration) {
         let at = self.clock.now() + TimeDelta::from_std(after).unwrap_or_default();
         let due = self.due.entry(name).or_insert(at);
         *due = (*due).min(at);
@@ -201,14 +201,14 @@ impl Engine {
     }
 
     /// A write deleted the object.
-    fn bury(&mut self, name: &Name) {
+    fn bury(&mut self, name: &Place) {
         let Some(meta) = self.mirror.meta(name) else { return };
         self.mirror.bury(name);
         let touched = self.touched(name.kind, &meta).into_iter().collect();
         self.plan_all(touched);
     }
 
-    fn plan_all(&mut self, names: BTreeSet<Name>) {
+    fn plan_all(&mut self, names: BTreeSet<Place>) {
         let script = self.plot.get();
         for name in names {
             let lag = match name.kind {
@@ -221,7 +221,7 @@ impl Engine {
     }
 
     /// The objects that have to be looked at when the one with this metadata changes.
-    fn touched(&self, kind: Kind, meta: &ObjectMeta) -> Vec<Name> {
+    fn touched(&self, kind: Kind, meta: &ObjectMeta) -> Vec<Place> {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let owner = controller(meta).unwrap_or_default();
         let itself = named(kind, meta);
@@ -259,7 +259,7 @@ impl Engine {
             Kind::EndpointSlice => {
                 let service = meta.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL));
                 service
-                    .map(|service| Name::new(Kind::Service, namespace, service))
+                    .map(|service| Place::new(Kind::Service, namespace, service))
                     .into_iter()
                     .collect()
             }
@@ -267,7 +267,7 @@ impl Engine {
         }
     }
 
-    fn deployment_of(&self, uid: &str) -> Option<Name> {
+    fn deployment_of(&self, uid: &str) -> Option<Place> {
         let mut deployments = self.mirror.deployments.all();
         let deployment = deployments.find(|deployment| deployment.metadata.uid.as_deref() == Some(uid))?;
         Some(named(Kind::Deployment, &deployment.metadata))
@@ -297,7 +297,7 @@ impl Engine {
     }
 
     /// Looks at one object and sends what follows.
-    async fn look(&mut self, name: &Name) {
+    async fn look(&mut self, name: &Place) {
         let now = self.clock.now();
         let script = self.plot.get();
         let plan = match name.kind {
@@ -320,7 +320,7 @@ impl Engine {
         }
     }
 
-    fn look_at_deployment(&self, name: &Name, now: DateTime<Utc>) -> Option<Plan> {
+    fn look_at_deployment(&self, name: &Place, now: DateTime<Utc>) -> Option<Plan> {
         let deployment = self.mirror.deployments.get(&name.namespace, &name.name)?;
         let owned = self.mirror.sets.controlled_by(deployment.metadata.uid.as_deref()?);
         let uids: BTreeSet<_> = owned.iter().filter_map(|set| set.metadata.uid.as_deref()).collect();
@@ -332,7 +332,7 @@ impl Engine {
         Some(deployment::plan(deployment, &owned, &pods, now))
     }
 
-    fn look_at_set(&mut self, name: &Name, now: DateTime<Utc>) -> Option<Plan> {
+    fn look_at_set(&mut self, name: &Place, now: DateTime<Utc>) -> Option<Plan> {
         let set = self.mirror.sets.get(&name.namespace, &name.name)?.clone();
         let pods = self.mirror.pods.controlled_by(set.metadata.uid.as_deref()?);
         let mut suffix = || {
@@ -344,7 +344,7 @@ impl Engine {
         Some(replicaset::plan(&set, &pods, &mut suffix, now))
     }
 
-    fn look_at_pod(&mut self, name: &Name, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
+    fn look_at_pod(&mut self, name: &Place, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
         let pod = self.mirror.pods.get(&name.namespace, &name.name)?.clone();
         let uid = pod.metadata.uid.clone()?;
         let born = *self.born.entry(uid.clone()).or_insert(now);
@@ -361,7 +361,7 @@ impl Engine {
         Some(pod::plan(&pod, script, born, leaving, &address, now))
     }
 
-    fn look_at_service(&self, name: &Name, script: &Script) -> Option<Plan> {
+    fn look_at_service(&self, name: &Place, script: &Script) -> Option<Plan> {
         let service = self.mirror.services.get(&name.namespace, &name.name)?;
         let pods: Vec<_> = self.mirror.pods.in_namespace(&name.namespace).cloned().collect();
         let slices = self.mirror.slices.controlled_by(service.metadata.uid.as_deref()?);
@@ -371,7 +371,7 @@ impl Engine {
         })
     }
 
-    fn look_at_route(&mut self, name: &Name, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
+    fn look_at_route(&mut self, name: &Place, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
         let shelf = if name.kind == Kind::HttpProxy {
             &self.mirror.proxies
         } else {
@@ -425,7 +425,7 @@ impl Engine {
             );
         }
         for service in self.mirror.services.all() {
-            let Name { namespace, name, .. } = named(Kind::Service, &service.metadata);
+            let Place { namespace, name, .. } = named(Kind::Service, &service.metadata);
             if !routed.contains(&(&namespace, &name)) {
                 let split = Split::of(
                     &[Backend {
@@ -482,7 +482,7 @@ impl Engine {
 
     /// Sends one write and takes the answer as news. On failure it tells after what time to look again.
     async fn send(&mut self, write: &Write) -> Result<(), Duration> {
-        let Name { kind, namespace, name } = &write.on;
+        let Place { kind, namespace, name } = &write.on;
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind.resource());
         let post = PostParams {
             field_manager: Some(MANAGER.to_owned()),
@@ -539,7 +539,7 @@ impl Engine {
     }
 
     /// Reads an object that turned out to be different from what was seen of it.
-    async fn refresh(&mut self, api: &Api<DynamicObject>, name: &Name) {
+    async fn refresh(&mut self, api: &Api<DynamicObject>, name: &Place) {
         match api.get_opt(&name.name).await {
             Ok(Some(object)) => self.hear(name.kind, News::Is(Box::new(object))),
             Ok(None) => self.bury(name),
@@ -548,8 +548,8 @@ impl Engine {
     }
 }
 
-fn named(kind: Kind, meta: &ObjectMeta) -> Name {
-    Name::new(
+fn named(kind: Kind, meta: &ObjectMeta) -> Place {
+    Place::new(
         kind,
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),

@@ -132,7 +132,7 @@ impl SimReader {
     fn measured(&self, query: &BuiltIn, now: DateTime<Utc>) -> Reading {
         let counts = |share: &Share| query.counts(share);
         let measured = self.traffic.measure(&query.namespace, query.window, now, counts);
-        let waver = 1.0 + self.noise * self.waver(query, now);
+        let waver = 1.0 + self.noise * Self::waver(query, now);
         let value = match query.what {
             What::SuccessRate => measured
                 .success_rate()
@@ -144,7 +144,7 @@ impl SimReader {
     }
 
     /// From −1 to 1, the same for the same moment and query.
-    fn waver(&self, query: &BuiltIn, now: DateTime<Utc>) -> f64 {
+    fn waver(query: &BuiltIn, now: DateTime<Utc>) -> f64 {
         let mut hasher = DefaultHasher::new();
         (now.timestamp(), query.what as u8).hash(&mut hasher);
         f64::from(u16::try_from(hasher.finish() % 2001).unwrap_or(1000)) / 1000.0 - 1.0

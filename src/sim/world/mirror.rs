@@ -18,7 +18,7 @@ use kube::{
     core::{DynamicObject, ObjectMeta, Resource},
 };
 
-use super::write::{Kind, Name};
+use super::write::{Kind, Place};
 
 type Key = (String, String);
 
@@ -218,12 +218,12 @@ impl Mirror {
     }
 
     /// The metadata of an object, as last seen.
-    pub(super) fn meta(&mut self, Name { kind, namespace, name }: &Name) -> Option<ObjectMeta> {
+    pub(super) fn meta(&mut self, Place { kind, namespace, name }: &Place) -> Option<ObjectMeta> {
         with_shelf!(self, kind, shelf => shelf.get(namespace, name).map(|object| object.meta().clone()))
     }
 
     /// Notes that a write of ours deleted an object.
-    pub(super) fn bury(&mut self, Name { kind, namespace, name }: &Name) {
+    pub(super) fn bury(&mut self, Place { kind, namespace, name }: &Place) {
         with_shelf!(self, kind, shelf => shelf.bury(namespace, name));
     }
 }

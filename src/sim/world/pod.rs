@@ -13,11 +13,11 @@ use super::{
     deployment::{Plan, value},
     script::{Life, Pace, Script},
     stamp::{moment, stamp},
-    write::{Kind, Name, What, Write},
+    write::{Kind, Place, What, Write},
 };
 
 const BACK_OFF: Duration = Duration::from_secs(10);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+const LONGEST_BACK_OFF: Duration = Duration::from_mins(5);
 
 /// What the kubelet sees of a pod's containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,9 +257,9 @@ pub(super) fn is_finished(pod: &Pod) -> bool {
     )
 }
 
-fn on(pod: &Pod) -> Name {
+fn on(pod: &Pod) -> Place {
     let meta = &pod.metadata;
-    Name::new(
+    Place::new(
         Kind::Pod,
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),

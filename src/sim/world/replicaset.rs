@@ -14,7 +14,7 @@ use k8s_openapi::{
 use super::{
     deployment::{Plan, owner, size, value},
     pod::{is_finished, is_ready, ready_since},
-    write::{Kind, Name, What, Write},
+    write::{Kind, Place, What, Write},
 };
 
 /// The node that all pods of the embedded cluster run on.
@@ -154,8 +154,8 @@ fn deleted(pod: &Arc<Pod>) -> Write {
     }
 }
 
-fn on(kind: Kind, meta: &ObjectMeta) -> Name {
-    Name::new(
+fn on(kind: Kind, meta: &ObjectMeta) -> Place {
+    Place::new(
         kind,
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),

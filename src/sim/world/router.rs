@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     script::RouterSays,
     traffic::Backend,
-    write::{Kind, Name, What, Write},
+    write::{Kind, Place, What, Write},
 };
 
 const CONTROLLER: &str = "serin.dev/embedded-gateway";
@@ -36,7 +36,7 @@ pub(super) fn plan(
     let mut body = serde_json::to_value(route).ok()?;
     body["status"] = status;
     let meta = &route.metadata;
-    let on = Name::new(
+    let on = Place::new(
         kind,
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
@@ -130,7 +130,9 @@ pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
         })
         .collect();
     if kind == Kind::HttpProxy && found.iter().all(|backend| backend.weight == 0) {
-        found.iter_mut().for_each(|backend| backend.weight = 1);
+        for backend in &mut found {
+            backend.weight = 1;
+        }
     }
     found
 }

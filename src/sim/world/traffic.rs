@@ -155,7 +155,7 @@ struct Segment {
 impl Segment {
     /// Adds what happened in `span` of it to `sum`, for the shares that count.
     fn add(&self, rate: f64, span: TimeDelta, counts: impl Fn(&Share) -> bool, mut sum: impl FnMut(&Share, Measured)) {
-        let seconds = span.num_milliseconds().max(0) as f64 / 1000.0;
+        let seconds = seconds(span);
         for share in self.split.shares.iter().filter(|share| counts(share)) {
             let requests = rate * seconds * share.part;
             let behaviour = self.behaviours.get(&share.pod.image).copied().unwrap_or_default();
@@ -167,6 +167,11 @@ impl Segment {
             sum(share, measured);
         }
     }
+}
+
+/// A span in seconds; one that goes backwards is none.
+fn seconds(span: TimeDelta) -> f64 {
+    span.to_std().map_or(0.0, |span| span.as_secs_f64())
 }
 
 /// Where clients enter: namespace and name of a route, or of a Service that no route stands before.
@@ -195,7 +200,7 @@ impl Traffic {
         }
     }
 
-    /// From now on the requests of an entry go this way.
+    /// From now on the requests of an entry go this way. Nobody calls what has not answered once.
     pub(super) fn turn(
         &self,
         entry: Entry,
@@ -204,6 +209,9 @@ impl Traffic {
         now: DateTime<Utc>,
     ) {
         let mut records = self.lock();
+        if split.shares.is_empty() && !records.contains_key(&entry) {
+            return;
+        }
         let record = records.entry(entry).or_default();
         let images = split.shares.iter().map(|share| share.pod.image.clone());
         let behaviours: BTreeMap<_, _> = images
@@ -303,7 +311,7 @@ impl Totals {
                 self.answered.entry(share.pod.image.clone()).or_default().add(measured);
             },
         );
-        self.lost += segment.split.lost * rate * span.num_milliseconds().max(0) as f64 / 1000.0;
+        self.lost += segment.split.lost * rate * seconds(span);
     }
 }
 
@@ -402,6 +410,6 @@ mod tests {
         let before = traffic.measure("test", TimeDelta::seconds(60), start() + TimeDelta::seconds(60), canary);
         assert_eq!(before.success_rate(), None);
         let totals = traffic.totals(&entry(), now);
-        assert_eq!(totals.answered["app:1"].requests.round(), 750.0);
+        assert!((totals.answered["app:1"].requests - 750.0).abs() < 1e-6);
     }
 }

@@ -31,15 +31,15 @@ impl Kind {
     }
 }
 
-/// One object, named.
+/// Where one object lies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Name {
+pub(super) struct Place {
     pub(super) kind: Kind,
     pub(super) namespace: String,
     pub(super) name: String,
 }
 
-impl Name {
+impl Place {
     pub(super) fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         Self {
             kind,
@@ -52,7 +52,7 @@ impl Name {
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Write {
-    pub(super) on: Name,
+    pub(super) on: Place,
     pub(super) what: What,
 }
 

@@ -29,7 +29,7 @@ pub(super) fn route(written: &Written<'_>, objects: &impl Objects, release: &Rel
     let after = written.after.map(|route| splits(route, release)).unwrap_or_default();
     for (primary, canary) in &after {
         if primary + canary != 100 {
-            wrong.push(format!("1: a rule sums to {} + {} instead of 100", primary, canary));
+            wrong.push(format!("1: a rule sums to {primary} + {canary} instead of 100"));
         }
     }
     let Some((primary, canary)) = after.first().copied() else {
