@@ -442,6 +442,16 @@ impl Engine {
                 );
             }
         }
+        // Clients who called a Service that is behind a route now, or gone, call it no more.
+        for entry in self.traffic.entries() {
+            let (namespace, name) = (&entry.0, &entry.1);
+            let enters = self.taken.keys().any(|route| (&route.namespace, &route.name) == (namespace, name));
+            let stands = self.mirror.services.get(namespace, name).is_some();
+            if !enters && (!stands || routed.contains(&(namespace, name))) {
+                let nobody = |_: &str, _: f64| script.behaviour_of("", 0.0);
+                self.traffic.turn(entry, Split::default(), nobody, now);
+            }
+        }
     }
 
     /// The pods that a Service's endpoints offer and that are there.
