@@ -1,11 +1,7 @@
-//! The `serin` binary.
-use clap::Parser;
-#[derive(Parser)]
-enum Cli {
-    Demo(serin::cli::demo::Args),
-}
-#[tokio::main]
-async fn main() -> std::process::ExitCode {
-    let Cli::Demo(args) = Cli::parse();
-    serin::cli::demo::run(args).await
+//! The `serin` binary: hands the command line over to the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    serin::cli::main(std::env::args_os())
 }

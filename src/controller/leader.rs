@@ -118,6 +118,11 @@ impl Claim {
         self.standing.borrow().clone()
     }
 
+    /// Waits until [`Self::standing`] has changed; false when it never will again.
+    pub async fn changed(&mut self) -> bool {
+        self.standing.changed().await.is_ok()
+    }
+
     /// Waits until this process may act. Waits for ever when the election has ended without that.
     pub async fn held(&mut self) {
         let leads = |standing: &Standing| matches!(standing, Standing::Permanent | Standing::Leading { .. });

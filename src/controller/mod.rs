@@ -9,7 +9,7 @@
 //!   contest, obstacle                rivals and refusals
 //! jobs, asking, lookup               questions to the outside world, beside the passes
 //! tell, channels                     what people are told
-//! leader, settings                   who may act, and how
+//! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
 //! ```
 
 mod apply;
@@ -18,6 +18,7 @@ mod caches;
 pub mod channels;
 mod contest;
 mod draw;
+pub mod guard;
 mod held;
 mod interest;
 pub mod jobs;
@@ -36,6 +37,7 @@ mod queue;
 mod references;
 mod resource;
 mod retry;
+pub mod rights;
 mod say;
 pub mod settings;
 mod site;

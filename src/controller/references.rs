@@ -20,9 +20,16 @@ impl Lookup for Caches {
 }
 
 /// All objects of these kinds are cached, so what is missing does not exist, give or take the delay of the watch.
-fn find<K: DeserializeOwned>(caches: &Caches, kind: Resource, namespace: &str, name: &str) -> Result<Arc<K>, LookupError> {
+fn find<K: DeserializeOwned>(
+    caches: &Caches,
+    kind: Resource,
+    namespace: &str,
+    name: &str,
+) -> Result<Arc<K>, LookupError> {
     match caches.seen(&ObjectKey::new(kind, namespace, name)) {
-        Seen::Is(object) => decode::decode(&object).map(Arc::new).map_err(|error| LookupError::Malformed(error.to_string())),
+        Seen::Is(object) => decode::decode(&object)
+            .map(Arc::new)
+            .map_err(|error| LookupError::Malformed(error.to_string())),
         Seen::Unsure => Err(LookupError::Unknown("the cache is not filled".into())),
         Seen::Forbidden(verb) => Err(LookupError::Forbidden(format!("Serin may not {verb} {kind}"))),
         Seen::Missing | Seen::Absent | Seen::NoKind => Err(LookupError::NotFound),

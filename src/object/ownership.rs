@@ -86,3 +86,65 @@ pub fn release(uid: &str, live: &Value) -> Patch {
     }
     patch::at_version(live, &next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canary(uid: &str) -> OwnerReference {
+        OwnerReference {
+            api_version: "flagger.app/v1beta1".to_owned(),
+            kind: "Canary".to_owned(),
+            name: "podinfo".to_owned(),
+            uid: uid.to_owned(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }
+    }
+
+    fn owned(references: &Value) -> Value {
+        json!({"metadata": {"name": "podinfo", "resourceVersion": "1", "ownerReferences": references}})
+    }
+
+    fn applied(live: &Value, patch: &Patch) -> Value {
+        let mut next = live.clone();
+        json_patch::patch(&mut next, patch).unwrap();
+        next
+    }
+
+    #[test]
+    fn an_owner_that_does_not_control_is_not_the_controller() {
+        let mut beside = reference(&canary("a"));
+        beside["controller"] = false.into();
+        assert!(!controls("a", &owned(&json!([beside]))));
+        assert!(controls("a", &owned(&json!([beside, reference(&canary("a"))]))));
+        assert!(!controls("a", &json!({})));
+    }
+
+    #[test]
+    fn an_object_of_an_earlier_canary_of_that_name_is_claimed_and_no_other() {
+        let earlier = owned(&json!([reference(&canary("earlier"))]));
+        assert_eq!(
+            applied(&earlier, &claim(&earlier, &canary("now"))),
+            owned(&json!([reference(&canary("now"))]))
+        );
+        let mut foreign = reference(&canary("x"));
+        foreign["name"] = "another".into();
+        assert!(claim(&owned(&json!([foreign])), &canary("now")).is_empty());
+        assert!(claim(&owned(&json!([reference(&canary("now"))])), &canary("now")).is_empty());
+        assert!(is_a_canarys(&earlier));
+    }
+
+    #[test]
+    fn a_released_object_keeps_its_other_owners() {
+        let other = json!({"kind": "Helm", "uid": "h"});
+        let live = owned(&json!([other, reference(&canary("a"))]));
+        assert_eq!(applied(&live, &release("a", &live)), owned(&json!([other])));
+        let alone = owned(&json!([reference(&canary("a"))]));
+        assert_eq!(
+            applied(&alone, &release("a", &alone))["metadata"].get("ownerReferences"),
+            None
+        );
+        assert!(release("b", &alone).is_empty());
+    }
+}

@@ -98,3 +98,72 @@ fn replace(path: PointerBuf, value: &Value) -> PatchOperation {
         value: value.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn route(primary: u8, canary: u8) -> Value {
+        json!({
+            "metadata": {"uid": "u", "generation": 3, "resourceVersion": "9", "annotations": {"a/b~c": "1"}},
+            "spec": {"backends": [{"name": "p", "weight": primary}, {"name": "c", "weight": canary}], "hosts": ["a", "b"]},
+        })
+    }
+
+    fn text(patch: &Patch) -> Value {
+        serde_json::to_value(patch).unwrap()
+    }
+
+    #[test]
+    fn a_changed_value_is_one_operation_behind_its_guards() {
+        let patch = at_version(&route(100, 0), &route(100, 10));
+        assert_eq!(
+            text(&patch),
+            json!([
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": "9"},
+                {"op": "test", "path": "/spec/backends/1/name", "value": "c"},
+                {"op": "replace", "path": "/spec/backends/1/weight", "value": 10},
+            ])
+        );
+        let patch = at_generation(&route(100, 0), &route(90, 0));
+        assert_eq!(
+            text(&patch)[0],
+            json!({"op": "test", "path": "/metadata/uid", "value": "u"})
+        );
+        assert_eq!(
+            text(&patch)[1],
+            json!({"op": "test", "path": "/metadata/generation", "value": 3})
+        );
+    }
+
+    #[test]
+    fn nothing_to_do_is_no_operation_at_all() {
+        assert!(at_version(&route(1, 2), &route(1, 2)).is_empty());
+        assert!(at_generation(&route(1, 2), &route(1, 2)).is_empty());
+    }
+
+    #[test]
+    fn whatever_the_difference_the_patch_leads_there() {
+        let mut cases = Vec::new();
+        for (pointer, value) in [
+            ("/spec/hosts", json!(["a"])),
+            ("/spec/hosts", json!(["b", "a"])),
+            ("/spec/backends/0", json!({"name": "other", "weight": 1})),
+            ("/spec/backends", json!(null)),
+            ("/metadata/annotations", json!({"x/y": "2"})),
+            ("/spec", json!({"new": {"deep": []}})),
+        ] {
+            let mut next = route(100, 0);
+            *next.pointer_mut(pointer).unwrap() = value;
+            cases.push(next);
+        }
+        let live = route(100, 0);
+        for next in cases {
+            let mut patched = live.clone();
+            json_patch::patch(&mut patched, &at_version(&live, &next)).unwrap();
+            assert_eq!(patched, next);
+        }
+    }
+}

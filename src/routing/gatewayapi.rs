@@ -11,7 +11,7 @@ use super::{
     route::{Backends, Drawing, Layout, Route},
 };
 use crate::{
-    object::{list, text},
+    object::{as_map, list, text},
     rollout::{Confirmation, Refusal, RouteFacts, Weight},
 };
 
@@ -178,9 +178,10 @@ fn drawing(cx: &RouteContext<'_>) -> Result<Drawing, Vec<Refusal>> {
 
 /// A reference to a parent, with what the API server defaults.
 fn parent_ref(mut reference: Value) -> Value {
+    let members = as_map(&mut reference);
     for (key, default) in [("group", GROUP), ("kind", "Gateway")] {
-        if reference.get(key).is_none_or(Value::is_null) {
-            reference[key] = default.into();
+        if members.get(key).is_none_or(Value::is_null) {
+            members.insert(key.to_owned(), default.into());
         }
     }
     reference

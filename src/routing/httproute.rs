@@ -296,10 +296,9 @@ fn cors(policy: &CorsPolicy) -> Map<String, Value> {
         .as_ref()
         .and_then(|text| text.parse().ok())
         .and_then(GoDuration::to_std);
-    drawn.insert(
-        "maxAge".to_owned(),
-        max_age.map_or(DEFAULT_MAX_AGE, |age| age.as_secs()).into(),
-    );
+    // The CRD takes no zero.
+    let seconds = max_age.map_or(DEFAULT_MAX_AGE, |age| age.as_secs().max(1));
+    drawn.insert("maxAge".to_owned(), seconds.into());
     drawn
 }
 

@@ -129,7 +129,7 @@ pub(super) fn with_node_ports(key: &str, kept: &Value, live: &Value) -> Value {
 fn with_node_port(port: &Value, standing: Option<&Value>) -> Value {
     let mut port = port.clone();
     if let (None, Some(node_port)) = (port.get("nodePort"), standing.and_then(|it| it.get("nodePort"))) {
-        port["nodePort"] = node_port.clone();
+        as_map(&mut port).insert("nodePort".to_owned(), node_port.clone());
     }
     port
 }

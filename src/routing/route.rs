@@ -142,13 +142,11 @@ impl<'a> Route<'a> {
     fn weight(&self, live: &Value) -> Option<Weight> {
         self.rules(&live["spec"]).iter().find_map(|rule| {
             let of = |side: Side| {
-                let backend = self.backend_named(rule, self.side(side))?;
-                Some(
-                    backend
-                        .get("weight")
-                        .and_then(Value::as_u64)
-                        .unwrap_or(self.layout.absent_weight),
-                )
+                let stated = self.backend_named(rule, self.side(side))?.get("weight");
+                // Wide enough for any two weights that an API server stores.
+                Some(u128::from(
+                    stated.and_then(Value::as_u64).unwrap_or(self.layout.absent_weight),
+                ))
             };
             let (primary, canary) = (of(Side::Primary)?, of(Side::Canary)?);
             let whole = primary + canary;
@@ -229,10 +227,12 @@ impl<'a> Route<'a> {
 
     /// One rule, laid over the standing one. A `whole` one has the defaults, and nothing of ours that is not drawn.
     fn rule(&self, standing: Option<&Value>, weight: Weight, whole: bool) -> Value {
-        let mut wanted = self.drawing.rule.clone();
-        if whole {
-            wanted.extend(self.drawing.defaults.clone());
-        }
+        let mut wanted = if whole {
+            self.drawing.defaults.clone()
+        } else {
+            Map::new()
+        };
+        wanted.extend(self.drawing.rule.clone());
         let mut rule = standing.cloned().unwrap_or_default();
         let backends = self.pair(&rule, weight);
         let members = as_map(&mut rule);
@@ -283,11 +283,20 @@ impl<'a> Route<'a> {
         ownership::controls(&self.cx.owner.uid, live) || ownership::is_inherited(live, self.cx.owner)
     }
 
+    /// Whether a rule leads to one of the three Services: to the apex only at the Canary's port. What goes to another port
+    /// of it keeps going there, since the sides' Services may not have that port.
     fn is_about_us(&self, rule: &Value) -> bool {
         let Backends { apex, primary, canary } = &self.backends;
-        [apex, primary, canary]
-            .into_iter()
-            .any(|backend| self.backend_named(rule, backend).is_some())
+        let standing = self.backend_named(rule, apex);
+        let at_our_port = |it: &Value| {
+            apex.get("port")
+                .zip(it.get("port"))
+                .is_none_or(|(ours, its)| ours == its)
+        };
+        standing.is_some_and(at_our_port)
+            || [primary, canary]
+                .into_iter()
+                .any(|side| self.backend_named(rule, side).is_some())
     }
 
     fn leads_to_a_side(&self, spec: &Value) -> bool {

@@ -1,4 +1,6 @@
 //! How the process is seen from outside: metrics, health, logs, and the HTTP server that shows them.
 
 pub mod health;
+pub mod http;
+pub mod log;
 pub mod metrics;

@@ -20,9 +20,15 @@ async fn a_live_deployment_is_taken_over() {
     house.until("Initialized", 120).await;
     assert_eq!(house.replicas("podinfo"), 0);
     assert_eq!(house.replicas("podinfo-primary"), 2);
-    assert_eq!(house.service("podinfo")["spec"]["selector"], json!({"app": "podinfo-primary"}));
+    assert_eq!(
+        house.service("podinfo")["spec"]["selector"],
+        json!({"app": "podinfo-primary"})
+    );
     assert_eq!(house.weights(), (100, 0));
-    assert_eq!(house.canary()["metadata"]["finalizers"], json!(["finalizer.flagger.app"]));
+    assert_eq!(
+        house.canary()["metadata"]["finalizers"],
+        json!(["finalizer.flagger.app"])
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -35,14 +41,26 @@ async fn a_good_release_is_promoted_step_by_step() {
         house.until("Progressing", 30).await;
         house.until("Succeeded", 600).await;
         assert_eq!(house.image("podinfo-primary"), "podinfo:2", "{provider}");
-        assert_eq!((house.replicas("podinfo"), house.weights()), (0, (100, 0)), "{provider}");
+        assert_eq!(
+            (house.replicas("podinfo"), house.weights()),
+            (0, (100, 0)),
+            "{provider}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_release_is_rolled_back() {
     let house = House::new().await;
-    house.world.change(|script| script.answers("podinfo:2", Behaviour { success: 50.0, ..Behaviour::default() }));
+    house.world.change(|script| {
+        script.answers(
+            "podinfo:2",
+            Behaviour {
+                success: 50.0,
+                ..Behaviour::default()
+            },
+        )
+    });
     house.app("gatewayapi:v1").await;
     house.until("Initialized", 120).await;
     house.release("podinfo:2").await;
@@ -72,7 +90,10 @@ async fn a_malformed_canary_is_told_and_hurts_no_other() {
     house.app("gatewayapi:v1").await;
     house.until("Initialized", 120).await;
     let stalled = condition(&house.object("flagger.app/v1beta1", "Canary", "bad"), "Stalled");
-    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("InvalidSpec")));
+    assert_eq!(
+        (&stalled["status"], &stalled["reason"]),
+        (&json!("True"), &json!("InvalidSpec"))
+    );
     let message = stalled["message"].as_str().unwrap_or_default();
     assert!(message.contains("spec.analysis.stepWeight"), "{message}");
 }
@@ -90,7 +111,11 @@ async fn a_controller_killed_at_any_second_of_a_run_changes_nothing_about_its_en
         house.restart();
         house.until("Succeeded", 600).await;
         assert_eq!(house.image("podinfo-primary"), "podinfo:2", "killed after {second} s");
-        assert_eq!((house.replicas("podinfo"), house.weights()), (0, (100, 0)), "killed after {second} s");
+        assert_eq!(
+            (house.replicas("podinfo"), house.weights()),
+            (0, (100, 0)),
+            "killed after {second} s"
+        );
     }
 }
 
@@ -127,8 +152,15 @@ async fn a_refused_write_is_told_in_the_servers_words_and_tried_again() {
     house.pass(45).await;
     let stands = condition(&house.canary(), "Ready");
     let message = stands["message"].as_str().unwrap_or_default();
-    assert!(message.contains("forbidden") && message.contains("httproutes"), "{stands}");
-    let tries = house.requests().iter().filter(|it| it.contains("create httproutes")).count();
+    assert!(
+        message.contains("forbidden") && message.contains("httproutes"),
+        "{stands}"
+    );
+    let tries = house
+        .requests()
+        .iter()
+        .filter(|it| it.contains("create httproutes"))
+        .count();
     assert!((2..10).contains(&tries), "{tries}");
     house.api.allow_all();
     house.until("Initialized", 300).await;
@@ -144,7 +176,11 @@ async fn a_deleted_canary_hands_everything_back() {
     assert_eq!(house.canary(), Value::Null, "{}", house.requests().join("\n"));
     assert_eq!(house.replicas("podinfo"), 2);
     assert_eq!(house.service("podinfo")["spec"]["selector"], json!({"app": "podinfo"}));
-    assert_eq!(house.replicas("podinfo-primary"), -1, "the garbage collector takes the primary");
+    assert_eq!(
+        house.replicas("podinfo-primary"),
+        -1,
+        "the garbage collector takes the primary"
+    );
     let route = house.object("gateway.networking.k8s.io/v1", "HTTPRoute", "podinfo");
     assert_eq!(route["spec"]["rules"][0]["backendRefs"][0]["name"], "podinfo");
 }
@@ -159,7 +195,10 @@ async fn of_two_canaries_on_one_target_the_second_touches_nothing() {
     house.create(&second).await;
     house.pass(30).await;
     let stalled = condition(&house.object("flagger.app/v1beta1", "Canary", "second"), "Stalled");
-    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("TargetTaken")));
+    assert_eq!(
+        (&stalled["status"], &stalled["reason"]),
+        (&json!("True"), &json!("TargetTaken"))
+    );
     house.release("podinfo:2").await;
     house.until("Progressing", 30).await;
     house.until("Succeeded", 600).await;
@@ -167,10 +206,18 @@ async fn of_two_canaries_on_one_target_the_second_touches_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn observing_writes_nothing() {
-    let house = House::with(Settings { observe_only: true, ..Settings::default() }).await;
+    let house = House::with(Settings {
+        observe_only: true,
+        ..Settings::default()
+    })
+    .await;
     house.app("gatewayapi:v1").await;
     house.pass(120).await;
-    let writes: Vec<String> = house.requests().into_iter().filter(|it| !it.contains(" get ") && !it.contains(" list ")).collect();
+    let writes: Vec<String> = house
+        .requests()
+        .into_iter()
+        .filter(|it| !it.contains(" get ") && !it.contains(" list "))
+        .collect();
     assert_eq!(writes, Vec::<String>::new());
     assert_eq!(house.canary()["status"], Value::Null);
 }
@@ -199,8 +246,14 @@ async fn while_another_controller_writes_the_status_serin_only_watches() {
     house.write_status_as("flagger", &json!({"phase": "Progressing"})).await;
     house.pass(10).await;
     let stalled = condition(&house.canary(), "Stalled");
-    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("RivalController")));
-    assert!(stalled["message"].as_str().unwrap_or_default().contains("flagger"), "{stalled}");
+    assert_eq!(
+        (&stalled["status"], &stalled["reason"]),
+        (&json!("True"), &json!("RivalController"))
+    );
+    assert!(
+        stalled["message"].as_str().unwrap_or_default().contains("flagger"),
+        "{stalled}"
+    );
     house.release("podinfo:2").await;
     house.pass(60).await;
     assert_eq!(house.replicas("podinfo"), 0);
@@ -208,5 +261,8 @@ async fn while_another_controller_writes_the_status_serin_only_watches() {
 
 fn condition(object: &Value, type_: &str) -> Value {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.into_iter().find(|it| it["type"] == type_).unwrap_or_default()
+    conditions
+        .into_iter()
+        .find(|it| it["type"] == type_)
+        .unwrap_or_default()
 }

@@ -6,6 +6,7 @@ mod architecture;
 mod controller;
 mod core;
 mod dashboards;
+mod guard;
 mod hooks;
 mod jobs;
 mod leader;

@@ -1,5 +1,7 @@
 //! The primary copy, the stored revisions and what a Deployment says, by themselves.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot build its world must stop")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

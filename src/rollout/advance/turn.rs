@@ -265,7 +265,8 @@ impl<'a> Turn<'a> {
         Decision {
             block: changed.then_some(self.block),
             memory: self.memory,
-            wake: self.wake,
+            // What is due now was decided now. A time that has passed would only make the controller spin.
+            wake: self.wake.filter(|at| *at > self.now),
             round_done: self.round_done,
         }
     }

@@ -40,11 +40,20 @@ impl House {
     pub async fn with(settings: Settings) -> Self {
         let clock = Clock::virtual_at(DateTime::from_timestamp(1_700_000_000, 0).expect("must be a time"));
         let watch_delay = Duration::ZERO..=Duration::from_secs(2);
-        let api = ApiServer::new(Options { seed: 11, watch_delay, clock: clock.clone() });
+        let api = ApiServer::new(Options {
+            seed: 11,
+            watch_delay,
+            clock: clock.clone(),
+        });
         for crd in route_crds().iter().chain(&api::crd::crds()) {
             api.apply_crd(crd);
         }
-        let world = World::start(api.client("kube-controller-manager"), clock.clone(), Script::default(), 11);
+        let world = World::start(
+            api.client("kube-controller-manager"),
+            clock.clone(),
+            Script::default(),
+            11,
+        );
         let outside = Outside {
             metrics: Arc::new(SimReader::new(world.traffic().clone(), clock.clone())),
             hooks: Arc::new(SimCaller::new(clock.clone())),
@@ -52,8 +61,19 @@ impl House {
         };
         let client = api.client("team");
         let serin = Mutex::new(start(&api, &settings, &outside, &clock));
-        let house = Self { api, clock, world, settings, client, outside, provider: Mutex::default(), serin };
-        house.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "test"}})).await;
+        let house = Self {
+            api,
+            clock,
+            world,
+            settings,
+            client,
+            outside,
+            provider: Mutex::default(),
+            serin,
+        };
+        house
+            .create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "test"}}))
+            .await;
         house
     }
 
@@ -67,7 +87,8 @@ impl House {
     /// Deployment, Service and Canary `podinfo`.
     pub async fn app(&self, provider: &str) {
         provider.clone_into(&mut self.provider.lock().expect("must not be poisoned"));
-        self.create(&manifests::deployment("test", "podinfo", "podinfo:1", 2)).await;
+        self.create(&manifests::deployment("test", "podinfo", "podinfo:1", 2))
+            .await;
         self.create(&manifests::service("test", "podinfo")).await;
         self.pass(5).await;
         self.create(&self.canary_manifest()).await;
@@ -83,7 +104,10 @@ impl House {
     }
 
     pub async fn delete_canary(&self) {
-        self.canaries("team").delete("podinfo", &DeleteParams::default()).await.expect("must be deleted");
+        self.canaries("team")
+            .delete("podinfo", &DeleteParams::default())
+            .await
+            .expect("must be deleted");
     }
 
     /// Deletes the Canary with nobody to hand anything back, keeping its objects, and creates it again.
@@ -95,7 +119,10 @@ impl House {
             "metadata": {"name": "podinfo", "namespace": "test", "finalizers": null},
         }))
         .await;
-        canaries.delete("podinfo", &DeleteParams::orphan()).await.expect("must be deleted");
+        canaries
+            .delete("podinfo", &DeleteParams::orphan())
+            .await
+            .expect("must be deleted");
         self.create(&self.canary_manifest()).await;
         self.restart();
     }
@@ -103,29 +130,42 @@ impl House {
     /// Another controller writes the status.
     pub async fn write_status_as(&self, manager: &str, status: &Value) {
         let patch = json!({"status": status});
-        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
-        let patched = self.canaries(manager).patch_status("podinfo", &params, &Patch::Merge(&patch)).await;
+        let params = PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..PatchParams::default()
+        };
+        let patched = self
+            .canaries(manager)
+            .patch_status("podinfo", &params, &Patch::Merge(&patch))
+            .await;
         patched.expect("must be patched");
     }
 
     /// Somebody else sets the weights of the `HTTPRoute`.
     pub async fn steer(&self, (primary, canary): (u64, u64)) {
-        let backend = |name: &str, weight: u64| {
-            json!({"op": "replace", "path": format!("/spec/rules/0/backendRefs/{name}/weight"), "value": weight})
-        };
+        let backend = |name: &str, weight: u64| json!({"op": "replace", "path": format!("/spec/rules/0/backendRefs/{name}/weight"), "value": weight});
         let patch: json_patch::Patch =
             serde_json::from_value(json!([backend("0", primary), backend("1", canary)])).expect("must be a patch");
         let kind = kube::core::GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
         let routes: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), "test", &kube::core::ApiResource::from_gvk(&kind));
-        let params = PatchParams { field_manager: Some("rival-team".into()), ..PatchParams::default() };
-        routes.patch("podinfo", &params, &Patch::<()>::Json(patch)).await.expect("must be patched");
+        let params = PatchParams {
+            field_manager: Some("rival-team".into()),
+            ..PatchParams::default()
+        };
+        routes
+            .patch("podinfo", &params, &Patch::<()>::Json(patch))
+            .await
+            .expect("must be patched");
     }
 
     /// The texts of all events.
     pub fn events(&self) -> Vec<String> {
         let events = self.api.objects("v1", "Event", "test");
-        events.iter().map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
+        events
+            .iter()
+            .map(|event| event["message"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     /// A new image for the target.
@@ -134,11 +174,15 @@ impl House {
     }
 
     pub async fn create(&self, manifest: &Value) {
-        manifests::create(&self.client, manifest).await.expect("the manifest must be accepted");
+        manifests::create(&self.client, manifest)
+            .await
+            .expect("the manifest must be accepted");
     }
 
     pub async fn change(&self, manifest: &Value) {
-        manifests::change(&self.client, manifest).await.expect("the change must be accepted");
+        manifests::change(&self.client, manifest)
+            .await
+            .expect("the change must be accepted");
     }
 
     pub async fn pass(&self, seconds: u64) {
@@ -154,7 +198,10 @@ impl House {
             self.clock.sleep(Duration::from_millis(100)).await;
         }
         let status = serde_json::to_string_pretty(&self.canary()["status"]).unwrap_or_default();
-        panic!("not {phase} after {seconds} s: {status}\n{}", self.requests().join("\n"));
+        panic!(
+            "not {phase} after {seconds} s: {status}\n{}",
+            self.requests().join("\n")
+        );
     }
 
     pub fn object(&self, version: &str, kind: &str, name: &str) -> Value {
@@ -166,12 +213,17 @@ impl House {
     }
 
     pub fn replicas(&self, deployment: &str) -> i64 {
-        self.object("apps/v1", "Deployment", deployment)["spec"]["replicas"].as_i64().unwrap_or(-1)
+        self.object("apps/v1", "Deployment", deployment)["spec"]["replicas"]
+            .as_i64()
+            .unwrap_or(-1)
     }
 
     pub fn image(&self, deployment: &str) -> String {
         let deployment = self.object("apps/v1", "Deployment", deployment);
-        deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub fn service(&self, name: &str) -> Value {
@@ -190,14 +242,20 @@ impl House {
         let of = |name: &str| {
             let backends = route.pointer(backends).and_then(Value::as_array).into_iter().flatten();
             let mut found = backends.filter(|backend| backend["name"] == name);
-            found.next().map_or(999, |backend| backend["weight"].as_u64().unwrap_or(0))
+            found
+                .next()
+                .map_or(999, |backend| backend["weight"].as_u64().unwrap_or(0))
         };
         (of("podinfo-primary"), of("podinfo-canary"))
     }
 
     /// Everything that Serin asked of the API server, but for its watches.
     pub fn requests(&self) -> Vec<String> {
-        let audit = self.api.audit().into_iter().filter(|entry| entry.user == "serin" && entry.verb != "watch");
+        let audit = self
+            .api
+            .audit()
+            .into_iter()
+            .filter(|entry| entry.user == "serin" && entry.verb != "watch");
         audit
             .map(|it| {
                 let name = [it.resource.as_str(), &it.subresource, &it.name].join("/");
@@ -218,7 +276,10 @@ impl Drop for House {
 
 fn start(api: &ApiServer, settings: &Settings, outside: &Outside, clock: &Clock) -> JoinHandle<()> {
     let (client, settings, outside, clock) = (api.client("serin"), settings.clone(), outside.clone(), clock.clone());
-    let vitals = Vitals { metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()), health: Health::default() };
+    let vitals = Vitals {
+        metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()),
+        health: Health::default(),
+    };
     tokio::spawn(async move {
         let stop = std::future::pending();
         controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stop)

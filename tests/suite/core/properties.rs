@@ -124,7 +124,7 @@ fn calm_down(world: &mut World) {
         let before = world.log.len();
         world.pass_time(TimeDelta::seconds(1));
         world.refresh();
-        world.pass(None);
+        world.pass_when_due();
         let resting = world.block().is_some_and(|block| block.stage == Stage::Resting);
         quiet = if resting && world.log.len() == before {
             quiet + 1
@@ -200,7 +200,7 @@ proptest! {
         for _ in 0..400 {
             world.pass_time(TimeDelta::seconds(1));
             world.refresh();
-            world.pass(None);
+            world.pass_when_due();
             if world.gone {
                 break;
             }

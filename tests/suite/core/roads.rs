@@ -14,7 +14,7 @@ fn until(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) {
             return;
         }
         world.refresh();
-        world.pass(None);
+        world.pass_when_due();
         world.pass_time(TimeDelta::seconds(1));
     }
     panic!("never: {what}; {:#?}", world.log);

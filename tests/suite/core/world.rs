@@ -63,6 +63,9 @@ pub struct World {
     pub now: DateTime<Utc>,
     memory: Memory,
     answers: Answers,
+    /// What the last pass saw, and when the next one is due without a change.
+    last: Option<(Observation, Canary)>,
+    wake: Option<DateTime<Utc>>,
     /// Templates whose pods never get ready.
     pub broken: BTreeSet<u32>,
     /// Templates that fail their checks.
@@ -134,6 +137,8 @@ impl World {
             now,
             memory: Memory::default(),
             answers: Answers::default(),
+            last: None,
+            wake: None,
             broken: BTreeSet::new(),
             bad: BTreeSet::new(),
             gates_closed: false,
@@ -256,6 +261,15 @@ impl World {
         }
     }
 
+    /// A pass, if the controller would make one: something it watches has changed, or the time it asked for has come.
+    pub fn pass_when_due(&mut self) {
+        let (observation, canary) = (self.observe(), self.canary.clone());
+        let changed = self.last.as_ref() != Some(&(observation, canary));
+        if changed || self.wake.is_some_and(|at| self.now >= at) {
+            self.pass(None);
+        }
+    }
+
     /// One pass of the controller. `cut` stops it after that many writes, as a crash would.
     pub fn pass(&mut self, cut: Option<usize>) {
         if self.gone {
@@ -264,16 +278,19 @@ impl World {
         let mut writes = 0;
         let cut = cut.unwrap_or(usize::MAX);
         let observation = self.observe();
+        self.last = Some((observation.clone(), self.canary.clone()));
         let block = self.block();
         self.memory = remember(&self.memory, &self.canary, block.as_ref(), &observation, self.now);
-        if let Some(round) = ask(
+        let round = ask(
             &self.canary,
             block.as_ref(),
             &observation,
             &self.memory,
             &self.answers,
             self.now,
-        ) {
+        );
+        let asked = round.is_some();
+        if let Some(round) = round {
             self.answer(round);
         }
         let decision = advance(
@@ -283,6 +300,14 @@ impl World {
             &self.memory,
             &self.answers,
             self.now,
+        );
+        // A controller that has written, or was answered, looks again at once.
+        let at_once = decision.block.is_some() || decision.round_done || asked;
+        self.wake = if at_once { Some(self.now) } else { decision.wake };
+        assert!(
+            decision.wake.is_none_or(|at| at > self.now),
+            "a wake-up in the past: {:#?}",
+            self.log
         );
         if let Some(next) = &decision.block {
             if writes == cut {

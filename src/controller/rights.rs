@@ -1,0 +1,219 @@
+//! What Serin must be allowed to do: one table. The start-up guard asks the API server about each line of it, and
+//! `serin rbac` prints it as a `ClusterRole`.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::Client;
+use kube::api::{Api, PostParams};
+
+use super::leader::LEASE_NAME;
+use super::settings::{Election, Settings};
+use crate::routing::ROUTERS;
+
+/// Access reviews under way at the same time.
+const REVIEWS_AT_ONCE: usize = 8;
+
+/// Some verbs on one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Right {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Plural, with the subresource where it is one, such as `canaries/status`.
+    pub resource: &'static str,
+    /// The verbs.
+    pub verbs: &'static [&'static str],
+    /// Where it is needed.
+    pub place: Place,
+    /// What cannot be done without it; `None`: nothing at all can.
+    pub only_for: Option<&'static str>,
+}
+
+/// Where a right is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In each namespace that is watched.
+    Watched,
+    /// For objects that have no namespace.
+    Cluster,
+    /// In the namespace of the Lease.
+    Lease,
+}
+
+const READ: &[&str] = &["get", "list", "watch"];
+const DRAW: &[&str] = &["get", "list", "watch", "create", "patch"];
+const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
+/// What is needed whatever the traffic provider.
+const FIXED: &[Right] = &[
+    Right::new("flagger.app", "canaries", &["get", "list", "watch", "patch"]),
+    Right::new("flagger.app", "canaries/status", &["update"]),
+    // Where OwnerReferencesPermissionEnforcement is on, owning objects takes this.
+    Right::new("flagger.app", "canaries/finalizers", &["update"]),
+    Right::new("flagger.app", "metrictemplates", READ),
+    Right::new("flagger.app", "alertproviders", READ),
+    Right::new("apps", "deployments", DRAW),
+    Right::new("apps", "controllerrevisions", KEEP),
+    Right::new("", "services", DRAW),
+    Right::new("discovery.k8s.io", "endpointslices", READ),
+    Right::new("", "events", &["get", "create"]),
+    Right::new("", "secrets", &["get"]).only_for("metric templates and alert providers with a secretRef"),
+    Right::new("", "namespaces", &["get"])
+        .at(Place::Cluster)
+        .only_for("namespaces that are being deleted"),
+    Right::new("apiextensions.k8s.io", "customresourcedefinitions", &["get"]).at(Place::Cluster),
+    Right::new("coordination.k8s.io", "leases", &["get", "create", "update"]).at(Place::Lease),
+];
+
+impl Right {
+    const fn new(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Self {
+        Self {
+            group,
+            resource,
+            verbs,
+            place: Place::Watched,
+            only_for: None,
+        }
+    }
+
+    const fn at(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
+    const fn only_for(mut self, what: &'static str) -> Self {
+        self.only_for = Some(what);
+        self
+    }
+
+    /// `deployments.apps`, as people name it.
+    pub fn full_name(&self) -> String {
+        if self.group.is_empty() {
+            self.resource.to_owned()
+        } else {
+            format!("{}.{}", self.resource, self.group)
+        }
+    }
+}
+
+/// Every right that a process with these settings needs.
+pub fn needed(settings: &Settings) -> Vec<Right> {
+    let wanted = |right: &&Right| match right.place {
+        Place::Watched | Place::Cluster => true,
+        Place::Lease => matches!(settings.election, Election::Lease { .. }),
+    };
+    let mut rights: Vec<Right> = FIXED.iter().filter(wanted).copied().collect();
+    for router in ROUTERS {
+        let meta = router.meta();
+        let only_for = meta.ids.first().map(|id| id.text());
+        let is_default = meta.ids.iter().any(|id| id.names(&settings.mesh_provider));
+        for rule in meta.rbac {
+            rights.extend(rule.resources.iter().map(|resource| Right {
+                only_for: only_for.filter(|_| !is_default),
+                ..Right::new(rule.group, resource, rule.verbs)
+            }));
+        }
+    }
+    rights
+}
+
+/// Every right as the rules of a `ClusterRole`: with leader election, whatever the default provider.
+pub fn rules() -> Vec<PolicyRule> {
+    let settings = Settings {
+        election: Election::Lease {
+            namespace: String::new(),
+        },
+        ..Settings::default()
+    };
+    let mut rules: BTreeMap<(&str, &[&str]), Vec<String>> = BTreeMap::new();
+    for right in needed(&settings) {
+        rules
+            .entry((right.group, right.verbs))
+            .or_default()
+            .push(right.resource.to_owned());
+    }
+    let rule = |((group, verbs), resources): ((&str, &[&str]), _)| PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(resources),
+        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+        ..PolicyRule::default()
+    };
+    rules.into_iter().map(rule).collect()
+}
+
+/// A right that is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The right, with those of its verbs that are not granted.
+    pub right: Right,
+    /// The verbs that are not granted.
+    pub verbs: Vec<&'static str>,
+}
+
+/// Asks the API server which of the rights are missing.
+///
+/// # Errors
+/// The API server does not say.
+pub async fn missing(client: &Client, settings: &Settings) -> kube::Result<Vec<Missing>> {
+    let mut reviews = Vec::new();
+    for right in needed(settings) {
+        for verb in right.verbs {
+            reviews.push(granted(client.clone(), settings, right, verb));
+        }
+    }
+    let answers: Vec<kube::Result<(Right, &'static str, bool)>> =
+        futures::stream::iter(reviews).buffered(REVIEWS_AT_ONCE).collect().await;
+    let mut missing: Vec<Missing> = Vec::new();
+    for answer in answers {
+        let (right, verb, granted) = answer?;
+        if granted {
+            continue;
+        }
+        match missing.iter_mut().find(|missing| missing.right == right) {
+            Some(known) => known.verbs.push(verb),
+            None => missing.push(Missing {
+                right,
+                verbs: vec![verb],
+            }),
+        }
+    }
+    Ok(missing)
+}
+
+async fn granted(
+    client: Client,
+    settings: &Settings,
+    right: Right,
+    verb: &'static str,
+) -> kube::Result<(Right, &'static str, bool)> {
+    let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
+    let namespace = match (right.place, &settings.election) {
+        (Place::Watched, _) => settings.namespace.clone(),
+        (Place::Lease, Election::Lease { namespace }) => Some(namespace.clone()),
+        (Place::Cluster | Place::Lease, _) => None,
+    };
+    // A role may be limited to the one Lease, except for its creation, which has no name yet.
+    let named = right.place == Place::Lease && verb != "create";
+    let attributes = ResourceAttributes {
+        group: Some(right.group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: Some(subresource.to_owned()).filter(|it| !it.is_empty()),
+        verb: Some(verb.to_owned()),
+        name: named.then(|| LEASE_NAME.to_owned()),
+        namespace,
+        ..ResourceAttributes::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let answer = Api::<SelfSubjectAccessReview>::all(client)
+        .create(&PostParams::default(), &review)
+        .await?;
+    Ok((right, verb, answer.status.is_some_and(|status| status.allowed)))
+}

@@ -1,0 +1,172 @@
+//! What is refused before traffic moves, and what is only said (spec/routers.md 6.3, 6.8, 9, 10, 14).
+
+use serde_json::{Value, json};
+
+use super::Bench;
+
+fn fields(bench: &Bench) -> Vec<String> {
+    bench
+        .router
+        .check(&bench.cx())
+        .into_iter()
+        .map(|refusal| refusal.field)
+        .collect()
+}
+
+fn with_analysis(provider: &str, analysis: &Value) -> Bench {
+    let mut bench = Bench::plain(provider);
+    let mut object = serde_json::to_value(&bench.canary).unwrap();
+    json_patch::merge(&mut object["spec"]["analysis"], analysis);
+    bench.canary = serde_json::from_value(object).unwrap();
+    bench
+}
+
+#[test]
+fn a_plain_canary_is_refused_nothing() {
+    for provider in ["contour", "gatewayapi:v1"] {
+        assert_eq!(fields(&Bench::plain(provider)), [""; 0], "{provider}");
+    }
+}
+
+#[test]
+fn routers_056_what_the_provider_cannot_do_is_refused() {
+    for provider in ["contour", "gatewayapi:v1"] {
+        for (analysis, field) in [
+            (
+                json!({"iterations": 5, "match": [{"headers": {"x": {"exact": "y"}}}]}),
+                "spec.analysis.match",
+            ),
+            (json!({"mirror": true}), "spec.analysis.mirror"),
+            (
+                json!({"sessionAffinity": {"cookieName": "c"}}),
+                "spec.analysis.sessionAffinity",
+            ),
+        ] {
+            assert_eq!(fields(&with_analysis(provider, &analysis)), [field], "{provider}");
+        }
+        assert_eq!(
+            fields(&Bench::new(provider, &json!({"port": 0}))),
+            ["spec.service.port"]
+        );
+    }
+}
+
+#[test]
+fn what_an_httproute_cannot_say_is_refused_by_field() {
+    for (service, field) in [
+        (json!({"gatewayRefs": []}), "spec.service.gatewayRefs"),
+        (json!({"hosts": ["*"]}), "spec.service.hosts"),
+        (json!({"match": [{"uri": {}}]}), "spec.service.match[0].uri"),
+        (
+            json!({"match": [{"uri": {"prefix": "api"}}]}),
+            "spec.service.match[0].uri",
+        ),
+        (
+            json!({"match": [{"method": {"prefix": "P"}}]}),
+            "spec.service.match[0].method",
+        ),
+        (
+            json!({"match": [{"uri": {"prefix": "/"}}, {"headers": {"x": {"prefix": "y"}}}]}),
+            "spec.service.match[1].headers.x",
+        ),
+        (
+            json!({"match": [{"queryParams": {"q": {"prefix": "y"}}}]}),
+            "spec.service.match[0].queryParams.q",
+        ),
+        (
+            json!({"match": [{"sourceLabels": {"app": "x"}}]}),
+            "spec.service.match[0]",
+        ),
+        (json!({"timeout": "1d"}), "spec.service.timeout"),
+        (json!({"timeout": "-1s"}), "spec.service.timeout"),
+        (json!({"timeout": "1us"}), "spec.service.timeout"),
+        (
+            json!({"timeout": "5s", "backendTimeout": "10s"}),
+            "spec.service.backendTimeout",
+        ),
+        (
+            json!({"rewrite": {"uri": "/v2", "type": "ReplacePrefixMatch"}, "match": [{"uri": {"exact": "/"}}]}),
+            "spec.service.rewrite.type",
+        ),
+        (
+            json!({"rewrite": {"uri": "/v2", "type": "ReplacePrefixMatch"},
+                   "match": [{"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/b"}}]}),
+            "spec.service.rewrite.type",
+        ),
+    ] {
+        let bench = Bench::new("gatewayapi:v1", &service);
+        let found = fields(&bench);
+        assert!(found.iter().any(|it| it == field), "{service} gave {found:?}");
+    }
+    let many: Vec<Value> = (0..65).map(|n| json!({"uri": {"exact": format!("/{n}")}})).collect();
+    assert_eq!(
+        fields(&Bench::new("gatewayapi:v1", &json!({"match": many}))),
+        ["spec.service.match"]
+    );
+}
+
+#[test]
+fn what_an_httpproxy_cannot_say_is_refused_by_field() {
+    for (service, field) in [
+        (
+            json!({"match": [{"uri": {"regex": "/a.*"}}]}),
+            "spec.service.match[0].uri",
+        ),
+        (
+            json!({"match": [{"uri": {"exact": "/a"}}]}),
+            "spec.service.match[0].uri",
+        ),
+        (json!({"timeout": "soon"}), "spec.service.timeout"),
+        (
+            json!({"retries": {"perTryTimeout": "soon", "retryOn": "5xx"}}),
+            "spec.service.retries.perTryTimeout",
+        ),
+        (
+            json!({"retries": {"retryOn": "5xx,sometimes"}}),
+            "spec.service.retries.retryOn",
+        ),
+    ] {
+        assert_eq!(fields(&Bench::new("contour", &service)), [field], "{service}");
+    }
+    assert_eq!(fields(&Bench::new("contour", &json!({"timeout": "infinity"}))), [""; 0]);
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    for (provider, service, field) in [
+        (
+            "contour",
+            json!({"hosts": ["a"], "gatewayRefs": null}),
+            "spec.service.hosts is ignored",
+        ),
+        (
+            "contour",
+            json!({"match": [{"uri": {"prefix": "/"}, "method": {"exact": "GET"}}], "gatewayRefs": null}),
+            "all but uri",
+        ),
+        (
+            "contour",
+            json!({"retries": {"attempts": 3}, "gatewayRefs": null}),
+            "has no retryOn",
+        ),
+        (
+            "gatewayapi:v1",
+            json!({"retries": {"attempts": 3}}),
+            "spec.service.retries is ignored",
+        ),
+        (
+            "gatewayapi:v1",
+            json!({"match": [{"uri": {"prefix": "/"}, "authority": {"exact": "a"}}]}),
+            "match[0].authority",
+        ),
+        ("gatewayapi:v1", json!({"appProtocol": "TCP"}), "appProtocol"),
+    ] {
+        let bench = Bench::new(provider, &service);
+        let said = bench.router.warnings(&bench.cx());
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains(field), "{said:?}");
+        assert_eq!(fields(&bench), [""; 0]);
+    }
+    let bench = Bench::plain("gatewayapi:v1");
+    assert_eq!(bench.router.warnings(&bench.cx()), [""; 0]);
+}
