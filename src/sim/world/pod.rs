@@ -94,24 +94,41 @@ fn crashing(first: Duration, run: Duration, age: Duration) -> (Look, Option<Dura
     }
 }
 
-/// Looks at one pod. `born` is when it was first seen, `leaving` when its deletion was, `address` is its own.
-pub(super) fn plan(
-    pod: &Pod,
-    script: &Script,
+/// What the kubelet remembers of a pod.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// When it was first seen.
     born: DateTime<Utc>,
-    leaving: Option<DateTime<Utc>>,
-    address: &str,
-    now: DateTime<Utc>,
-) -> Plan {
-    if let Some(since) = leaving {
+    /// When its deletion was.
+    pub(super) leaving: Option<DateTime<Utc>>,
+    /// Its address.
+    address: String,
+}
+
+impl Seen {
+    /// A pod that is new now, after `count` others: each has an address of its own.
+    pub(super) fn new(now: DateTime<Utc>, count: usize) -> Self {
+        let address = format!("10.{}.{}.{}", count / 64_516 % 256, count / 254 % 254, count % 254 + 1);
+        Self {
+            born: now,
+            leaving: None,
+            address,
+        }
+    }
+}
+
+/// Looks at one pod.
+pub(super) fn plan(pod: &Pod, script: &Script, seen: &Seen, now: DateTime<Utc>) -> Plan {
+    if let Some(since) = seen.leaving {
         return end(pod, script, since, now);
     }
     if is_finished(pod) {
         return Plan::default();
     }
+    let born = seen.born;
     let age = (now - born).to_std().unwrap_or_default();
     let (look, next) = look(script.life_of(pod), script.pace, age);
-    let status = drawn(pod, look, address, born, now);
+    let status = drawn(pod, look, &seen.address, born, now);
     let differs = pod.status.as_ref() != Some(&status);
     let write = || {
         let body = value(&Pod {
