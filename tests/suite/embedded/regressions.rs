@@ -155,7 +155,7 @@ async fn core_091_a_canary_edited_to_a_template_of_another_namespace_does_not_us
     stage.pass(120).await;
     assert!(stage.why("message").contains("cross-namespace references are blocked"), "{}", stage.why("message"));
     assert_eq!((stage.weight(), stage.replicas("app")), (Some(0), 0));
-    assert!(!stage.numbers.queries().iter().any(|(_, query)| query.contains("errors_of_everybody")));
+    assert!(!stage.numbers.asked().iter().any(|asked| asked.query.contains("errors_of_everybody")));
 }
 
 /// W11.
