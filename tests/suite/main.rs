@@ -3,6 +3,7 @@
 mod api;
 mod apiserver;
 mod architecture;
+mod cli;
 mod controller;
 mod core;
 mod dashboards;
@@ -14,6 +15,7 @@ mod leader;
 mod metrics;
 mod notify;
 mod routing;
+mod telemetry;
 mod tell;
 mod workload;
 mod world;

@@ -77,8 +77,10 @@ fn promoting_words(turn: &mut Turn<'_>) {
         .observation
         .primary
         .present()
-        .map_or_else(String::new, |primary| primary.rollout.message.clone());
-    turn.why("Promoting", &format!("the primary rolls to the new revision. {state}"))
+        .map(|primary| primary.rollout.message.clone())
+        .filter(|message| !message.is_empty())
+        .map_or_else(String::new, |message| format!(": {message}"));
+    turn.why("Promoting", &format!("the primary rolls to the new revision{state}"))
         .awaiting("the primary's pods")
         .until(deadline, "traffic is held on the canary and a person is alerted");
 }
