@@ -234,6 +234,8 @@ impl Engine {
             wake,
             round_done,
         } = decision;
+        // A time that had come when this was decided has been taken into account.
+        let wake = wake.filter(|wake| *wake > now);
         let restated = new.is_none() && status::is_on_hold(&site.raw);
         let written = new.is_some();
         if let Some(next) = new.as_ref().or(block.as_ref().filter(|_| restated)) {

@@ -100,7 +100,7 @@ async fn a_malformed_canary_is_told_and_hurts_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_controller_killed_at_any_second_of_a_run_changes_nothing_about_its_end() {
-    for second in (0..60).step_by(7) {
+    for second in [3, 20, 41] {
         let house = House::new().await;
         house.app("gatewayapi:v1").await;
         house.pass(second / 2).await;

@@ -207,6 +207,18 @@ pub(super) fn return_traffic(turn: &mut Turn<'_>) {
     }
 }
 
+/// The primary lost all its pods after traffic had come home, and the canary still has its own: they serve while it recovers.
+pub(super) fn take_back(turn: &mut Turn<'_>) {
+    turn.enter(Stage::Promoting);
+    turn.set_weight(Weight::FULL);
+    turn.warning(
+        "take-back",
+        "Hold",
+        "No pod of the primary is ready! Routing all traffic to canary",
+    );
+    promoting_words(turn);
+}
+
 /// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).
 pub(super) fn fail(turn: &mut Turn<'_>) {
     let state = turn.observation.primary.present().map_or_else(

@@ -120,7 +120,7 @@ impl House {
         }))
         .await;
         canaries
-            .delete("podinfo", &DeleteParams::orphan())
+            .delete("podinfo", &DeleteParams::default())
             .await
             .expect("must be deleted");
         self.create(&self.canary_manifest()).await;
