@@ -154,7 +154,7 @@ async fn core_007_a_run_without_analysis_ends_promoted_without_traffic_on_the_ca
     stage.until_phase("Succeeded").await;
     assert_eq!(stage.image("app-primary"), "app:2");
     assert_eq!(stage.story.weights(), [0]);
-    assert!(stage.numbers.queries().is_empty(), "{:?}", stage.numbers.queries());
+    assert!(stage.numbers.asked().is_empty(), "{:?}", stage.numbers.asked());
     assert_eq!(
         stage.alerts().pop(),
         Some(("Info".into(), "Canary analysis was skipped, promotion finished.".into()))
