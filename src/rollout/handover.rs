@@ -22,6 +22,8 @@ pub enum Handover {
     Raising,
     /// The apex Service is pointed at the target's pods.
     SwitchingApex,
+    /// The route names the apex Service beside the sides, so that the data plane loads it before it gets traffic.
+    Announcing,
     /// The route is pointed at the apex Service, or at what stood there before.
     HandingBack,
     /// Everything has settled: released.
@@ -72,6 +74,9 @@ pub fn handover(
         .map(|(_, since)| since);
     if observation.apex_service.present().is_some() && !(apex_is_ours && settled(switched)) {
         return Handover::SwitchingApex;
+    }
+    if observation.route.present().is_some() && !route_is_ours && !settled(memory.apex_announced_seen) {
+        return Handover::Announcing;
     }
     if observation.route.present().is_some() && !(route_is_ours && settled(memory.handed_back_seen)) {
         return Handover::HandingBack;
