@@ -65,7 +65,12 @@ pub fn handover(
         .max(1);
     let enough = observation.primary_endpoints.unwrap_or(replicas).max(1);
     let up = target.rollout.complete && observation.canary_endpoints.is_some_and(|ready| ready >= enough);
-    if !up && !past && !apex_is_ours && !route_is_ours {
+    // Where there is an apex Service it goes first: a route that leads to it already may have been put back by somebody else.
+    let begun = match observation.apex_service.present() {
+        Some(_) => apex_is_ours,
+        None => route_is_ours,
+    };
+    if !up && !past && !begun {
         return Handover::Raising;
     }
     let switched = memory

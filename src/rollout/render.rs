@@ -152,13 +152,7 @@ impl Scene<'_> {
         if !primary_up {
             return all;
         }
-        if announcing(
-            self.canary,
-            observation,
-            self.memory,
-            self.past_deadline(),
-            self.now,
-        ) {
+        if announcing(self.canary, observation, self.memory, self.past_deadline(), self.now) {
             all.push(Assertion::RouteAnnounced(Destination::Sides));
             return all;
         }
@@ -354,14 +348,10 @@ impl Scene<'_> {
             Handover::Nothing | Handover::Abandoned if told => vec![Assertion::Unfinalized],
             Handover::Raising => [Some(floor), home].into_iter().flatten().collect(),
             Handover::SwitchingApex => [Some(floor), apex, home].into_iter().flatten().collect(),
-            Handover::Announcing => [
-                Some(floor),
-                apex,
-                Some(Assertion::RouteAnnounced(Destination::Apex)),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
+            Handover::Announcing => [Some(floor), apex, Some(Assertion::RouteAnnounced(Destination::Apex))]
+                .into_iter()
+                .flatten()
+                .collect(),
             Handover::HandingBack => [Some(floor), apex, route].into_iter().flatten().collect(),
             Handover::Done if told => [
                 Some(floor),

@@ -165,8 +165,8 @@ fn announcement_awaited(turn: &mut Turn<'_>) {
     } else {
         "the new Services are named in the route, without traffic"
     };
-    let (reason, message) = super::turn_route::trouble(turn.observation)
-        .unwrap_or_else(|| ("AnnouncingRoute", message.to_owned()));
+    let (reason, message) =
+        super::turn_route::trouble(turn.observation).unwrap_or_else(|| ("AnnouncingRoute", message.to_owned()));
     let deadline = turn.deadline();
     turn.why(reason, &message)
         .awaiting("the data plane to know the new Services")

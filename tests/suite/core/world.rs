@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
-    Answer, Answers, Assertion, Block, Confirmation, Destination, Fingerprint, Judged, Known, Memory, Observation, Question,
-    QuestionKey, Rehearsal, Rollout, RouteFacts, SampleRecord, Says, Selects, ServiceFacts, Side, Stage, Subject,
-    Verdict, Weight, Workload, advance, ask, met, need, publish, remember, render,
+    Answer, Answers, Assertion, Block, Confirmation, Destination, Fingerprint, Judged, Known, Memory, Observation,
+    Question, QuestionKey, Rehearsal, Rollout, RouteFacts, SampleRecord, Says, Selects, ServiceFacts, Side, Stage,
+    Subject, Verdict, Weight, Workload, advance, ask, met, need, publish, remember, render,
 };
 
 /// One side's Deployment and its pods.
@@ -74,6 +74,8 @@ pub struct World {
     pub bad: BTreeSet<u32>,
     /// Gates answer no.
     pub gates_closed: bool,
+    /// The data plane says nothing about the route.
+    pub unconfirmed: bool,
     /// Metrics cannot be asked.
     pub metrics_down: bool,
     /// The Canary is being deleted.
@@ -145,6 +147,7 @@ impl World {
             broken: BTreeSet::new(),
             bad: BTreeSet::new(),
             gates_closed: false,
+            unconfirmed: false,
             metrics_down: false,
             deleting: false,
             gone: false,
@@ -262,7 +265,11 @@ impl World {
                     weight: (!home).then_some(weight),
                     drawn: !home && !both,
                     owned: self.cached.owned,
-                    confirmed: Confirmation::Confirmed,
+                    confirmed: if self.unconfirmed {
+                        Confirmation::Pending
+                    } else {
+                        Confirmation::Confirmed
+                    },
                     announced: !home || both,
                     apex_announced: home || both,
                     handed_back: home && !both,
@@ -571,9 +578,16 @@ impl World {
 
     /// Traffic goes to other Services only when the data plane has had the time to load them, or the patience is over.
     fn assert_announced(&self, block: &Block) {
-        let settled = self.actual.announced.is_some_and(|at| self.now - at >= TimeDelta::seconds(2));
+        let settled = self
+            .actual
+            .announced
+            .is_some_and(|at| self.now - at >= TimeDelta::seconds(2));
         let late = self.now - block.since >= TimeDelta::seconds(60);
-        assert!(settled || late, "switched to Services that were not announced: {:#?}", self.log);
+        assert!(
+            settled || late,
+            "switched to Services that were not announced: {:#?}",
+            self.log
+        );
     }
 
     fn answer(&mut self, round: serin::rollout::Round) {
