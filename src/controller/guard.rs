@@ -76,7 +76,7 @@ impl Guard {
     /// Waits until nothing is wrong that keeps Serin from working. With `--observe-only` problems are only said: nothing is
     /// written, so nothing can be lost.
     pub async fn passed(&self) {
-        let mut retry = Retry::between(Duration::from_secs(2), Duration::from_secs(60), CONDITION);
+        let mut retry = Retry::between(Duration::from_secs(2), Duration::from_mins(1), CONDITION);
         let mut said = Vec::new();
         self.health
             .condition(CONDITION, Err("CRDs and rights have not been checked yet".into()));
@@ -297,10 +297,13 @@ pub fn pruned(sent: &Value, answer: &Value) -> Option<String> {
 /// An Event on the pod. Its name is made from the text, so that the same problem is told once an hour at most.
 fn event(pod: &Pod, text: &str, now: Option<Time>) -> Event {
     let digest = Sha256::digest(text);
-    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |hash, byte| (hash << 8) | u64::from(*byte));
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{hash}", pod.name)),
+            name: Some(format!("{}.{hash:016x}", pod.name)),
             namespace: Some(pod.namespace.clone()),
             ..ObjectMeta::default()
         },

@@ -87,6 +87,8 @@ pub fn due(
             advance::unreleased(block, observation, memory, now)?;
             list.open(HookType::ConfirmRollout)
         }
+        // A run without steps asks nobody between its two gates.
+        Stage::Raising if block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) => return None,
         Stage::Raising if advance::ready_for_traffic(canary, block, observation, memory, now) => {
             let mut batches = list.each(HookType::Rollback);
             batches.extend(list.open(HookType::PreRollout));

@@ -127,15 +127,16 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
 
 /// After a promotion: target down, `post-rollout` hooks, then `Succeeded`.
 pub(super) fn finalise(turn: &mut Turn<'_>) {
-    let primary_broken = turn
-        .observation
-        .primary
-        .is_present_and(|primary| primary.rollout.deadline_exceeded)
-        && !turn.capacity().carries(Side::Primary, Weight::ZERO);
     let canary_up = turn.observation.target.is_present_and(|target| target.replicas > 0)
         && turn.capacity().carries(Side::Canary, Weight::FULL);
-    if primary_broken && canary_up {
-        return promote::fail(turn);
+    if canary_up && !turn.capacity().carries(Side::Primary, Weight::ZERO) {
+        let primary = &turn.observation.primary;
+        if primary.is_present_and(|primary| primary.rollout.deadline_exceeded) || turn.past_deadline() {
+            return promote::fail(turn);
+        }
+        if turn.observation.primary_endpoints == Some(0) {
+            return promote::take_back(turn);
+        }
     }
     // Nothing is taken from the canary while the primary does not carry everything: `render` waits for the same.
     if !home_and_down(turn) {

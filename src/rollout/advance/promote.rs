@@ -77,8 +77,10 @@ fn promoting_words(turn: &mut Turn<'_>) {
         .observation
         .primary
         .present()
-        .map_or_else(String::new, |primary| primary.rollout.message.clone());
-    turn.why("Promoting", &format!("the primary rolls to the new revision. {state}"))
+        .map(|primary| primary.rollout.message.clone())
+        .filter(|message| !message.is_empty())
+        .map_or_else(String::new, |message| format!(": {message}"));
+    turn.why("Promoting", &format!("the primary rolls to the new revision{state}"))
         .awaiting("the primary's pods")
         .until(deadline, "traffic is held on the canary and a person is alerted");
 }
@@ -203,6 +205,18 @@ pub(super) fn return_traffic(turn: &mut Turn<'_>) {
         Some(at) => turn.wake_at(at),
         None => {}
     }
+}
+
+/// The primary lost all its pods after traffic had come home, and the canary still has its own: they serve while it recovers.
+pub(super) fn take_back(turn: &mut Turn<'_>) {
+    turn.enter(Stage::Promoting);
+    turn.set_weight(Weight::FULL);
+    turn.warning(
+        "take-back",
+        "Hold",
+        "No pod of the primary is ready! Routing all traffic to canary",
+    );
+    promoting_words(turn);
 }
 
 /// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).

@@ -8,6 +8,16 @@ use super::turn::Turn;
 use super::{finish, homeward, promote, revision};
 use crate::api::HookType;
 
+/// What a check can say without moving the run on.
+const VERDICTS: [&str; 6] = [
+    "CheckFailed",
+    "MetricsUnavailable",
+    "NoData",
+    "CanaryTooSmall",
+    "WaitingForPromotionApproval",
+    "WaitingForTrafficApproval",
+];
+
 /// One pass at a weight.
 pub(super) fn step(turn: &mut Turn<'_>) {
     if revision::strayed(&turn.block, turn.observation) {
@@ -89,8 +99,12 @@ pub(super) fn give(turn: &mut Turn<'_>, weight: Weight) {
     dwell(turn);
 }
 
-/// The words of a step that goes as planned.
+/// The words of a step that goes as planned. What the last check said stands until the next one.
 fn dwell(turn: &mut Turn<'_>) {
+    let verdict = VERDICTS.contains(&turn.block.why.reason.as_str());
+    if let (true, Some(_), Some(next)) = (verdict, turn.memory.last_check, turn.next_check()) {
+        return turn.wake_at(next);
+    }
     let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
     let then = next.map_or_else(
         || "the revision is promoted if the check passes".to_owned(),
