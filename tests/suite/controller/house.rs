@@ -292,8 +292,19 @@ impl Drop for House {
     }
 }
 
-fn start(api: &ApiServer, fault: &Arc<dyn Fault>, settings: &Settings, outside: &Outside, clock: &Clock) -> JoinHandle<()> {
-    let (client, settings, outside, clock) = (api.client_with("serin", fault.clone()), settings.clone(), outside.clone(), clock.clone());
+fn start(
+    api: &ApiServer,
+    fault: &Arc<dyn Fault>,
+    settings: &Settings,
+    outside: &Outside,
+    clock: &Clock,
+) -> JoinHandle<()> {
+    let (client, settings, outside, clock) = (
+        api.client_with("serin", fault.clone()),
+        settings.clone(),
+        outside.clone(),
+        clock.clone(),
+    );
     let vitals = Vitals {
         metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()),
         health: Health::default(),
