@@ -378,6 +378,7 @@ impl World {
                 return self.crash();
             }
             writes += 1;
+            self.wake = Some(now);
             self.apply(&assertion, &block, &observation);
         }
     }
