@@ -427,6 +427,15 @@ impl World {
     }
 
     fn apply(&mut self, assertion: &Assertion, block: &Block, observation: &Observation) {
+        let of_route = matches!(
+            assertion,
+            Assertion::Route(_) | Assertion::RouteAnnounced(_) | Assertion::RouteHandedBack { .. }
+        );
+        let state = |it: &Actual| (it.route, it.handed_back, it.announced);
+        if of_route && state(&self.actual) != state(&self.cached) {
+            // A write of a route carries the version that was seen, and is refused where that is late.
+            return self.refresh();
+        }
         self.log.push(format!("{assertion:?}"));
         let now = self.now;
         match assertion {
