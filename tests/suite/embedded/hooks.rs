@@ -1,5 +1,6 @@
 //! Hooks, gates, events and alerts of whole releases (`spec/core.md` 8, 24 to 31; `spec/users.md` 33).
 
+use k8s_openapi::ByteString;
 use serde_json::json;
 use serin::sim::world::{hooks::HookSays, traffic::Behaviour};
 
@@ -374,7 +375,7 @@ async fn a_new_revision_is_answered_while_a_hook_hangs() {
 async fn core_092_an_alert_without_severity_is_sent_everything() {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "slack", "namespace": "test" },
-        "stringData": { "address": "https://chat.example/services/secret-of-the-channel" },
+        "data": { "address": ByteString(b"https://chat.example/services/secret-of-the-channel".to_vec()) },
     });
     let provider = json!({
         "apiVersion": "flagger.app/v1beta1", "kind": "AlertProvider", "metadata": { "name": "chat", "namespace": "test" },

@@ -2,16 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::{setting::Setting, stage::Stage};
+use super::{
+    setting::Setting,
+    stage::{Stage, named},
+};
 
 fn service(stage: &Stage, name: &str) -> Value {
     stage.object("v1", "Service", name)
 }
 
 async fn edit_service(stage: &Stage, name: &str, patch: Value) {
-    let mut manifest = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": "test" } });
-    json_patch::merge(&mut manifest, &patch);
-    stage.change(&manifest).await;
+    stage.change(&named("v1", "Service", name, &patch)).await;
 }
 
 #[tokio::test(start_paused = true)]
