@@ -179,7 +179,9 @@ mod tests {
         }
         assert!(
             story.went_as_it_should(board.lost),
-            "{:?}, {} lost, {board:?}", story.told, board.lost
+            "{:?}, {} lost",
+            story.told,
+            board.lost
         );
         let lines = summary::summary(&story, &board)
             .iter()
