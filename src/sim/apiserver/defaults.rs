@@ -37,7 +37,10 @@ pub(super) fn fill(resource: &Resource, object: &mut Value) {
         "leases.coordination.k8s.io" => {
             child(object, "spec");
         }
-        "horizontalpodautoscalers.autoscaling" => autoscaler(child(object, "spec")),
+        "horizontalpodautoscalers.autoscaling" => {
+            autoscaler(child(object, "spec"));
+            absent(child(object, "status"), "currentMetrics", Value::Null);
+        }
         "endpointslices.discovery.k8s.io" => endpoint_slice(object),
         "events" => event(object),
         super::crd::CRDS => super::crd::fill(object),

@@ -25,7 +25,6 @@ mod managed_fields;
 mod merge_keys;
 mod metadata;
 mod names;
-mod openapi;
 mod patch;
 mod path;
 mod prune;

@@ -135,7 +135,7 @@ impl Incoming {
     fn verb(&self) -> Option<Verb> {
         let collection = self.path().name.is_empty();
         Some(match (&self.parts.method, collection) {
-            (&Method::GET, _) if self.query.flag("watch") => Verb::Watch,
+            (&Method::GET, true) if self.query.flag("watch") => Verb::Watch,
             (&Method::GET, true) => Verb::List,
             (&Method::GET, false) => Verb::Get,
             (&Method::POST, _) => Verb::Create,
@@ -228,8 +228,12 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
     };
     match call.verb {
         Verb::Get => read::get(state, &call).map(ok),
-        Verb::List => read::list(state, &call).map(ok),
+        Verb::List => {
+            read::check_options(&call)?;
+            read::list(state, &call).map(ok)
+        }
         Verb::Watch => {
+            read::check_options(&call)?;
             let lines = watch::open(server, state, &call)?;
             let frames = lines.map(|line| Ok::<_, BoxError>(Frame::data(line)));
             Ok(Reply::Stream(StreamBody::new(frames).boxed_unsync()))

@@ -181,11 +181,11 @@ impl Masks {
                 (regex(r"current: \d+"), "current: <revision>"),
                 (regex(r"in record \(\d+\)"), "in record (<revision>)"),
                 (
-                    regex(r#"Invalid value: ("\{.*\}"|[\[{].*[\]}]): "#),
-                    "Invalid value: <object>: ",
+                    regex(r#"(Invalid|Unsupported) value: ("\{.*\}"|"map\[.*\]"|[\[{].*[\]}]): "#),
+                    "$1 value: <object>: ",
                 ),
                 (regex(r"is invalid: \[.*\]$"), "is invalid: <causes>"),
-                (regex("Bad_[a-z0-9]{5}"), "Bad_<random>"),
+                (regex("(Bad_|gen-)[a-z0-9]{5}"), "$1<random>"),
             ],
             uids: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -237,7 +237,7 @@ impl Masks {
             } else {
                 self.apply(value, name)
             };
-            (name.clone(), masked)
+            (self.text(name), masked)
         });
         masked.collect::<serde_json::Map<_, _>>().into()
     }
