@@ -8,7 +8,13 @@ mod workload;
 
 use serde_json::Value;
 
-use super::{call::Call, crd, errors::FieldError, metadata, prune, resource::ScalePaths};
+use super::{
+    call::Call,
+    crd,
+    errors::{FieldError, FieldErrorKind},
+    metadata, prune,
+    resource::ScalePaths,
+};
 
 /// Everything that is wrong with an object; `before` is the stored one, if any.
 pub(super) fn object(call: &Call, before: Option<&Value>, object: &Value) -> Vec<FieldError> {
@@ -21,6 +27,7 @@ pub(super) fn object(call: &Call, before: Option<&Value>, object: &Value) -> Vec
         } else {
             custom(call, object)
         });
+        errors.extend(rules_unchecked(&resource.openapi, &errors));
         return errors;
     }
     if resource.qualified() != crd::CRDS {
@@ -46,6 +53,33 @@ fn custom(call: &Call, object: &Value) -> Vec<FieldError> {
     let mut errors = openapi::validate(&call.resource.openapi, object, "");
     errors.extend(call.resource.scale.as_ref().and_then(|paths| scale(paths, object)));
     errors
+}
+
+/// A schema with rules of its own (CEL) says so when mistakes kept them from being looked at.
+///
+/// The rules themselves are not evaluated here.
+fn rules_unchecked(schema: &Value, errors: &[FieldError]) -> Option<FieldError> {
+    let blocking = |error: &FieldError| {
+        matches!(
+            error.kind,
+            FieldErrorKind::NotSupported(_)
+                | FieldErrorKind::Required
+                | FieldErrorKind::TooLong
+                | FieldErrorKind::TooMany(_)
+                | FieldErrorKind::Type(_)
+        )
+    };
+    let why = "some validation rules were not checked because the object was invalid; correct the existing errors to \
+               complete validation";
+    (errors.iter().any(blocking) && has_rules(schema)).then(|| FieldError::invalid("<nil>", Value::Null, why))
+}
+
+fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => fields.contains_key("x-kubernetes-validations") || fields.values().any(has_rules),
+        Value::Array(items) => items.iter().any(has_rules),
+        _ => false,
+    }
 }
 
 /// A status write is judged by the status alone, whose paths then begin there.
