@@ -122,11 +122,10 @@ fn wrong_types(call: &Call, object: &Value) -> Option<String> {
 
 /// The first value of a Secret that is no base64.
 fn wrong_bytes(data: &Value) -> Option<String> {
-    let values = data.as_object()?.values().filter_map(Value::as_str);
+    let mut values = data.as_object()?.values().filter_map(Value::as_str);
     let wrong = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '='));
     values
-        .filter_map(|text| text.find(wrong))
-        .next()
+        .find_map(|text| text.find(wrong))
         .map(|at| format!("illegal base64 data at input byte {at}"))
 }
 

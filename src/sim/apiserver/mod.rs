@@ -20,6 +20,7 @@ mod field_set;
 mod gateway_crds;
 mod gc;
 mod generation;
+mod incoming;
 mod json_patch;
 mod managed_fields;
 mod merge_keys;

@@ -57,7 +57,6 @@ pub(super) fn check_options(call: &Call) -> Result<(), Refusal> {
     );
     let wrong = match rule {
         None if watching && initial => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        None => return Ok(()),
         Some(other) if !matches!(other, "Exact" | "NotOlderThan") => {
             let kind = FieldErrorKind::NotSupported(other.into());
             let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
@@ -73,7 +72,7 @@ pub(super) fn check_options(call: &Call) -> Result<(), Refusal> {
         Some("Exact") if version == Some("0") => {
             "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""
         }
-        Some(_) => return Ok(()),
+        _ => return Ok(()),
     };
     Err(options_error(FieldError::forbidden("resourceVersionMatch", wrong)))
 }
