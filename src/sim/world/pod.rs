@@ -282,3 +282,81 @@ fn on(pod: &Pod) -> Place {
         meta.name.as_deref().unwrap_or_default(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_a_function_of_its_age() {
+        let pace = Pace {
+            start: Duration::from_secs(1),
+            ready: Duration::from_secs(3),
+            ..Pace::default()
+        };
+        let run = Duration::from_secs(4);
+        for (life, age, state, restarts, next) in [
+            (
+                Life::ReadyAfter(Duration::from_secs(5)),
+                0,
+                State::Waiting("ContainerCreating"),
+                0,
+                Some(1),
+            ),
+            (
+                Life::ReadyAfter(Duration::from_secs(5)),
+                1,
+                State::Running { ready: false },
+                0,
+                Some(5),
+            ),
+            (
+                Life::ReadyAfter(Duration::from_secs(5)),
+                5,
+                State::Running { ready: true },
+                0,
+                None,
+            ),
+            (Life::NeverReady, 900, State::Running { ready: false }, 0, None),
+            (
+                Life::ReadyUntil(Duration::from_secs(9)),
+                8,
+                State::Running { ready: true },
+                0,
+                Some(9),
+            ),
+            (
+                Life::ReadyUntil(Duration::from_secs(9)),
+                9,
+                State::Running { ready: false },
+                0,
+                None,
+            ),
+            (Life::ImagePullBackOff, 0, State::Waiting("ErrImagePull"), 0, Some(1)),
+            (Life::ImagePullBackOff, 60, State::Waiting("ImagePullBackOff"), 0, None),
+            (Life::CrashesAfter(run), 6, State::Running { ready: true }, 0, Some(7)),
+            (
+                Life::CrashesAfter(run),
+                7,
+                State::Waiting("CrashLoopBackOff"),
+                1,
+                Some(17),
+            ),
+            (Life::CrashesAfter(run), 17, State::Running { ready: true }, 1, Some(21)),
+            (
+                Life::CrashesAfter(run),
+                22,
+                State::Waiting("CrashLoopBackOff"),
+                2,
+                Some(41),
+            ),
+        ] {
+            let seen = look(life, pace, Duration::from_secs(age));
+            assert_eq!(
+                seen,
+                (Look { state, restarts }, next.map(Duration::from_secs)),
+                "{life:?} at {age} s"
+            );
+        }
+    }
+}

@@ -136,9 +136,7 @@ impl Stage {
     /// Changes `spec` of a Deployment by a JSON merge patch.
     pub async fn edit_deployment(&self, name: &str, spec: Value) {
         self.note(&format!("edit {name} {spec}"));
-        let meta = json!({ "name": name, "namespace": NAMESPACE });
-        self.change(&json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec }))
-            .await;
+        self.change(&named("apps/v1", "Deployment", name, &json!({ "spec": spec }))).await;
     }
 
     /// Deletes an object.
@@ -360,12 +358,16 @@ impl Drop for Stage {
 
 /// The Canary's name around a change of it.
 pub fn canary(change: &Value) -> Value {
-    let mut whole = json!({
-        "apiVersion": "flagger.app/v1beta1",
-        "kind": "Canary",
-        "metadata": { "name": APP, "namespace": NAMESPACE },
-    });
-    json_patch::merge(&mut whole, change);
+    named("flagger.app/v1beta1", "Canary", APP, change)
+}
+
+/// An object's name around a change of it: a JSON merge patch that says whom it is for.
+pub fn named(api_version: &str, kind: &str, name: &str, change: &Value) -> Value {
+    let mut whole = change.clone();
+    whole["apiVersion"] = api_version.into();
+    whole["kind"] = kind.into();
+    whole["metadata"]["name"] = name.into();
+    whole["metadata"]["namespace"] = NAMESPACE.into();
     whole
 }
 
