@@ -110,7 +110,7 @@ pub(super) fn leeway(deployment: &Deployment) -> Leeway {
         share.div_euclid(100) + i32::from(share.rem_euclid(100) > 0)
     });
     let unavailable = part(unavailable, wanted, |share| share.div_euclid(100)).min(wanted);
-    if surge == 0 && unavailable == 0 {
+    if wanted > 0 && surge == 0 && unavailable == 0 {
         return Leeway { surge, unavailable: 1 };
     }
     Leeway { surge, unavailable }

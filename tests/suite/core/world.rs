@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
-    Answer, Answers, Assertion, Block, Confirmation, Fingerprint, Judged, Known, Memory, Observation, Question,
-    QuestionKey, Rehearsal, Rollout, RouteFacts, SampleRecord, Says, Selects, ServiceFacts, Side, Stage, Subject,
-    Verdict, Weight, Workload, advance, ask, met, need, publish, remember, render,
+    Answer, Answers, Assertion, Block, Confirmation, Destination, Fingerprint, Judged, Known, Memory, Observation,
+    Question, QuestionKey, Rehearsal, Rollout, RouteFacts, SampleRecord, Says, Selects, ServiceFacts, Side, Stage,
+    Subject, Verdict, Weight, Workload, advance, ask, met, need, publish, remember, render,
 };
 
 /// One side's Deployment and its pods.
@@ -50,6 +50,8 @@ pub struct Actual {
     pub owned: bool,
     /// The route leads to the apex.
     pub handed_back: bool,
+    /// Since when the route also names the Services that it does not lead to.
+    pub announced: Option<DateTime<Utc>>,
 }
 
 /// The whole: what is, what the cache shows, and what the process knows.
@@ -72,6 +74,8 @@ pub struct World {
     pub bad: BTreeSet<u32>,
     /// Gates answer no.
     pub gates_closed: bool,
+    /// The data plane says nothing about the route.
+    pub unconfirmed: bool,
     /// Metrics cannot be asked.
     pub metrics_down: bool,
     /// The Canary is being deleted.
@@ -129,6 +133,7 @@ impl World {
             finalizer: false,
             owned: true,
             handed_back: false,
+            announced: None,
         };
         Self {
             cached: actual.clone(),
@@ -142,6 +147,7 @@ impl World {
             broken: BTreeSet::new(),
             bad: BTreeSet::new(),
             gates_closed: false,
+            unconfirmed: false,
             metrics_down: false,
             deleting: false,
             gone: false,
@@ -152,6 +158,15 @@ impl World {
             stages: Vec::new(),
             told: Vec::new(),
         }
+    }
+
+    /// The same with a route of the team's own, which leads to the apex.
+    pub fn with_route(replicas: u32, analysis: &serde_json::Value) -> Self {
+        let mut world = Self::new(replicas, analysis);
+        world.actual.route = Some(Weight::ZERO);
+        world.actual.handed_back = true;
+        world.refresh();
+        world
     }
 
     /// The block in the status.
@@ -245,12 +260,19 @@ impl World {
                 })
             }),
             route: self.cached.route.map_or(Known::Absent, |weight| {
+                let (home, both) = (self.cached.handed_back, self.cached.announced.is_some());
                 Known::Present(RouteFacts {
-                    weight: (!self.cached.handed_back).then_some(weight),
-                    drawn: !self.cached.handed_back,
+                    weight: (!home).then_some(weight),
+                    drawn: !home && !both,
                     owned: self.cached.owned,
-                    confirmed: Confirmation::Confirmed,
-                    handed_back: self.cached.handed_back,
+                    confirmed: if self.unconfirmed {
+                        Confirmation::Pending
+                    } else {
+                        Confirmation::Confirmed
+                    },
+                    announced: !home || both,
+                    apex_announced: home || both,
+                    handed_back: home && !both,
                 })
             }),
             stored: Known::Present(self.cached.stored.iter().cloned().collect()),
@@ -489,10 +511,21 @@ impl World {
             Assertion::SideService(Side::Canary) => (self.actual.sides.1, self.cached.sides.1) = (true, true),
             Assertion::Route(weight) => {
                 assert_eq!(*weight, block.weight, "the route is drawn from the status");
+                if self.actual.handed_back && block.stage == Stage::Initializing {
+                    self.assert_announced(block);
+                }
                 self.actual.route = Some(*weight);
                 self.actual.handed_back = false;
-                self.cached.route = Some(*weight);
-                self.cached.handed_back = false;
+                self.route_written(None);
+            }
+            Assertion::RouteAnnounced(destination) => {
+                let apex_gets = *destination == Destination::Apex;
+                assert!(
+                    !apex_gets || !self.actual.handed_back,
+                    "what gets the traffic needs no announcement: {:#?}",
+                    self.log
+                );
+                self.route_written(Some(now));
             }
             Assertion::Apex(selects) => {
                 let ready = match selects {
@@ -518,8 +551,11 @@ impl World {
                 self.cached.stored = self.actual.stored.clone();
             }
             Assertion::RouteHandedBack { .. } => {
+                if !self.actual.handed_back {
+                    self.assert_announced(block);
+                }
                 self.actual.handed_back = true;
-                self.cached.handed_back = true;
+                self.route_written(None);
             }
             Assertion::Released => {
                 self.actual.owned = false;
@@ -530,6 +566,28 @@ impl World {
                 self.gone = true;
             }
         }
+    }
+
+    /// What a write of the route leaves, as the cache shows it at once.
+    fn route_written(&mut self, announced: Option<DateTime<Utc>>) {
+        self.actual.announced = announced;
+        self.cached.route = self.actual.route;
+        self.cached.handed_back = self.actual.handed_back;
+        self.cached.announced = announced;
+    }
+
+    /// Traffic goes to other Services only when the data plane has had the time to load them, or the patience is over.
+    fn assert_announced(&self, block: &Block) {
+        let settled = self
+            .actual
+            .announced
+            .is_some_and(|at| self.now - at >= TimeDelta::seconds(2));
+        let late = self.now - block.since >= TimeDelta::seconds(60);
+        assert!(
+            settled || late,
+            "switched to Services that were not announced: {:#?}",
+            self.log
+        );
     }
 
     fn answer(&mut self, round: serin::rollout::Round) {
