@@ -4,6 +4,7 @@
 //! A test is named by behaviour; `core_NNN_...` is the acceptance case of that number in `spec/core.md` 8, played with
 //! `gatewayapi:v1` and without a scaler where the case does not depend on them.
 
+mod bad_input;
 mod hooks;
 mod line;
 mod process;
@@ -13,3 +14,4 @@ mod services;
 mod setting;
 mod stage;
 mod story;
+mod users;

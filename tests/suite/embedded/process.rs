@@ -2,7 +2,10 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -207,6 +210,7 @@ pub struct Mishap {
     seen: Mutex<Option<usize>>,
     hit: Mutex<Option<String>>,
     processes: Mutex<Option<Processes>>,
+    reads_fail: AtomicBool,
 }
 
 /// What happens to one call.
@@ -234,6 +238,7 @@ impl Mishap {
             seen: Mutex::default(),
             hit: Mutex::default(),
             processes: Mutex::default(),
+            reads_fail: AtomicBool::default(),
         })
     }
 
@@ -241,6 +246,11 @@ impl Mishap {
     pub fn arm(&self, processes: &Processes) {
         *self.processes.lock().unwrap_or_else(PoisonError::into_inner) = Some(processes.clone());
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(0);
+    }
+
+    /// From now on every read answers 500, or none does.
+    pub fn reads_fail(&self, fail: bool) {
+        self.reads_fail.store(fail, Ordering::SeqCst);
     }
 
     /// How many calls came since.
@@ -273,6 +283,9 @@ impl Mishap {
 
 impl Fault for Mishap {
     fn on_request(&self, request: &RequestInfo) -> Action {
+        if !request.mutating && self.reads_fail.load(Ordering::SeqCst) {
+            return Action::FailBefore(Failure::InternalError);
+        }
         if !self.strikes() {
             return Action::Pass;
         }
