@@ -92,7 +92,7 @@ async fn a_malformed_canary_is_told_and_hurts_no_other() {
     let stalled = condition(&house.object("flagger.app/v1beta1", "Canary", "bad"), "Stalled");
     assert_eq!(
         (&stalled["status"], &stalled["reason"]),
-        (&json!("True"), &json!("InvalidSpec"))
+        (&json!("True"), &json!("MalformedSpec"))
     );
     let message = stalled["message"].as_str().unwrap_or_default();
     assert!(message.contains("spec.analysis.stepWeight"), "{message}");

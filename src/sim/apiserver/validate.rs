@@ -244,7 +244,7 @@ fn autoscaler(object: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// ConfigMaps and Secrets that call themselves immutable are.
+/// Configuration objects that call themselves immutable are.
 fn configuration(before: Option<&Value>, object: &Value) -> Vec<FieldError> {
     let Some(before) = before else { return Vec::new() };
     let mut errors = Vec::new();

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     core::PartialObjectMeta,
     runtime::{
         Controller, WatchStreamExt,
@@ -188,7 +188,7 @@ async fn a_finalizer_runs_before_the_object_goes() {
         Ok::<_, kube::Error>(Action::await_change())
     };
     finalizer(&api, "example.dev/hold", object, apply).await.unwrap();
-    let held = api.delete("a", &Default::default()).await.unwrap().left().unwrap();
+    let held = api.delete("a", &DeleteParams::default()).await.unwrap().left().unwrap();
     assert!(held.metadata.deletion_timestamp.is_some());
     let cleanup = |event| async move {
         assert!(matches!(event, Event::Cleanup(_)));
@@ -213,7 +213,7 @@ async fn a_reflector_agrees_with_the_store_in_the_end() {
             .unwrap();
     }
     set(&api, "c3", 7).await;
-    api.delete("c4", &Default::default()).await.unwrap();
+    api.delete("c4", &DeleteParams::default()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(30)).await;
     let mut names: Vec<String> = reader.state().iter().map(|object| object.name_any()).collect();
     names.sort();

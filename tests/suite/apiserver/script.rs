@@ -12,18 +12,29 @@ use http::Request;
 use http_body_util::BodyExt;
 use kube::{Client, client::Body};
 use regex::Regex;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// The namespace that the script works in.
-pub const NAMESPACE: &str = "conformance";
+/// The steps, in the order in which they are played.
+const STEPS: &str = include_str!("steps.yaml");
+/// What `NS` in a path stands for.
+const NAMESPACE: &str = "namespaces/conformance";
 
-/// One operation.
+/// One operation, as `steps.yaml` writes it.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Step {
     /// What it shows; unique.
-    pub name: &'static str,
-    method: &'static str,
-    path: String,
-    media: &'static str,
+    #[serde(rename = "step")]
+    name: String,
+    get: Option<String>,
+    post: Option<String>,
+    put: Option<String>,
+    delete: Option<String>,
+    merge: Option<String>,
+    json_patch: Option<String>,
+    strategic: Option<String>,
+    apply: Option<String>,
+    #[serde(default)]
     body: Value,
 }
 
@@ -41,13 +52,18 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// All steps.
+pub fn steps() -> Vec<Step> {
+    serde_saphyr::from_str(STEPS).expect("steps.yaml must be a list of steps")
+}
+
 /// Plays all steps against a server, in order.
-pub async fn play(client: &Client, steps: &[Step]) -> Vec<Answer> {
+pub async fn play(client: &Client) -> Vec<Answer> {
     let (mut raw, mut masks, mut answers) = (BTreeMap::new(), Masks::new(), Vec::new());
-    for step in steps {
-        let (code, warnings, body) = send(client, step, &raw).await;
+    for step in steps() {
+        let (code, warnings, body) = send(client, &step, &raw).await;
         answers.push(Answer {
-            step: step.name.to_owned(),
+            step: step.name.clone(),
             code,
             warnings,
             body: masks.apply(&body, ""),
@@ -57,23 +73,21 @@ pub async fn play(client: &Client, steps: &[Step]) -> Vec<Answer> {
     answers
 }
 
-async fn send(client: &Client, step: &Step, raw: &BTreeMap<&str, Value>) -> (u16, Vec<String>, Value) {
+async fn send(client: &Client, step: &Step, raw: &BTreeMap<String, Value>) -> (u16, Vec<String>, Value) {
     let body = match &step.body {
         Value::Null => Vec::new(),
         body => fill(&body.to_string(), raw).into_bytes(),
     };
+    let (method, media, path) = step.request();
     let request = Request::builder()
-        .method(step.method)
-        .uri(fill(&step.path, raw))
-        .header("content-type", step.media)
+        .method(method)
+        .uri(fill(&path.replace("NS", NAMESPACE), raw))
+        .header("content-type", media)
         .header("accept", step.accept())
         .header("user-agent", "conformance")
         .body(Body::from(body))
         .expect("the step's request must be valid");
-    let answer = client
-        .send(request)
-        .await
-        .unwrap_or_else(|error| panic!("{}: {error}", step.name));
+    let answer = client.send(request).await.expect("every step must get an answer");
     let code = answer.status().as_u16();
     let texts = answer
         .headers()
@@ -92,15 +106,34 @@ async fn send(client: &Client, step: &Step, raw: &BTreeMap<&str, Value>) -> (u16
         .collect::<Result<_, _>>()
         .unwrap_or_default();
     let body = match lines.as_slice() {
-        [only] if !step.path.contains("watch=") => only.clone(),
+        [only] if !path.contains("watch=") => only.clone(),
         several => several.to_vec().into(),
     };
     (code, warnings, body)
 }
 
 impl Step {
+    /// Method, media type of the body, and path.
+    fn request(&self) -> (&'static str, &'static str, &str) {
+        let json = "application/json";
+        let ways = [
+            ("GET", json, &self.get),
+            ("POST", json, &self.post),
+            ("PUT", json, &self.put),
+            ("DELETE", json, &self.delete),
+            ("PATCH", "application/merge-patch+json", &self.merge),
+            ("PATCH", "application/json-patch+json", &self.json_patch),
+            ("PATCH", "application/strategic-merge-patch+json", &self.strategic),
+            ("PATCH", "application/apply-patch+yaml", &self.apply),
+        ];
+        let mut given = ways
+            .into_iter()
+            .filter_map(|(method, media, path)| Some((method, media, path.as_deref()?)));
+        given.next().expect("each step must have a path")
+    }
+
     fn accept(&self) -> &'static str {
-        match self.name {
+        match self.name.as_str() {
             name if name.starts_with("list metadata only") => {
                 "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
             }
@@ -111,20 +144,18 @@ impl Step {
 }
 
 /// Puts values of earlier answers in: `{uid:step}`, `{rv:step}`, `{continue:step}`.
-fn fill(text: &str, raw: &BTreeMap<&str, Value>) -> String {
+fn fill(text: &str, raw: &BTreeMap<String, Value>) -> String {
     let pattern = Regex::new(r"\{(uid|rv|continue):([^}]*)\}").expect("the pattern must be valid");
     let value = |found: &regex::Captures<'_>| {
-        let answer = raw
-            .get(&found[2])
-            .unwrap_or_else(|| panic!("no step named {:?}", &found[2]));
         let field = if &found[1] == "rv" {
             "resourceVersion"
         } else {
             &found[1]
         };
+        let answer = raw.get(&found[2]).expect("only earlier steps can be named");
         answer["metadata"][field]
             .as_str()
-            .unwrap_or_else(|| panic!("{:?} has no {field}", &found[2]))
+            .expect("the named answer must have the value")
             .to_owned()
     };
     pattern.replace_all(text, value).into_owned()
@@ -228,79 +259,4 @@ impl Masks {
             pattern.replace_all(&text, *word).into_owned()
         })
     }
-}
-
-// === The words that steps are written in ===
-
-fn step(name: &'static str, method: &'static str, path: &str, media: &'static str, body: Value) -> Step {
-    let path = path.replace("NS", &format!("namespaces/{NAMESPACE}"));
-    Step {
-        name,
-        method,
-        path,
-        media,
-        body,
-    }
-}
-
-/// GET.
-pub fn get(name: &'static str, path: &str) -> Step {
-    step(name, "GET", path, "application/json", Value::Null)
-}
-
-/// POST.
-pub fn post(name: &'static str, path: &str, body: Value) -> Step {
-    step(name, "POST", path, "application/json", body)
-}
-
-/// PUT.
-pub fn put(name: &'static str, path: &str, body: Value) -> Step {
-    step(name, "PUT", path, "application/json", body)
-}
-
-/// DELETE.
-pub fn delete(name: &'static str, path: &str, options: Value) -> Step {
-    step(name, "DELETE", path, "application/json", options)
-}
-
-/// PATCH with a merge patch.
-pub fn merge(name: &'static str, path: &str, body: Value) -> Step {
-    step(name, "PATCH", path, "application/merge-patch+json", body)
-}
-
-/// PATCH with a JSON patch.
-pub fn json_patch(name: &'static str, path: &str, body: Value) -> Step {
-    step(name, "PATCH", path, "application/json-patch+json", body)
-}
-
-/// PATCH with a strategic merge patch.
-pub fn strategic(name: &'static str, path: &str, body: Value) -> Step {
-    step(name, "PATCH", path, "application/strategic-merge-patch+json", body)
-}
-
-/// PATCH with an apply; `who` is the manager and further parameters.
-pub fn apply(name: &'static str, path: &str, who: &str, body: Value) -> Step {
-    step(
-        name,
-        "PATCH",
-        &format!("{path}?fieldManager={who}"),
-        "application/apply-patch+yaml",
-        body,
-    )
-}
-
-/// A Deployment with one container.
-pub fn deployment(name: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{"name": "web", "image": "web:1", "ports": [{"containerPort": 80}]}]},
-            },
-        },
-    })
 }
