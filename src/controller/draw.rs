@@ -319,7 +319,7 @@ impl Draw<'_> {
 }
 
 fn patched(key: ObjectKey, operations: Patch) -> Option<Act> {
-    (!operations.0.is_empty()).then(|| Act::Patch(key, operations))
+    (!operations.0.is_empty()).then_some(Act::Patch(key, operations))
 }
 
 fn created<E: ToString>(key: ObjectKey, body: Result<Value, E>) -> Acts {
