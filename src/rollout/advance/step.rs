@@ -118,7 +118,7 @@ fn dwell(turn: &mut Turn<'_>) {
         .block
         .gates
         .iter()
-        .find(|(_, state)| **state == GateState::Refused)
+        .find(|(mark, state)| **state == GateState::Refused && !mark.starts_with("told/"))
         .map(|(mark, _)| mark.clone());
     if let Some(mark) = closed {
         let reason = if turn.block.stage == Stage::WaitingPromotion {
@@ -171,7 +171,10 @@ fn wait_for_route(turn: &mut Turn<'_>) {
     }
     // A route that follows within a moment is no state worth a write.
     if !matches!(reason, "DrawingRoute" | "RoutePending" | "RouteUnknown") {
-        turn.stalled_notice(reason, &message);
+        // A rival comes back whenever it was repaired; it is named once a step.
+        if reason != "Contested" || turn.once("told/contested") {
+            turn.stalled_notice(reason, &message);
+        }
         turn.why(reason, &message)
             .awaiting("the route to stand as written")
             .until(deadline, "the run is rolled back");

@@ -64,7 +64,7 @@ async fn core_090_a_malformed_canary_hurts_no_other_and_is_told_its_field() {
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     let (reason, message) = stalled(&stage, "odd");
-    assert_eq!(reason, "InvalidSpec");
+    assert_eq!(reason, "MalformedSpec");
     assert!(message.contains("spec.analysis.stepWeight") && message.contains("12.5"), "{message}");
     assert_eq!(stage.replicas("odd"), 1);
     let mend = json!({ "apiVersion": CANARY, "kind": "Canary", "metadata": { "name": "odd", "namespace": "test" },
@@ -77,7 +77,7 @@ async fn core_090_a_malformed_canary_hurts_no_other_and_is_told_its_field() {
 #[tokio::test(start_paused = true)]
 async fn a_spec_that_must_not_be_acted_on_names_the_field_and_waits_for_its_correction() {
     for (patch, field) in [
-        (json!({ "service": { "port": null } }), "spec.service.port"),
+        (json!({ "service": null }), "spec.service"),
         (json!({ "analysis": { "stepWeight": null, "maxWeight": null, "stepWeights": [10, 10, 20] } }), "spec.analysis.stepWeights"),
         (json!({ "provider": "istio" }), "spec.provider"),
         (json!({ "autoscalerRef": { "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app" } }), "spec.autoscalerRef"),
@@ -118,7 +118,7 @@ async fn a_query_that_does_not_parse_fails_the_check_with_its_error() {
     let stage = Setting::new().object(template).analysis(&json!({ "metrics": [metric] })).initialized().await;
     stage.push("app:2").await;
     stage.until_phase("Failed").await;
-    assert_eq!(stage.events_with("Metric template errors.test query render error: "), 3, "{:#?}", stage.events());
+    assert_eq!(stage.events_with("Metric template errors.test query render error: "), 2, "{:#?}", stage.events());
     assert_eq!(stage.image("app-primary"), "app:1");
 }
 
@@ -172,18 +172,22 @@ async fn core_063_the_metrics_servers_are_tried_when_a_canary_is_new() {
 #[tokio::test(start_paused = true)]
 async fn core_064_answers_that_are_no_number_fail_the_check_each_in_its_own_words() {
     let metric = |query: &str| json!({ "name": "errors", "interval": "1m", "thresholdRange": { "max": 1 }, "query": query });
-    for (reading, words) in [
-        (Reading::NoData, "Halt advancement no values found for metric: errors"),
-        (Reading::NotFinite(f64::NAN), "NaN"),
-        (Reading::Several(2), "2 series"),
-        (Reading::Failed("parse error".into()), "parse error"),
+    for (reading, words, value) in [
+        (Reading::NoData, "Halt advancement no values found for metric: errors", "no data"),
+        (Reading::NotFinite(f64::NAN), "Halt advancement no values found for metric: errors", "NaN"),
+        (Reading::NotFinite(f64::INFINITY), "the answer is +Inf, not a finite number", "+Inf"),
+        (Reading::Several(2), "2 series", "2 series"),
+        (Reading::Failed("parse error".into()), "parse error", "parse error"),
     ] {
         let stage = Setting::new().analysis(&json!({ "metrics": [metric("my_errors")] })).initialized().await;
         stage.numbers.answer("my_errors", [reading.clone()]);
         stage.push("app:2").await;
         stage.until_phase("Failed").await;
         assert!(stage.events_with(words) >= 2, "{reading:?}: {:#?}", stage.events());
-        assert_eq!(stage.status()["failedChecks"], 2);
+        let status = stage.status();
+        assert_eq!(status["failedChecks"], 2);
+        let sample = status["serin"]["samples"][0]["value"].as_str().unwrap_or_default().to_owned();
+        assert!(sample.contains(value), "{reading:?} is shown as {sample}");
     }
     let stage = Setting::new().analysis(&json!({ "metrics": [{ "name": "unknown-name", "interval": "1m" }] })).initialized().await;
     stage.push("app:2").await;
@@ -212,16 +216,30 @@ async fn a_right_that_is_taken_away_is_named_with_verb_and_resource() {
     assert_eq!(stage.weight(), Some(0));
 }
 
-/// The first write that would be refused is found before any traffic moves.
 #[tokio::test(start_paused = true)]
-async fn a_promotion_that_the_server_would_refuse_is_found_before_traffic_moves() {
+async fn a_deployment_that_may_not_be_patched_is_named_and_no_traffic_moves() {
     let stage = Setting::new().initialized().await;
     stage.api.deny(Denial { user: "serin-1".into(), verb: "patch".into(), group: "apps".into(), resource: "deployments".into() });
     stage.push("app:2").await;
-    stage.until("told", |stage| stage.why("reason") == "WriteRefused").await;
-    stage.pass(120).await;
+    stage.until_reason("WriteRefused").await;
+    assert!(stage.why("message").contains("patch Deployment app"), "{}", stage.why("message"));
+    stage.until_phase("Failed").await;
     assert_eq!(stage.story.weights(), [0]);
+    assert_eq!(stage.status()["serin"]["outcome"]["reason"], "WriteRefused");
+}
+
+/// The same while the application is taken over.
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_may_not_be_created_is_named_and_the_target_serves_on() {
+    let stage = Setting::new().without_canary().raise().await;
+    stage.api.deny(Denial { user: "serin-1".into(), verb: "create".into(), group: "apps".into(), resource: "deployments".into() });
+    stage.create(&manifests::canary("test", "app", "contour", &manifests::analysis("10s", 2, 60, 20))).await;
+    stage.until_reason("WriteRefused").await;
+    assert!(stage.why("message").contains("cannot create resource"), "{}", stage.why("message"));
+    stage.pass(120).await;
+    assert_eq!((stage.replicas("app"), stage.selects("app")), (3, "app".into()));
     stage.api.allow_all();
+    stage.until_phase("Initialized").await;
 }
 
 /// Invariant 10: a bad hook of a chat service prints no address.

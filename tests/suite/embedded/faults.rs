@@ -130,6 +130,8 @@ fn end(stage: &Stage) -> Value {
         let objects = stage.api.objects(api_version, kind, "test");
         objects.iter().map(|object| object["metadata"]["name"].clone()).collect::<Vec<_>>()
     };
+    let sizes = ["app", "app-primary"].map(|name| (stage.replicas(name), stage.ready(name), stage.image(name)));
+    let selectors = ["app", "app-primary", "app-canary"].map(|name| stage.object("v1", "Service", name)["spec"]["selector"].take());
     json!({
         "phase": status["phase"],
         "promoted": status["lastPromotedSpec"],
@@ -137,8 +139,8 @@ fn end(stage: &Stage) -> Value {
         "run": status["serin"]["run"],
         "finalizers": stage.canary()["metadata"]["finalizers"],
         "weight": stage.weight(),
-        "sizes": ["app", "app-primary"].map(|name| (stage.replicas(name), stage.ready(name), stage.image(name))),
-        "selectors": ["app", "app-primary", "app-canary"].map(|name| stage.object("v1", "Service", name)["spec"]["selector"].clone()),
+        "sizes": sizes,
+        "selectors": selectors,
         "ports": stage.object("v1", "Service", "app")["spec"]["ports"],
         "annotations": stage.object("v1", "Service", "app")["metadata"]["annotations"],
         "revisions": names("apps/v1", "ControllerRevision"),

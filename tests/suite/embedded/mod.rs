@@ -5,6 +5,7 @@
 //! `gatewayapi:v1` and without a scaler where the case does not depend on them.
 
 mod bad_input;
+mod faults;
 mod hooks;
 mod line;
 mod process;

@@ -12,7 +12,7 @@ use std::{
 use serin::{
     clock::Clock,
     controller::{
-        self, Outside, Vitals,
+        self, Outside, StartError, Vitals,
         leader::{Candidate, Claim},
         settings::{Election, Settings},
     },
@@ -77,7 +77,11 @@ impl Process {
                     std::future::pending::<()>().await;
                 }
             };
-            live(client, settings, outside, vitals, clock, stopped).await;
+            let mut stopped = pin!(stopped);
+            // A process that could not begin is started again.
+            while live(client.clone(), &settings, outside.clone(), vitals.clone(), clock.clone(), &mut stopped).await.is_err() {
+                clock.sleep(RESTART).await;
+            }
         });
         Self {
             metrics,
@@ -114,13 +118,14 @@ impl Drop for Process {
 /// What `serin controller` does with the parts of one process.
 async fn live(
     client: kube::Client,
-    settings: Settings,
+    settings: &Settings,
     outside: Outside,
     vitals: Vitals,
     clock: Clock,
     stopped: impl Future<Output = ()>,
-) {
-    let outcome = match settings.election.clone() {
+) -> Result<(), StartError> {
+    let (election, settings) = (settings.election.clone(), settings.clone());
+    match election {
         Election::Off => controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stopped).await,
         Election::Lease { namespace } => {
             let (candidate, claim) = Candidate::new(client.clone(), &namespace, &settings.identity, clock.clone());
@@ -137,8 +142,7 @@ async fn live(
                 _ = &mut election => Ok(()),
             }
         }
-    };
-    outcome.expect("the controller must be able to begin");
+    }
 }
 
 /// The processes of a stage, and the cluster's habit of starting a dead one again.
