@@ -259,6 +259,57 @@ async fn while_another_controller_writes_the_status_serin_only_watches() {
     assert_eq!(house.replicas("podinfo"), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_malformed_field_that_is_put_right_is_forgotten() {
+    let house = House::new().await;
+    house.app("gatewayapi:v1").await;
+    house.until("Initialized", 120).await;
+    let step = |weight: Value| {
+        json!({
+            "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "podinfo", "namespace": "test"},
+            "spec": {"analysis": {"stepWeight": weight}},
+        })
+    };
+    house.change(&step(json!(12.5))).await;
+    house.pass(5).await;
+    assert_eq!(condition(&house.canary(), "Stalled")["status"], "True");
+    house.change(&step(json!(25))).await;
+    house.pass(5).await;
+    assert_eq!(condition(&house.canary(), "Stalled")["status"], "False");
+    assert_eq!(condition(&house.canary(), "Ready")["status"], "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_one_namespace_the_others_are_not_even_listed() {
+    let settings = Settings {
+        namespace: Some("elsewhere".into()),
+        ..Settings::default()
+    };
+    let house = House::with(settings).await;
+    house.app("gatewayapi:v1").await;
+    house.pass(60).await;
+    assert_eq!(house.canary()["status"], Value::Null);
+    let audit = house.api.audit();
+    let mut mine = audit
+        .iter()
+        .filter(|entry| entry.user == "serin" && !entry.resource.is_empty());
+    assert!(mine.all(|entry| entry.namespace == "elsewhere"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_told_stop_ends_the_controller_at_once() {
+    let house = House::new().await;
+    house.app("gatewayapi:v1").await;
+    house.until("Initialized", 120).await;
+    let began = house.clock.now();
+    house.stop().await;
+    assert_eq!(house.clock.now(), began);
+    house.release("podinfo:2").await;
+    house.pass(60).await;
+    assert_eq!(house.replicas("podinfo"), 0, "nobody acts any more");
+}
+
 fn condition(object: &Value, type_: &str) -> Value {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions
