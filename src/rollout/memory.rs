@@ -1,5 +1,7 @@
 //! What the process remembers from pass to pass: since when a thing has been seen as it should be.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use chrono::{DateTime, Utc};
 
 use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
@@ -52,16 +54,39 @@ pub fn remember(
     if let Some(ready) = observation.primary_endpoints {
         next.primary_ready = Some((ready, now));
     }
+    let lists = lists(canary);
+    if memory.lists.is_some_and(|before| before != lists) {
+        // The answers that are on their way would be taken for those of other hooks.
+        next.checks += 1;
+    }
+    next.lists = Some(lists);
     if let Some(block) = block {
         let ready = awaited_ready(block, observation);
-        next.progress = match memory.progress {
+        // What was noted before this stage was about something else.
+        next.progress = match memory.progress.filter(|best| best.at >= block.since) {
             Some(best) if best.ready >= ready => Some(best),
             Some(_) => Some(Progress { ready, at: now }),
             // What was ready before this process looked got ready no later than now and no earlier than the stage.
             None => Some(Progress { ready, at: block.since }),
         };
+        let drawn = next.weight_seen.is_some_and(|(weight, _)| weight == block.weight);
+        next.undrawn_since = (!drawn).then(|| memory.undrawn_since.unwrap_or(now));
     }
     next
+}
+
+/// A number that changes when a hook or a metric takes another's place in its list.
+fn lists(canary: &Canary) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for analysis in &canary.spec.analysis {
+        for hook in &analysis.webhooks {
+            (hook.type_(), &hook.name, &hook.url).hash(&mut hasher);
+        }
+        for metric in &analysis.metrics {
+            metric.name.hash(&mut hasher);
+        }
+    }
+    hasher.finish()
 }
 
 /// The weight that the data plane has been told, when everything about the route is as it should be.
@@ -96,7 +121,10 @@ fn awaited_ready(block: &Block, observation: &Observation) -> u32 {
         | Stage::Returning
         | Stage::Finalising
         | Stage::HoldOnCanary
-        | Stage::Restoring => (&observation.primary, observation.primary_endpoints),
+        | Stage::Restoring
+        | Stage::RollingBack
+        | Stage::Reverting
+        | Stage::Restarting => (&observation.primary, observation.primary_endpoints),
         _ => (&observation.target, observation.canary_endpoints),
     };
     // Only pods of the present template are progress: those of the old one are ready from the start.

@@ -183,6 +183,8 @@ pub enum Obstacle {
 pub struct Memory {
     /// Since when the route has been seen drawn, confirmed and uncontested at this weight, without a break.
     pub weight_seen: Option<(Weight, DateTime<Utc>)>,
+    /// Since when the route has not been seen so, at the weight of the status.
+    pub undrawn_since: Option<DateTime<Utc>>,
     /// Since when the apex Service has been seen drawn towards this side.
     pub apex_seen: Option<(Selects, DateTime<Utc>)>,
     /// Since when the target's template has this fingerprint: a commit is taken after one quiet second.
@@ -191,6 +193,10 @@ pub struct Memory {
     pub checks: u32,
     /// When the last check at this stage and weight ended.
     pub last_check: Option<DateTime<Utc>>,
+    /// What the lists of hooks and metrics looked like: questions are named by their place in them.
+    pub lists: Option<u64>,
+    /// The revision that `confirm-rollout` was last asked about.
+    pub asked_about: Option<Fingerprint>,
     /// The most pods seen ready on the side that is awaited, and when that was: the deadline measures lack of progress.
     pub progress: Option<Progress>,
     /// Since when the route has been seen to name both side Services, confirmed.

@@ -129,7 +129,11 @@ impl Scene<'_> {
             return Vec::new();
         };
         let observation = self.observation;
-        let replicas = observation.target.present().map_or(1, |target| target.replicas.max(1));
+        // The target may be at zero already.
+        let replicas = observation
+            .target
+            .present()
+            .map_or(1, |target| target.replicas.max(self.block.capacity).max(1));
         let mut all = vec![
             Assertion::Finalizer,
             Assertion::Stored(revision.clone()),
@@ -141,6 +145,10 @@ impl Scene<'_> {
                 revision: revision.clone(),
                 run: 0,
                 replicas,
+            },
+            Assertion::Floor {
+                side: Side::Primary,
+                replicas: self.block.capacity.max(1),
             },
             Assertion::SideService(Side::Primary),
             Assertion::SideService(Side::Canary),
@@ -214,8 +222,17 @@ impl Scene<'_> {
                     });
                 }
             }
-            Stage::Promoting => all.extend(self.template(block.running.clone())),
-            Stage::Restoring => all.extend(self.template(block.promoted.clone())),
+            Stage::Promoting if self.capacity().primary_rolls_safely() => {
+                all.extend(self.template(block.running.clone()));
+            }
+            // A primary that does not carry its share loses nothing; one that does is rolled at the deadline, for there is no other way.
+            Stage::Restoring
+                if self.capacity().primary_rolls_safely()
+                    || !self.capacity().carries(Side::Primary, block.weight)
+                    || self.past_deadline() =>
+            {
+                all.extend(self.template(block.promoted.clone()));
+            }
             Stage::Finalising | Stage::RollingBack | Stage::Reverting => {
                 let home = block.weight == Weight::ZERO && self.settled(self.drawn_since());
                 // A primary that lost its pods meanwhile is no reason to take the canary's, unless the canary has none either.
@@ -322,6 +339,10 @@ impl Scene<'_> {
     fn leave(&self) -> Vec<Assertion> {
         let (block, observation) = (self.block, self.observation);
         let told = block.gates.contains_key(advance::TERMINATED);
+        if told && !observation.finalizer {
+            // Somebody else's finalizer keeps the object; what it named is no longer ours.
+            return Vec::new();
+        }
         let original = self.canary.spec.revert_on_deletion;
         let replicas = observation
             .primary

@@ -22,13 +22,15 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
     }
     probe(turn);
     match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
-        Seen::Unknown => {
+        Seen::Unknown if turn.block.promoted.is_none() => {
             turn.why(
                 "TargetNotObserved",
                 "the Deployment controller has not seen the target's last edit yet",
-            );
+            )
+            .awaiting("the target's status");
             return;
         }
+        Seen::Unknown => {}
         Seen::Unsettled(at) => {
             turn.wake_at(at);
             if turn.block.promoted.is_none() {
@@ -36,7 +38,7 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
             }
         }
         Seen::Rebased(fingerprint) | Seen::Settled(fingerprint) => {
-            if turn.block.promoted.as_ref() != Some(&fingerprint) {
+            if turn.block.promoted.as_ref() != Some(&fingerprint) && !primary_serves(turn) {
                 turn.block.promoted = Some(fingerprint);
                 turn.block.capacity = turn
                     .observation
@@ -92,6 +94,19 @@ fn done(turn: &mut Turn<'_>) {
     });
 }
 
+/// Whether traffic may be on the primary already, and it carries it: what is pushed now is released after the takeover, and not copied
+/// to the pods that serve.
+fn primary_serves(turn: &Turn<'_>) -> bool {
+    let observation = turn.observation;
+    let routed = observation
+        .route
+        .is_present_and(|route| route.weight == Some(Weight::ZERO));
+    let switched = observation
+        .apex_service
+        .is_present_and(|apex| apex.selects == Selects::Primary);
+    (routed || switched) && turn.block.promoted.is_some() && primary_up(turn)
+}
+
 /// Whether the primary is there, of the right revision, and carries everything.
 fn primary_up(turn: &Turn<'_>) -> bool {
     let primary = turn.observation.primary.present();
@@ -100,6 +115,13 @@ fn primary_up(turn: &Turn<'_>) -> bool {
 }
 
 fn wait_for_primary(turn: &mut Turn<'_>) {
+    if turn.observation.obstacle.is_some() {
+        let (reason, message) = super::turn_route::describe(turn.observation, Weight::ZERO);
+        turn.stalled_notice(reason, &message);
+        turn.why(reason, &message)
+            .awaiting("the write to be allowed; it is tried again");
+        return;
+    }
     let primary = format!(
         "{}-primary.{}",
         turn.block.subject.target,

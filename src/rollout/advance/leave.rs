@@ -1,7 +1,7 @@
 //! The Canary is being deleted: the target gets everything back, without a dropped request (`design.md`, "Leaving").
 
 use super::super::handover::{Handover, LAST_TRIES, handover};
-use super::super::state::{GateState, Stage};
+use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::homeward;
 use super::turn::Turn;
@@ -51,7 +51,7 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
         .awaiting("the target's pods, then its traffic")
         .until(deadline, "the Canary is released in any case");
     let over = matches!(state, Handover::Done | Handover::Nothing | Handover::Abandoned);
-    if over && turn.block.gates.insert(TERMINATED.into(), GateState::Passed).is_none() {
+    if over && turn.once(TERMINATED) {
         let text = format!("Terminated canary {}", turn.canary_name());
         turn.event("terminated", "Leave", &text);
     }

@@ -199,20 +199,16 @@ impl House {
 
     /// Waits until the Canary is in this phase.
     pub async fn until(&self, phase: &str, seconds: u64) {
-        for _ in 0..seconds * 10 {
-            if self.canary()["status"]["phase"] == phase {
-                return;
-            }
-            self.clock.sleep(Duration::from_millis(100)).await;
-        }
+        let reached = self.reached(phase, seconds).await;
         let status = serde_json::to_string_pretty(&self.canary()["status"]).unwrap_or_default();
-        panic!(
+        assert!(
+            reached,
             "not {phase} after {seconds} s: {status}\n{}",
             self.requests().join("\n")
         );
     }
 
-    pub async fn reached(&self, phase: &str, seconds: u64) -> bool {
+    async fn reached(&self, phase: &str, seconds: u64) -> bool {
         for _ in 0..seconds * 10 {
             if self.canary()["status"]["phase"] == phase {
                 return true;
@@ -292,8 +288,19 @@ impl Drop for House {
     }
 }
 
-fn start(api: &ApiServer, fault: &Arc<dyn Fault>, settings: &Settings, outside: &Outside, clock: &Clock) -> JoinHandle<()> {
-    let (client, settings, outside, clock) = (api.client_with("serin", fault.clone()), settings.clone(), outside.clone(), clock.clone());
+fn start(
+    api: &ApiServer,
+    fault: &Arc<dyn Fault>,
+    settings: &Settings,
+    outside: &Outside,
+    clock: &Clock,
+) -> JoinHandle<()> {
+    let (client, settings, outside, clock) = (
+        api.client_with("serin", fault.clone()),
+        settings.clone(),
+        outside.clone(),
+        clock.clone(),
+    );
     let vitals = Vitals {
         metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()),
         health: Health::default(),

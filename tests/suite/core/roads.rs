@@ -8,7 +8,7 @@ use serin::rollout::{Selects, Stage, Weight};
 use super::world::{World, fingerprint};
 
 /// Lets time pass second by second until the condition holds; fails with the story when it never does.
-fn until(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) {
+pub fn until(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) {
     for _ in 0..4_000 {
         if condition(world) {
             return;
@@ -17,14 +17,16 @@ fn until(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) {
         world.pass_when_due();
         world.pass_time(TimeDelta::seconds(1));
     }
-    panic!("never: {what}; {:#?}", world.log);
+    panic!("never: {what}; {:#?} {:#?} {:#?}", world.log, world.block(), world.observe());
 }
 
-fn linear() -> serde_json::Value {
+/// Steps of 20 up to 60.
+pub fn linear() -> serde_json::Value {
     json!({"interval": "10s", "threshold": 2, "stepWeight": 20, "maxWeight": 50, "metrics": [{"name": "request-success-rate"}]})
 }
 
-fn initialized(analysis: &serde_json::Value) -> World {
+/// A canary at rest after it was taken over.
+pub fn initialized(analysis: &serde_json::Value) -> World {
     let mut world = World::new(3, analysis);
     until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
     world
@@ -341,6 +343,7 @@ fn an_unreachable_metrics_server_costs_no_failed_check_but_not_for_ever() {
 fn skip_analysis_promotes_without_weights() {
     let mut world = initialized(&linear());
     world.canary.spec.skip_analysis = true;
+    world.unjudged = true;
     world.push(2);
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
     assert!(

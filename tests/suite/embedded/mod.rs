@@ -5,6 +5,8 @@
 //! `gatewayapi:v1` and without a scaler where the case does not depend on them.
 
 mod announcement;
+mod bad_input;
+mod faults;
 mod hooks;
 mod line;
 mod process;
@@ -14,3 +16,4 @@ mod services;
 mod setting;
 mod stage;
 mod story;
+mod users;

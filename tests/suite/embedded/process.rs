@@ -2,14 +2,17 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use serin::{
     clock::Clock,
     controller::{
-        self, Outside, Vitals,
+        self, Outside, StartError, Vitals,
         leader::{Candidate, Claim},
         settings::{Election, Settings},
     },
@@ -74,7 +77,11 @@ impl Process {
                     std::future::pending::<()>().await;
                 }
             };
-            live(client, settings, outside, vitals, clock, stopped).await;
+            let mut stopped = pin!(stopped);
+            // A process that could not begin is started again.
+            while live(client.clone(), &settings, outside.clone(), vitals.clone(), clock.clone(), &mut stopped).await.is_err() {
+                clock.sleep(RESTART).await;
+            }
         });
         Self {
             metrics,
@@ -111,13 +118,14 @@ impl Drop for Process {
 /// What `serin controller` does with the parts of one process.
 async fn live(
     client: kube::Client,
-    settings: Settings,
+    settings: &Settings,
     outside: Outside,
     vitals: Vitals,
     clock: Clock,
     stopped: impl Future<Output = ()>,
-) {
-    let outcome = match settings.election.clone() {
+) -> Result<(), StartError> {
+    let (election, settings) = (settings.election.clone(), settings.clone());
+    match election {
         Election::Off => controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stopped).await,
         Election::Lease { namespace } => {
             let (candidate, claim) = Candidate::new(client.clone(), &namespace, &settings.identity, clock.clone());
@@ -134,8 +142,7 @@ async fn live(
                 _ = &mut election => Ok(()),
             }
         }
-    };
-    outcome.expect("the controller must be able to begin");
+    }
 }
 
 /// The processes of a stage, and the cluster's habit of starting a dead one again.
@@ -207,6 +214,7 @@ pub struct Mishap {
     seen: Mutex<Option<usize>>,
     hit: Mutex<Option<String>>,
     processes: Mutex<Option<Processes>>,
+    reads_fail: AtomicBool,
 }
 
 /// What happens to one call.
@@ -234,6 +242,7 @@ impl Mishap {
             seen: Mutex::default(),
             hit: Mutex::default(),
             processes: Mutex::default(),
+            reads_fail: AtomicBool::default(),
         })
     }
 
@@ -241,6 +250,11 @@ impl Mishap {
     pub fn arm(&self, processes: &Processes) {
         *self.processes.lock().unwrap_or_else(PoisonError::into_inner) = Some(processes.clone());
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(0);
+    }
+
+    /// From now on every read answers 500, or none does.
+    pub fn reads_fail(&self, fail: bool) {
+        self.reads_fail.store(fail, Ordering::SeqCst);
     }
 
     /// How many calls came since.
@@ -273,6 +287,9 @@ impl Mishap {
 
 impl Fault for Mishap {
     fn on_request(&self, request: &RequestInfo) -> Action {
+        if !request.mutating && self.reads_fail.load(Ordering::SeqCst) {
+            return Action::FailBefore(Failure::InternalError);
+        }
         if !self.strikes() {
             return Action::Pass;
         }

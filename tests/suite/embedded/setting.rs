@@ -120,6 +120,14 @@ impl Setting {
         self.deployment(&json!({ "replicas": replicas }))
     }
 
+    /// Changes the Service that stands before the Canary comes, by a JSON merge patch.
+    pub fn service(mut self, patch: &Value) -> Self {
+        if let Some(service) = &mut self.service {
+            json_patch::merge(service, patch);
+        }
+        self
+    }
+
     /// No Service stands before the Canary comes.
     pub fn without_service(mut self) -> Self {
         self.service = None;

@@ -41,6 +41,7 @@ struct Inner {
     told: Vec<Told>,
     writes_of_serin: usize,
     templates: Vec<(DateTime<Utc>, String)>,
+    confirmations: Vec<DateTime<Utc>>,
 }
 
 /// The story of one embedded cluster; clones are handles to the same one.
@@ -88,6 +89,11 @@ impl Story {
     /// How many writes Serin made.
     pub fn writes_of_serin(&self) -> usize {
         self.with(|inner| inner.writes_of_serin)
+    }
+
+    /// When the router took over another generation of a route.
+    pub fn confirmations(&self) -> Vec<DateTime<Utc>> {
+        self.with(|inner| inner.confirmations.clone())
     }
 
     /// Every pod template that the primary was given: when, and its first image.
@@ -173,6 +179,7 @@ impl Inner {
 
     fn route(&mut self, write: &Write<'_>, route: &Value) -> Option<String> {
         if write.subresource == "status" {
+            self.confirmations.push(write.time);
             return None;
         }
         let (rules, backends) = if write.kind == "HTTPRoute" {

@@ -20,7 +20,8 @@ fn facts(bench: &Bench, live: &Value) -> RouteFacts {
 fn shares(bench: &Bench, live: &Value) -> Vec<(String, u64)> {
     let is_proxy = bench.router.meta().kind == "HTTPProxy";
     let backends = backends_of(live).as_array().unwrap();
-    let stated = |it: &Value| it["weight"].as_u64().unwrap_or(u64::from(!is_proxy));
+    let silent = u64::from(!is_proxy);
+    let stated = |it: &Value| it["weight"].as_u64().unwrap_or(silent);
     let whole: u64 = backends.iter().map(stated).sum();
     let share = |it: &Value| match whole {
         // An HTTPProxy without weights shares equally.

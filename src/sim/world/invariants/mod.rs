@@ -202,7 +202,7 @@ impl Inner {
 fn is_of(written: &Written<'_>, release: &Release) -> bool {
     written
         .after
-        .is_some_and(|canary| canary["spec"]["targetRef"]["name"] == release.target.as_str())
+        .is_some_and(|canary| canary["metadata"]["uid"] == release.uid.as_str())
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub(super) struct Release {
     pub(super) namespace: String,
     pub(super) target: String,
     pub(super) apex: String,
-    uid: String,
+    pub(super) uid: String,
     thresholds: [u32; 2],
     deadline: TimeDelta,
     pub(super) block: Option<Block>,
