@@ -10,26 +10,29 @@ const WIDEST: usize = 100;
 /// Where the texts begin, behind their captions.
 const MARGIN: usize = 12;
 
+/// The least height at which sections are set apart; below it the events need the lines.
+const ROOMY: usize = 32;
+
 /// Draws a moment into at most `height` lines of at most `width` columns; what is least needed goes first.
 pub(super) fn draw(board: &Board, width: usize, height: usize) -> Vec<Line> {
     let width = width.min(WIDEST);
-    let top = [head(board, width), Line::blank()];
-    let mut lines: Vec<Line> = top.into_iter().chain(caption(board, width)).collect();
-    lines.push(Line::blank());
-    lines.extend(traffic(board, width));
-    lines.push(Line::blank());
-    lines.push(steps(board, width));
-    lines.push(history(board, width));
-    lines.push(Line::blank());
-    lines.extend(checks(board));
-    lines.push(Line::blank());
-    lines.extend(why(board, width));
-    lines.push(Line::blank());
-    let foot = requests(board);
-    let room = height.saturating_sub(lines.len() + 2);
+    let sections = [
+        vec![head(board, width)],
+        caption(board, width),
+        traffic(board, width),
+        vec![steps(board, width), history(board, width)],
+        checks(board),
+        why(board, width),
+    ];
+    let gap = (height >= ROOMY).then(Line::blank);
+    let mut lines: Vec<Line> = sections
+        .into_iter()
+        .flat_map(|section| section.into_iter().chain(gap.clone()))
+        .collect();
+    let room = height.saturating_sub(lines.len() + 1 + usize::from(gap.is_some()));
     lines.extend(events(&board.events, room));
-    lines.push(Line::blank());
-    lines.push(foot);
+    lines.extend(gap);
+    lines.push(requests(board));
     while lines.len() > height {
         let blank = lines.iter().rposition(|line| line.pieces.is_empty());
         lines.remove(blank.unwrap_or(lines.len() - 1));
