@@ -27,7 +27,7 @@ deny="$cache/cargo-deny-$deny_version/bin/cargo-deny"
 
 step "tests"
 set +e
-RUST_BACKTRACE=1 cargo test --locked --lib --bins --test suite 2>&1 | tee "$out"
+RUST_BACKTRACE=1 cargo test --locked --no-fail-fast --lib --bins --test suite 2>&1 | tee "$out"
 code=${PIPESTATUS[0]}
 set -e
 

@@ -240,6 +240,11 @@ impl Hands<'_> {
                 Went::Written
             }
             Err(Stop::Undrawable(undrawable)) => failed(undrawable.to_string()),
+            // Nobody was asked, and nothing will be written: what would follow is shown too.
+            Err(Stop::Write(_, WriteError::Withheld)) => {
+                held.memory.rehearsal = Some((*run, Rehearsal::Accepted));
+                Went::Written
+            }
             Err(Stop::Write(act, WriteError::Refused(words))) => {
                 held.obstacles
                     .refused(Place::Rehearsal, act.what(), words.clone(), site.uid(), now);

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
+
 use super::obstacle::Obstacles;
 use super::record::Attempt;
 use super::resource::CanaryKey;
@@ -24,8 +26,10 @@ pub struct Held {
     pub retry: Retry,
     /// What the status announced before this process began was looked after.
     pub introduced: bool,
-    /// A create was refused because the namespace goes.
+    /// The namespace goes: read so, or a create was refused with these words.
     pub namespace_terminating: bool,
+    /// When the namespace was last read.
+    pub namespace_read: Option<DateTime<Utc>>,
     /// Passes in a row that asked for another one at once.
     pub hurried: u32,
     /// With `--observe-only`: the block, which is not written.
@@ -44,6 +48,7 @@ impl Held {
             retry: Retry::of_pass(uid),
             introduced: false,
             namespace_terminating: false,
+            namespace_read: None,
             hurried: 0,
             block: None,
             said: BTreeSet::new(),

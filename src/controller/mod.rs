@@ -172,8 +172,7 @@ pub async fn run(
     });
 
     let mut tasks = JoinSet::new();
-    let (stopping, stopped) = signal::channel(false);
-    let work = async {
+    let begin = async {
         let watches = Watches {
             caches: caches.clone(),
             clock: clock.clone(),
@@ -191,20 +190,23 @@ pub async fn run(
         });
         claim.held().await;
         caches.wake_all();
-        let mut workers = work::start(settings.threadiness, &queue, &engine, &vitals.health, &stopped);
-        while workers.join_next().await.is_some() {}
     };
     let mut stop = std::pin::pin!(stop);
-    let mut work = std::pin::pin!(work);
     tokio::select! {
-        () = &mut work => return Ok(()),
-        () = &mut stop => {}
+        () = begin => {}
+        () = &mut stop => {
+            vitals.health.stopping();
+            return Ok(());
+        }
     }
+    let (stopping, stopped) = signal::channel(false);
+    let mut workers = work::start(settings.threadiness, &queue, &engine, &vitals.health, &stopped);
+    stop.await;
     vitals.health.stopping();
     stopping.send_replace(true);
     // Passes that run come to their end, so that no write is cut off; what they announced is told.
     let farewell = async {
-        work.await;
+        while workers.join_next().await.is_some() {}
         teller.idle().await;
     };
     if clock.timeout(FAREWELL, farewell).await.is_err() {

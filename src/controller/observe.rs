@@ -22,6 +22,8 @@ pub struct Surroundings<'a> {
     pub primary_of: &'a dyn Fn(&str) -> Option<Arc<Value>>,
     /// What stands in the way.
     pub obstacle: Option<Obstacle>,
+    /// The namespace is being deleted.
+    pub namespace_terminating: bool,
     /// `serin/kubernetes`.
     pub versions: &'a str,
 }
@@ -57,7 +59,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
             .map(|store| store.iter().filter_map(|it| projection::intact(it)).collect()),
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
         deleting: meta::deleting(&site.raw),
-        namespace_terminating: site.namespace_terminating,
+        namespace_terminating: around.namespace_terminating,
         taken_by: ownership::taken(&site.raw, around.canaries, around.primary_of),
         obstacle: around.obstacle,
         refusals: refusals(site, rules),

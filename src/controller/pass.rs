@@ -25,6 +25,7 @@ use super::tell::Teller;
 use super::write::{Mode, WriteError, Writer};
 use super::{lenient, say};
 use crate::api::{Canary, decode};
+use crate::object::text;
 use crate::rollout::{self, Block, Decision, Known, Observation, RunResult, Stage};
 use crate::telemetry::metrics::{Ending, Metrics, Standing};
 
@@ -32,6 +33,8 @@ use crate::telemetry::metrics::{Ending, Metrics, Standing};
 const HURRY: u32 = 50;
 /// After so many failures in a row people are warned.
 const LOUD: u32 = 4;
+/// How long a reading of the namespace of a Canary that is being deleted is good for.
+const NAMESPACE: TimeDelta = TimeDelta::seconds(5);
 
 /// Everything that a pass works with.
 pub struct Engine {
@@ -222,6 +225,9 @@ impl Engine {
 
     /// The pass proper, when everything is read.
     async fn decide(&self, mut site: Site, block: Option<Block>, held: &mut Held) -> Result<Turned, Stop> {
+        if meta::deleting(&site.raw) {
+            self.read_namespace(meta::namespace(&site.raw), held).await;
+        }
         let mut observation = self.observation(&site, held);
         if observation.taken_by.is_none() && !observation.deleting && self.inherit(&site).await? {
             return Ok(Turned::again());
@@ -288,11 +294,21 @@ impl Engine {
             canaries: &canaries,
             primary_of: &primary_of,
             obstacle: None,
+            namespace_terminating: held.namespace_terminating,
             versions: &self.versions,
         };
-        let mut observation = observe::observe(site, &self.rules, around);
-        observation.namespace_terminating |= held.namespace_terminating;
-        observation
+        observe::observe(site, &self.rules, around)
+    }
+
+    /// Finds out whether a Canary goes because its namespace does, every few seconds.
+    async fn read_namespace(&self, name: &str, held: &mut Held) {
+        let now = self.look.clock.now();
+        if held.namespace_terminating || held.namespace_read.is_some_and(|read| now - read < NAMESPACE) {
+            return;
+        }
+        let namespace = self.look.namespace(name).await;
+        held.namespace_terminating = namespace.is_present_and(|it| text(it, "/status/phase") == "Terminating");
+        held.namespace_read = Some(now);
     }
 
     /// Makes objects of an earlier Canary of the same name ours. True when something was written.

@@ -18,7 +18,7 @@ const ABSENT: TimeDelta = TimeDelta::seconds(5);
 #[derive(Debug)]
 pub struct Shelves {
     routes: Vec<Resource>,
-    shelves: HashMap<Resource, Shelf>,
+    kinds: HashMap<Resource, Shelf>,
     overlay: Overlay,
     interest: Interest,
     /// Named only after their kind's watch had begun, and not asked for since: nobody knows whether they are there.
@@ -75,7 +75,7 @@ impl Shelves {
     pub fn new(routes: Vec<Resource>) -> Self {
         Self {
             routes,
-            shelves: HashMap::new(),
+            kinds: HashMap::new(),
             overlay: Overlay::default(),
             interest: Interest::default(),
             unsure: HashSet::new(),
@@ -116,7 +116,7 @@ impl Shelves {
 
     /// Whether the first list of the kind has ended, one way or another.
     pub fn settled(&self, resource: Resource) -> bool {
-        self.shelves
+        self.kinds
             .get(&resource)
             .is_some_and(|shelf| shelf.serving != Serving::Filling)
     }
@@ -246,7 +246,7 @@ impl Shelves {
         }
         let mine = |object: &Arc<Value>| interest::key_of(key.resource, object) == *key;
         let mut objects: HashMap<&str, Arc<Value>> = HashMap::new();
-        if let Some(shelf) = self.shelves.get(&key.resource) {
+        if let Some(shelf) = self.kinds.get(&key.resource) {
             let near = shelf
                 .objects
                 .iter()
@@ -266,18 +266,18 @@ impl Shelves {
 
     /// All Canaries.
     pub fn canaries(&self) -> impl Iterator<Item = &Arc<Value>> {
-        self.shelves
+        self.kinds
             .get(&Resource::CANARY)
             .into_iter()
             .flat_map(|shelf| shelf.objects.values())
     }
 
     fn shelf(&mut self, resource: Resource) -> &mut Shelf {
-        self.shelves.entry(resource).or_default()
+        self.kinds.entry(resource).or_default()
     }
 
     fn held(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
-        self.shelves
+        self.kinds
             .get(&key.resource)?
             .objects
             .get(&(key.namespace.clone(), key.name.clone()))
@@ -286,7 +286,7 @@ impl Shelves {
     /// Why a kind's shelf says nothing, if it doesn't.
     fn unserved(&self, resource: Resource) -> Option<Seen> {
         match self
-            .shelves
+            .kinds
             .get(&resource)
             .map_or(&Serving::Filling, |shelf| &shelf.serving)
         {
@@ -302,7 +302,7 @@ impl Shelves {
         let change = self.interest.set(&key, interest::names(canary, &self.routes));
         self.drop_unnamed(&change.dropped);
         for new in change.new {
-            if self.shelves.get(&new.resource).is_some_and(|shelf| shelf.begun) {
+            if self.kinds.get(&new.resource).is_some_and(|shelf| shelf.begun) {
                 self.unsure.insert(new);
             }
         }
@@ -312,7 +312,7 @@ impl Shelves {
     fn drop_unnamed(&mut self, keys: &[ObjectKey]) {
         for key in keys {
             self.unsure.remove(key);
-            if let Some(shelf) = self.shelves.get_mut(&key.resource) {
+            if let Some(shelf) = self.kinds.get_mut(&key.resource) {
                 let other = |object: &Value| interest::key_of(key.resource, object) != *key;
                 shelf
                     .objects

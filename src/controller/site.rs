@@ -10,7 +10,6 @@ use super::look::Look;
 use super::meta;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::api::{Canary, GROUP, VERSION};
-use crate::object::text;
 use crate::rollout::{Block, Known, Side, Stage, Subject};
 use crate::routing::service::{ServiceContext, side_name};
 use crate::routing::{self, RouteContext, Router, RouterMeta};
@@ -61,8 +60,6 @@ pub struct Site {
     pub primary_slices: Known<Vec<Arc<Value>>>,
     /// The slices of `<apex>-canary`.
     pub canary_slices: Known<Vec<Arc<Value>>>,
-    /// The namespace is being deleted.
-    pub namespace_terminating: bool,
     /// The label that tells the pods, or why there is none.
     pub selector: Result<Selector, String>,
 }
@@ -120,12 +117,6 @@ impl Site {
                 kind: format!("the object of provider {}", subject.provider),
             },
         };
-        let deleting = meta::deleting(&raw);
-        let namespace_terminating = deleting
-            && look
-                .namespace(&namespace)
-                .await
-                .is_present_and(|it| text(it, "/status/phase") == "Terminating");
         let settings = &rules.workload;
         let selector = match (target.present(), primary.present()) {
             (Some(target), _) => Selector::of_target(target, settings).map_err(|error| error.to_string()),
@@ -147,7 +138,6 @@ impl Site {
             target,
             primary,
             route,
-            namespace_terminating,
             selector,
             subject,
         }

@@ -33,7 +33,7 @@ pub fn start(
                     turn = queue.next() => turn,
                 };
                 let _work = pulse.works_on(turn.key.to_string());
-                match engine.pass(&turn.key).await {
+                match Box::pin(engine.pass(&turn.key)).await {
                     Next::Now => queue.add(&turn.key),
                     Next::At(time) => queue.wake_at(&turn.key, time),
                 }

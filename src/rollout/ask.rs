@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::observation::{Memory, Observation};
 use super::question::{Answers, Round};
 use super::round::{self, Progress};
-use super::state::Block;
+use super::state::{Block, Stage};
 use crate::api::Canary;
 
 /// The next questions of the check that is due, if one is and something in it has no answer yet.
@@ -23,7 +23,7 @@ pub fn ask(
     if observation.deleting
         || canary.spec.suspend
         || observation.taken_by.is_some()
-        || block.subject != observation.subject
+        || (block.subject != observation.subject && !ends(block.stage))
     {
         return None;
     }
@@ -32,4 +32,9 @@ pub fn ask(
         Progress::Ask(questions) => Some(Round { id: due.id, questions }),
         Progress::Done(_) => None,
     }
+}
+
+/// Stages that go on through the old objects when the spec names others.
+const fn ends(stage: Stage) -> bool {
+    matches!(stage, Stage::Finalising | Stage::RollingBack)
 }

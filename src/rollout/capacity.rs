@@ -83,12 +83,32 @@ impl<'a> Capacity<'a> {
             return weight;
         };
         let full = self.need(Side::Primary, Weight::ZERO);
-        let canary_dead = self.observation.canary_endpoints == Some(0) && ready > 0;
-        if ready >= full || past_deadline || canary_dead {
+        let at_once = past_deadline || self.observation.canary_endpoints == Some(0);
+        if ready >= full || (at_once && ready > 0) {
             return Weight::ZERO;
         }
+        self.relieved_by(ready)
+    }
+
+    /// The same while the primary rolls to the revision under test: only pods that the roll will not take count.
+    pub fn homeward_during_the_roll(&self) -> Weight {
+        let Some(primary) = self.observation.primary.present() else {
+            return self.block.weight;
+        };
+        let rolled = if primary.fingerprint == self.block.running && primary.rollout.observed {
+            primary.rollout.updated
+        } else {
+            0
+        };
+        let ready = self.observation.primary_endpoints.unwrap_or(0);
+        self.relieved_by(ready.min(primary.worst_ready.max(rolled)))
+    }
+
+    /// The weight when the primary takes what that many of its pods carry.
+    fn relieved_by(&self, ready: u32) -> Weight {
         let share = u64::from(ready) * 100 / u64::from(self.block.capacity.max(1));
-        weight.min(Weight::clamped(100 - i64::try_from(share).unwrap_or(100)))
+        let left = Weight::clamped(100 - i64::try_from(share).unwrap_or(100));
+        self.block.weight.min(left)
     }
 
     /// Whether the primary keeps its share through the worst moment of a roll to the target's template and strategy.

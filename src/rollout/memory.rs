@@ -1,8 +1,10 @@
 //! What the process remembers from pass to pass: since when a thing has been seen as it should be.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use chrono::{DateTime, Utc};
 
-use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, Selects};
+use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
 use super::state::{Block, Stage};
 use super::weight::Weight;
 use crate::api::Canary;
@@ -29,6 +31,13 @@ pub fn remember(
     next.acting_since.get_or_insert(now);
     next.weight_seen = since(memory.weight_seen, weight_drawn(observation), now);
     next.apex_seen = since(memory.apex_seen, apex_drawn(observation), now);
+    let route = observation.route.present().filter(|route| accepted(route));
+    next.announced_seen = route
+        .filter(|route| route.announced)
+        .map(|_| memory.announced_seen.unwrap_or(now));
+    next.apex_announced_seen = route
+        .filter(|route| route.apex_announced)
+        .map(|_| memory.apex_announced_seen.unwrap_or(now));
     next.handed_back_seen = observation
         .route
         .is_present_and(|route| route.handed_back && route.confirmed != Confirmation::Pending)
@@ -45,28 +54,55 @@ pub fn remember(
     if let Some(ready) = observation.primary_endpoints {
         next.primary_ready = Some((ready, now));
     }
+    let lists = lists(canary);
+    if memory.lists.is_some_and(|before| before != lists) {
+        // The answers that are on their way would be taken for those of other hooks.
+        next.checks += 1;
+    }
+    next.lists = Some(lists);
     if let Some(block) = block {
         let ready = awaited_ready(block, observation);
-        next.progress = match memory.progress {
+        // What was noted before this stage was about something else.
+        next.progress = match memory.progress.filter(|best| best.at >= block.since) {
             Some(best) if best.ready >= ready => Some(best),
             Some(_) => Some(Progress { ready, at: now }),
             // What was ready before this process looked got ready no later than now and no earlier than the stage.
             None => Some(Progress { ready, at: block.since }),
         };
+        let drawn = next.weight_seen.is_some_and(|(weight, _)| weight == block.weight);
+        next.undrawn_since = (!drawn).then(|| memory.undrawn_since.unwrap_or(now));
     }
     next
+}
+
+/// A number that changes when a hook or a metric takes another's place in its list.
+fn lists(canary: &Canary) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for analysis in &canary.spec.analysis {
+        for hook in &analysis.webhooks {
+            (hook.type_(), &hook.name, &hook.url).hash(&mut hasher);
+        }
+        for metric in &analysis.metrics {
+            metric.name.hash(&mut hasher);
+        }
+    }
+    hasher.finish()
 }
 
 /// The weight that the data plane has been told, when everything about the route is as it should be.
 fn weight_drawn(observation: &Observation) -> Option<Weight> {
     let contested = matches!(&observation.obstacle, Some(Obstacle::Contested { .. }));
     let route = observation.route.present()?;
-    let accepted = matches!(route.confirmed, Confirmation::Confirmed | Confirmation::Silent);
-    if contested || !route.drawn || !accepted {
+    if contested || !route.drawn || !accepted(route) {
         None
     } else {
         route.weight
     }
+}
+
+/// Whether the data plane has taken the present generation, as far as can be told.
+const fn accepted(route: &RouteFacts) -> bool {
+    matches!(route.confirmed, Confirmation::Confirmed | Confirmation::Silent)
 }
 
 fn apex_drawn(observation: &Observation) -> Option<Selects> {
@@ -85,7 +121,10 @@ fn awaited_ready(block: &Block, observation: &Observation) -> u32 {
         | Stage::Returning
         | Stage::Finalising
         | Stage::HoldOnCanary
-        | Stage::Restoring => (&observation.primary, observation.primary_endpoints),
+        | Stage::Restoring
+        | Stage::RollingBack
+        | Stage::Reverting
+        | Stage::Restarting => (&observation.primary, observation.primary_endpoints),
         _ => (&observation.target, observation.canary_endpoints),
     };
     // Only pods of the present template are progress: those of the old one are ready from the start.

@@ -13,11 +13,13 @@
 //! `async` here: time comes in as an argument. This module imports `api` and plain data only; `tests/suite/architecture.rs` holds it to that.
 
 mod advance;
+mod announcement;
 mod ask;
 mod assertion;
 mod capacity;
 mod handover;
 mod known;
+mod mark;
 mod memory;
 mod notice;
 mod observation;
@@ -25,13 +27,14 @@ mod public;
 mod question;
 mod render;
 mod round;
+mod size;
 mod state;
 mod steps;
 mod weight;
 
 pub use advance::{Decision, advance};
 pub use ask::ask;
-pub use assertion::Assertion;
+pub use assertion::{Assertion, Destination};
 pub use capacity::need;
 pub use known::Known;
 pub use memory::remember;

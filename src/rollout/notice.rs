@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
-    /// Unique within the Canary's uid: run, transition and place, such as `3-advance-20`. Lower case, digits and dashes.
+    /// Unique within the Canary's uid: run, transition, place and number, such as `3-advance-20-17`. Lower case, digits and dashes. It
+    /// is computed from the status alone: a decision that lost its write and is made again has the same.
     pub id: String,
     /// The text of the Event (`spec/core.md` 2.17).
     pub text: String,

@@ -119,6 +119,10 @@ pub struct RouteFacts {
     pub owned: bool,
     /// The data plane has taken this generation, as far as the provider tells; `Err` has its words.
     pub confirmed: Confirmation,
+    /// Every rule of ours names both side Services, whatever weight they have.
+    pub announced: bool,
+    /// Every rule of ours names the apex Service, whatever weight it has.
+    pub apex_announced: bool,
     /// It routes to the apex Service alone: what `Leaving` hands back.
     pub handed_back: bool,
 }
@@ -179,6 +183,8 @@ pub enum Obstacle {
 pub struct Memory {
     /// Since when the route has been seen drawn, confirmed and uncontested at this weight, without a break.
     pub weight_seen: Option<(Weight, DateTime<Utc>)>,
+    /// Since when the route has not been seen so, at the weight of the status.
+    pub undrawn_since: Option<DateTime<Utc>>,
     /// Since when the apex Service has been seen drawn towards this side.
     pub apex_seen: Option<(Selects, DateTime<Utc>)>,
     /// Since when the target's template has this fingerprint: a commit is taken after one quiet second.
@@ -187,8 +193,16 @@ pub struct Memory {
     pub checks: u32,
     /// When the last check at this stage and weight ended.
     pub last_check: Option<DateTime<Utc>>,
+    /// What the lists of hooks and metrics looked like: questions are named by their place in them.
+    pub lists: Option<u64>,
+    /// The revision that `confirm-rollout` was last asked about.
+    pub asked_about: Option<Fingerprint>,
     /// The most pods seen ready on the side that is awaited, and when that was: the deadline measures lack of progress.
     pub progress: Option<Progress>,
+    /// Since when the route has been seen to name both side Services, confirmed.
+    pub announced_seen: Option<DateTime<Utc>>,
+    /// Since when the route has been seen to name the apex Service, confirmed.
+    pub apex_announced_seen: Option<DateTime<Utc>>,
     /// Since when the route has been seen handed back to the apex Service.
     pub handed_back_seen: Option<DateTime<Utc>>,
     /// The last known count of the primary's ready pods, and when it was known.

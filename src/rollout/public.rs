@@ -76,8 +76,9 @@ fn conditions(
     now: DateTime<Utc>,
 ) -> Vec<Condition> {
     let stalled = stalled(block, phase);
-    let busy = !matches!(block.stage, Stage::Resting | Stage::HoldOnCanary) && !stalled;
-    let ready = matches!(phase, Phase::Initialized | Phase::Succeeded) && !stalled;
+    let lost = block.why.reason == "PrimaryLost";
+    let busy = (lost || !matches!(block.stage, Stage::Resting | Stage::HoldOnCanary)) && !stalled;
+    let ready = matches!(phase, Phase::Initialized | Phase::Succeeded) && !stalled && !lost;
     let why = &block.why;
     let (promoted, text) = promoted(canary, phase);
     let flag = |on| {

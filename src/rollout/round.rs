@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 
 use super::advance;
 use super::capacity::Capacity;
+use super::mark::{hooks, mark};
 use super::observation::{Memory, Observation};
 use super::public;
 use super::question::{Answers, Judged, Question, QuestionKey, RoundId, Says, Verdict};
 use super::state::{Block, GateState, SampleRecord, Stage};
 use super::weight::{Side, Weight};
-use crate::api::{Canary, HookType};
+use crate::api::{Canary, HookType, Webhook};
 
 /// A check that is due now. Each batch is asked when the one before it was answered and let it pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,9 +43,20 @@ pub struct Tally {
     /// The first gate that refused.
     pub refused: Option<GateRefusal>,
     /// Gates, `pre-rollout` and `post-rollout` hooks that passed, in order.
-    pub passed: Vec<(HookType, String)>,
+    pub passed: Vec<Pass>,
     /// What was read.
     pub samples: Vec<SampleRecord>,
+}
+
+/// A hook that answered as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Which kind of hook.
+    pub kind: HookType,
+    /// Its name.
+    pub name: String,
+    /// Its key in [`Block::gates`].
+    pub mark: String,
 }
 
 /// A gate that keeps closed.
@@ -54,6 +66,8 @@ pub struct GateRefusal {
     pub kind: HookType,
     /// The hook's name.
     pub name: String,
+    /// Its key in [`Block::gates`].
+    pub mark: String,
     /// What it answered.
     pub text: String,
     /// No alert about it (`muteAlert`).
@@ -65,11 +79,6 @@ impl Tally {
     pub const fn passed(&self) -> bool {
         self.failures.is_empty() && self.held.is_empty() && self.unreachable.is_empty() && self.refused.is_none()
     }
-}
-
-/// The mark of a gate or a once-a-run hook in [`Block::gates`].
-pub fn mark(kind: HookType, name: &str) -> String {
-    format!("{kind}/{name}")
 }
 
 /// The check that is due now, if one is.
@@ -95,7 +104,13 @@ pub fn due(
             batches.extend(list.open(HookType::ConfirmTrafficIncrease));
             batches
         }
-        Stage::Stepping | Stage::WaitingPromotion => step(canary, block, observation, memory, now, &list),
+        Stage::Stepping | Stage::WaitingPromotion => {
+            let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
+            if !capacity.carries(Side::Canary, block.weight) {
+                return None;
+            }
+            step(canary, block, capacity, &list)
+        }
         Stage::Finalising | Stage::RollingBack if target_is_down(observation) && block.weight == Weight::ZERO => {
             list.open(HookType::PostRollout)
         }
@@ -122,14 +137,7 @@ pub fn due(
     Some(Due { id, batches })
 }
 
-fn step(
-    canary: &Canary,
-    block: &Block,
-    observation: &Observation,
-    memory: &Memory,
-    now: DateTime<Utc>,
-    list: &Hooks<'_>,
-) -> Vec<Vec<Question>> {
+fn step(canary: &Canary, block: &Block, capacity: Capacity<'_>, list: &Hooks<'_>) -> Vec<Vec<Question>> {
     let mut batches = list.each(HookType::Rollback);
     batches.extend(list.each(HookType::Rollout));
     let metrics = canary
@@ -141,7 +149,6 @@ fn step(
         batches.push((0..metrics).map(|index| Question::Metric { index }).collect());
     }
     let next = block.plan.as_ref().and_then(|plan| plan.after(block.weight));
-    let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
     // A gate is asked right before the write that it guards, so not while that write could not be made.
     if next.is_none_or(|weight| capacity.carries(Side::Canary, weight)) {
         if block.stage == Stage::Stepping {
@@ -183,15 +190,8 @@ impl Tally {
     fn count(&mut self, canary: &Canary, question: &Question, says: &Says) {
         match (question, says) {
             (Question::Hook { index, .. }, says) => {
-                let Some(hook) = canary
-                    .spec
-                    .analysis
-                    .as_ref()
-                    .and_then(|analysis| analysis.webhooks.get(*index))
-                else {
-                    return;
-                };
-                self.count_hook(canary, hook.type_(), &hook.name, hook.mute_alert, says);
+                let Some(hook) = hooks(canary).get(*index) else { return };
+                self.count_hook(canary, hook, mark(canary, *index), says);
             }
             (_, Says::Metric(judged)) => self.count_metric(judged),
             (Question::Probe, Says::Refused(text)) => {
@@ -201,7 +201,8 @@ impl Tally {
         }
     }
 
-    fn count_hook(&mut self, canary: &Canary, kind: HookType, name: &str, muted: bool, says: &Says) {
+    fn count_hook(&mut self, canary: &Canary, hook: &Webhook, mark: String, says: &Says) {
+        let (kind, name) = (hook.type_(), hook.name.as_str());
         let refusal = match says {
             Says::Refused(text) => Some(text.clone()),
             _ => None,
@@ -219,14 +220,19 @@ impl Tally {
                 self.failures
                     .push(format!("Halt {canary} advancement {what} check {name} failed {text}"));
             }
-            (kind, None) => self.passed.push((kind, name.to_owned())),
+            (kind, None) => self.passed.push(Pass {
+                kind,
+                name: name.to_owned(),
+                mark,
+            }),
             (kind, Some(text)) => {
                 if self.refused.is_none() {
                     self.refused = Some(GateRefusal {
                         kind,
                         name: name.to_owned(),
+                        mark,
                         text,
-                        muted,
+                        muted: hook.mute_alert,
                     });
                 }
             }
@@ -254,7 +260,7 @@ fn has_metrics(canary: &Canary) -> bool {
 }
 
 fn target_is_down(observation: &Observation) -> bool {
-    observation.target.is_present_and(|target| target.replicas == 0)
+    observation.target.is_absent() || observation.target.is_present_and(|target| target.replicas == 0)
 }
 
 fn drawn_since(block: &Block, memory: &Memory) -> Option<DateTime<Utc>> {
@@ -278,22 +284,16 @@ impl Hooks<'_> {
 
     /// The same without those that have passed already in this stage.
     fn open(&self, kind: HookType) -> Vec<Vec<Question>> {
-        self.select(kind, |name| {
-            self.block.gates.get(&mark(kind, name)) != Some(&GateState::Passed)
+        self.select(kind, |index| {
+            self.block.gates.get(&mark(self.canary, index)) != Some(&GateState::Passed)
         })
     }
 
-    fn select(&self, kind: HookType, wanted: impl Fn(&str) -> bool) -> Vec<Vec<Question>> {
-        let hooks = self
-            .canary
-            .spec
-            .analysis
-            .as_ref()
-            .map_or(&[][..], |analysis| &analysis.webhooks);
-        hooks
+    fn select(&self, kind: HookType, wanted: impl Fn(usize) -> bool) -> Vec<Vec<Question>> {
+        hooks(self.canary)
             .iter()
             .enumerate()
-            .filter(|(_, hook)| hook.type_() == kind && wanted(&hook.name))
+            .filter(|(index, hook)| hook.type_() == kind && wanted(*index))
             .map(|(index, _)| {
                 vec![Question::Hook {
                     index,

@@ -39,7 +39,7 @@ pub struct Block {
     /// The promoted revision before this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_promoted: Option<Fingerprint>,
-    /// The revision under test.
+    /// The revision under test, or the one that waits for `confirm-rollout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Fingerprint>,
     /// The last revision that failed: not tried again until another one was.
@@ -57,7 +57,8 @@ pub struct Block {
     /// Checks in a row in which the metrics could not be read (`onError: hold`).
     #[serde(default)]
     pub unreachable_checks: u32,
-    /// Hooks that have passed or been refused and need not be told again: name to state. Emptied at each step.
+    /// Hooks that have passed or been refused and need not be told again: name to state. Emptied at each step, but for the hooks that
+    /// run once a run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gates: BTreeMap<String, GateState>,
     /// How the last run ended, or the present one is ending.
@@ -68,6 +69,9 @@ pub struct Block {
     pub samples: Vec<SampleRecord>,
     /// Why the canary stands where it stands.
     pub why: Why,
+    /// How many notices there were so far: it numbers them, so that no two share an id.
+    #[serde(default)]
+    pub told: u64,
     /// What the last write of the status announced; told again by a successor that finds no Event of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,
@@ -168,6 +172,8 @@ pub enum GateState {
     Passed,
     /// It was refused and that has been said; it is asked again at each interval.
     Refused,
+    /// No gate: something that is said once in a stage was said.
+    Told,
 }
 
 /// How a run ended, or is about to end.
@@ -212,7 +218,7 @@ pub struct SampleRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Why {
-    /// A word for machines. A change of it is a change of state and is written; a change of the message alone is not.
+    /// A word for machines. A change of it, or of what comes then, is a change of state and is written; one of the message alone is not.
     pub reason: String,
     /// A sentence for people, with the numbers at the time of writing.
     pub message: String,

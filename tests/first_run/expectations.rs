@@ -115,14 +115,19 @@ fn about(story: &Story, text: &str, held: bool) -> Expectation {
 
 fn nothing_lost(story: &Story) -> Vec<Expectation> {
     let moments = &story.moments;
+    let (answers, leaving) = (&story.answers, &story.leaving);
+    let ever = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
     [
-        ("the Canary takes over", moments.began, moments.good),
-        ("the good version is released", moments.good, moments.bad),
-        ("the bad version is tried", moments.bad, moments.ended),
+        ("the Canary takes over", answers.between(moments.began, moments.good)),
+        (
+            "the good version is released",
+            answers.between(moments.good, moments.bad),
+        ),
+        ("the bad version is tried", answers.between(moments.bad, moments.ended)),
+        ("the Canary is deleted", leaving.between(ever.0, ever.1)),
     ]
     .into_iter()
-    .map(|(time, from, to)| {
-        let tally = story.answers.between(from, to);
+    .map(|(time, tally)| {
         let text = format!(
             "No request is lost while {time} ({} of {})",
             tally.lost,

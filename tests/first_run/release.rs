@@ -1,4 +1,4 @@
-//! The story of one route: a live application is taken over, gets a good version and then a bad one.
+//! The story of one route: a live application is taken over, gets a good version, then a bad one, and is given back.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
-use kube::core::GroupVersionKind;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use prometheus_http_query::Client as Prometheus;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -111,6 +111,8 @@ pub struct Story {
     pub spans: Vec<Span>,
     /// Every answer.
     pub answers: Answers,
+    /// Every answer while the Canary was deleted, and a while after.
+    pub leaving: Answers,
     /// What the controller told.
     pub events: Vec<Since<String>>,
     /// The image of the promoted side, after the good release and at the end.
@@ -207,7 +209,27 @@ impl Release {
             answers,
             events: events(&self.client, self.namespace).await?,
             primary_images: [after_good, self.primary_image().await?],
+            leaving: self.given_back().await?,
         })
+    }
+
+    /// The Canary is deleted under load, and goes when the application has its traffic back.
+    async fn given_back(&self) -> Outcome<Answers> {
+        let load = Load::start(self.gateway, self.host, self.rate)?;
+        sleep(REST / 2).await;
+        let canary = ApiResource::from_gvk(&GroupVersionKind::gvk("flagger.app", "v1beta1", "Canary"));
+        let canaries: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace, &canary);
+        canaries.delete(NAME, &DeleteParams::default()).await?;
+        let deadline = Instant::now() + END;
+        while canaries.get_opt(NAME).await?.is_some() {
+            if Instant::now() > deadline {
+                return Err(format!("the Canary was still there {END:?} after its deletion").into());
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        self.say("is given back; the Canary is gone");
+        sleep(REST).await;
+        load.stop().await
     }
 
     async fn apply(&self, which: &str) -> Outcome<()> {

@@ -102,3 +102,14 @@ fn the_role_names_what_the_guard_checks() {
         assert!(printed(&output).contains(resource), "{}", printed(&output));
     }
 }
+
+#[test]
+fn the_charts_role_is_the_one_that_is_printed() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/serin/files/clusterrole.yaml");
+    let chart = std::fs::read_to_string(path).expect("the chart must have a role");
+    assert_eq!(
+        chart,
+        printed(&serin(&["rbac"])),
+        "serin rbac > charts/serin/files/clusterrole.yaml"
+    );
+}

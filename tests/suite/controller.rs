@@ -259,49 +259,61 @@ async fn while_another_controller_writes_the_status_serin_only_watches() {
     assert_eq!(house.replicas("podinfo"), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_malformed_field_that_is_put_right_is_forgotten() {
+    let house = House::new().await;
+    house.app("gatewayapi:v1").await;
+    house.until("Initialized", 120).await;
+    let step = |weight: Value| {
+        json!({
+            "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "podinfo", "namespace": "test"},
+            "spec": {"analysis": {"stepWeight": weight}},
+        })
+    };
+    house.change(&step(json!(12.5))).await;
+    house.pass(5).await;
+    assert_eq!(condition(&house.canary(), "Stalled")["status"], "True");
+    house.change(&step(json!(25))).await;
+    house.pass(5).await;
+    assert_eq!(condition(&house.canary(), "Stalled")["status"], "False");
+    assert_eq!(condition(&house.canary(), "Ready")["status"], "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_one_namespace_the_others_are_not_even_listed() {
+    let settings = Settings {
+        namespace: Some("elsewhere".into()),
+        ..Settings::default()
+    };
+    let house = House::with(settings).await;
+    house.app("gatewayapi:v1").await;
+    house.pass(60).await;
+    assert_eq!(house.canary()["status"], Value::Null);
+    let audit = house.api.audit();
+    let mut mine = audit
+        .iter()
+        .filter(|entry| entry.user == "serin" && !entry.resource.is_empty());
+    assert!(mine.all(|entry| entry.namespace == "elsewhere"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_told_stop_ends_the_controller_at_once() {
+    let house = House::new().await;
+    house.app("gatewayapi:v1").await;
+    house.until("Initialized", 120).await;
+    let began = house.clock.now();
+    house.stop().await;
+    assert_eq!(house.clock.now(), began);
+    house.release("podinfo:2").await;
+    house.pass(60).await;
+    assert_eq!(house.replicas("podinfo"), 0, "nobody acts any more");
+}
+
 fn condition(object: &Value, type_: &str) -> Value {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions
         .into_iter()
         .find(|it| it["type"] == type_)
         .unwrap_or_default()
-}
-
-#[tokio::test(start_paused = true)]
-async fn zz_faults() {
-    use serin::sim::fault::*;
-    let recorder = std::sync::Arc::new(Recorder::default());
-    let house = House::faulty(Settings::default(), recorder.clone()).await;
-    house.app("gatewayapi:v1").await;
-    house.until("Initialized", 120).await;
-    house.release("podinfo:2").await;
-    house.until("Progressing", 30).await;
-    house.until("Succeeded", 600).await;
-    let among = if std::env::var("ALL").is_ok() { Among::Any } else { Among::Mutating };
-    let count = recorder.count(among);
-    let kinds: Vec<_> = recorder.requests().into_iter().filter(|r| among == Among::Any || r.mutating).collect();
-    println!("{count} requests");
-    house.pass(10).await;
-    let mut told = house.events();
-    told.sort();
-    let from: usize = std::env::var("FROM").ok().and_then(|f| f.parse().ok()).unwrap_or(0);
-    for nth in from..count {
-        for how in [Action::FailBefore(Failure::InternalError), Action::FailAfter(Failure::ConnectionReset), Action::Delay(std::time::Duration::from_secs(7))] {
-            let fault = std::sync::Arc::new(FailCall::new(nth, among, how.clone()));
-            let house = House::faulty(Settings::default(), fault.clone()).await;
-            let began = house.clock.now();
-            house.app("gatewayapi:v1").await;
-            let a = house.reached("Initialized", 400).await;
-            house.release("podinfo:2").await;
-            let b = house.reached("Progressing", 100).await && house.reached("Succeeded", 900).await;
-            let good = a && b && house.image("podinfo-primary") == "podinfo:2" && house.replicas("podinfo") == 0 && house.weights() == (100, 0);
-            house.pass(60).await;
-            let mut events = house.events();
-            events.sort();
-            let good = good && events == told;
-            if events != told { println!("{events:#?}"); }
-            println!("{} {nth} {how:?} {} {} {} took {}", if good {"ok"} else {"BAD"}, kinds[nth].verb, kinds[nth].resource, kinds[nth].subresource, house.clock.now() - began);
-            if !good { println!("{}\n{}", house.requests().join("\n"), serde_json::to_string_pretty(&house.canary()["status"]).unwrap()); }
-        }
-    }
 }

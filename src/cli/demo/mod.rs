@@ -160,3 +160,35 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_story_goes_as_it_should() {
+        let stage = Stage::set(1.0).await.expect("the stage must be set");
+        let (mut onlooker, mut story) = (Onlooker::default(), Story::new(stage.clock.now()));
+        let mut board = Board::default();
+        while !story.is_over() {
+            board = onlooker.look(&stage);
+            if let Some(act) = story.turn(&board) {
+                stage.act(&act).await.expect("the cluster must take it");
+            }
+            stage.clock.sleep(Duration::from_secs(3)).await;
+        }
+        assert!(
+            story.went_as_it_should(board.lost),
+            "{:?}, {} lost",
+            story.told,
+            board.lost
+        );
+        let lines = summary::summary(&story, &board)
+            .iter()
+            .map(ink::Line::text)
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(lines.contains("0 of ") && lines.contains("Users have 1.1.0"), "{lines}");
+        assert!(story.told[1].reason.starts_with("success rate 9"), "{lines}");
+    }
+}

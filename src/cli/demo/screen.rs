@@ -36,7 +36,9 @@ impl Screen {
 
     /// Columns and lines that a picture may take; the last line is the cursor's.
     pub(super) fn room() -> (usize, usize) {
-        let (columns, lines) = size().unwrap_or((80, 24));
+        // A terminal that does not know its size says that it has none.
+        let known = size().ok().filter(|(columns, lines)| *columns > 0 && *lines > 0);
+        let (columns, lines) = known.unwrap_or((80, 24));
         (usize::from(columns), usize::from(lines).saturating_sub(1))
     }
 

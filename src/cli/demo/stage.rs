@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::SubsecRound;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -41,7 +42,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Builds the cluster; its time runs `speed` times as fast as the wall's.
     pub(super) async fn set(speed: f64) -> Result<Self, kube::Error> {
-        let clock = Clock::scaled(Clock::system().now(), speed);
+        let clock = Clock::scaled(Clock::system().now().trunc_subsecs(0), speed);
         let api = ApiServer::new(Options {
             seed: SEED,
             clock: clock.clone(),

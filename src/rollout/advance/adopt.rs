@@ -41,6 +41,7 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
             until: None,
             then: None,
         },
+        told: 0,
         notices: Vec::new(),
     };
     if observation.deleting || observation.taken_by.is_some() {
@@ -71,7 +72,10 @@ fn adopt(block: &mut Block, canary: &Canary, observation: &Observation, target: 
     block.promoted.clone_from(&primary.fingerprint);
     block.capacity = observation.primary_endpoints.unwrap_or(primary.replicas).max(1);
     block.baseline = revision::baseline(observation);
+    let on_the_way = matches!(phase, Phase::Progressing | Phase::WaitingPromotion | Phase::Waiting);
     match phase {
+        // A run that Serin must not go on with ends without a verdict; the revision waits at rest for the spec to be corrected.
+        _ if on_the_way && !observation.refusals.is_empty() => settle(block, weight, phase),
         Phase::Progressing | Phase::WaitingPromotion | Phase::Waiting if weight > Weight::ZERO => {
             start(block, canary, wanted, weight, Stage::Stepping);
         }
@@ -82,6 +86,8 @@ fn adopt(block: &mut Block, canary: &Canary, observation: &Observation, target: 
         }
         Phase::Failed if weight == Weight::FULL => {
             start(block, canary, wanted, weight, Stage::HoldOnCanary);
+            // The primary has the revision that did not come up; what it had before is not known.
+            block.promoted = None;
             block.last_failed.clone_from(&block.running);
             ended(
                 block,
@@ -114,23 +120,26 @@ fn adopt(block: &mut Block, canary: &Canary, observation: &Observation, target: 
             // An initialisation was cut short; it is done again from the target, which still serves.
             block.promoted = None;
         }
-        _ => {
-            block.stage = if weight == Weight::ZERO {
-                Stage::Resting
-            } else {
-                Stage::Reverting
-            };
-            block.weight = weight;
-            let result = if phase == Phase::Succeeded {
-                RunResult::Succeeded
-            } else {
-                RunResult::Initialized
-            };
-            ended(block, result, "Adopted", "the primary stood when Serin took over");
-        }
+        _ => settle(block, weight, phase),
     }
     block.why.reason = "Adopted".into();
     block.why.message = format!("took over at phase {phase:?} with weight {weight}");
+}
+
+/// At rest, or on the way there.
+fn settle(block: &mut Block, weight: Weight, phase: Phase) {
+    block.stage = if weight == Weight::ZERO {
+        Stage::Resting
+    } else {
+        Stage::Reverting
+    };
+    block.weight = weight;
+    let result = if phase == Phase::Succeeded {
+        RunResult::Succeeded
+    } else {
+        RunResult::Initialized
+    };
+    ended(block, result, "Adopted", "the primary stood when Serin took over");
 }
 
 fn start(block: &mut Block, canary: &Canary, running: Option<Fingerprint>, weight: Weight, stage: Stage) {

@@ -1,11 +1,13 @@
 //! The ends of a run: promoted, rolled back, reverted. A resting phase is written only when the world was seen drawn.
 
+use chrono::{DateTime, Utc};
+
 use super::super::notice::{Alert, Severity};
 use super::super::round::{self, Progress, Tally};
 use super::super::state::{RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
-use super::{homeward, promote, step};
+use super::{hold, homeward, promote, step};
 
 /// Rolls back with a warning and an alert that name the cause: no failure is silent (W4 of `spec/core.md` 7.3).
 pub(super) fn begin_rollback(turn: &mut Turn<'_>, reason: &str, message: &str) {
@@ -60,10 +62,12 @@ pub(super) fn roll_back(turn: &mut Turn<'_>) {
     homeward::bring_home(turn);
     rollback_words(turn);
     if !home_and_down(turn) {
-        return obstacle_words(turn);
+        return;
     }
     let Some(tally) = post_rollout(turn) else { return };
-    turn.block.last_failed = turn.block.running.take();
+    if let Some(failed) = turn.block.running.take() {
+        turn.block.last_failed = Some(failed);
+    }
     turn.block.plan = None;
     turn.enter(Stage::Resting);
     let text = format!("Canary failed! Scaling down {}", turn.canary_name());
@@ -91,7 +95,12 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
     }
     homeward::bring_home(turn);
     if !home_and_down(turn) {
-        return obstacle_words(turn);
+        turn.why(
+            "Reverting",
+            "the target returned to the promoted revision during the run",
+        )
+        .awaiting("traffic on the primary, then the target at zero replicas");
+        return;
     }
     turn.block.last_failed = None;
     turn.block.running = None;
@@ -132,7 +141,7 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
     if canary_up && !turn.capacity().carries(Side::Primary, Weight::ZERO) {
         let primary = &turn.observation.primary;
         if primary.is_present_and(|primary| primary.rollout.deadline_exceeded) || turn.past_deadline() {
-            return promote::fail(turn);
+            return hold::fail(turn);
         }
         if turn.observation.primary_endpoints == Some(0) {
             return promote::take_back(turn);
@@ -145,7 +154,7 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
             "all traffic is on the primary; the target is scaled to zero",
         )
         .awaiting("the target at zero replicas");
-        return obstacle_words(turn);
+        return;
     }
     let Some(tally) = post_rollout(turn) else { return };
     let skipped = turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty());
@@ -203,16 +212,30 @@ fn home_and_down(turn: &mut Turn<'_>) -> bool {
             .observation
             .target
             .is_present_and(|target| target.replicas == 0 && target.rollout.observed);
-    turn.settled(since) && target_down
+    let settled = turn.settled(since);
+    if let (true, false, Some(since)) = (settled, target_down, since) {
+        kept_up(turn, since);
+    }
+    settled && target_down
 }
 
-/// Names what stands in the way of the world being drawn; a stage that ends a run has no other way out.
-fn obstacle_words(turn: &mut Turn<'_>) {
-    if turn.observation.obstacle.is_some() {
-        let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
-        turn.stalled_notice(reason, &message);
-        turn.why(reason, &message)
-            .awaiting("the write to be allowed; it is tried again");
+/// Said when the target could have been at zero for the whole patience and is not: a scaler or a person raises it again.
+fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
+    let at = home_since + super::delta(turn.spec().progress_deadline());
+    if turn.now < at {
+        return turn.wake_at(at);
+    }
+    if turn.once("told/kept-up") {
+        let message = format!(
+            "{} does not stay at zero replicas: something else scales it, or holds its pods",
+            turn.target_name()
+        );
+        let notice = turn.warning("kept-up", "Stall", &message);
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message: message.clone(),
+            with_fields: false,
+        });
     }
 }
 

@@ -1,11 +1,12 @@
 //! Traffic leaves the canary because the revision under it changed, or its pods are gone.
 
+use super::super::notice::{Alert, Severity};
 use super::super::state::{Fingerprint, Stage};
 use super::super::steps;
 use super::super::weight::Weight;
-use super::finish;
 use super::revision::{Seen, seen};
 use super::turn::Turn;
+use super::{finish, rest};
 
 /// The target's template changed under traffic: it leaves at once, before anything else is looked at.
 pub(super) fn leave_for_new_revision(turn: &mut Turn<'_>) {
@@ -38,7 +39,7 @@ pub(super) fn leave_for_new_revision(turn: &mut Turn<'_>) {
 
 /// All pods of the canary are gone while it has traffic: home with it, one failed check, and from the start.
 pub(super) fn canary_died(turn: &mut Turn<'_>) {
-    turn.block.failed_checks += 1;
+    turn.block.failed_checks = turn.block.failed_checks.saturating_add(1);
     let (count, threshold) = (turn.block.failed_checks, turn.spec().threshold());
     let weight = turn.block.weight;
     let trouble = turn
@@ -71,6 +72,9 @@ pub(super) fn restart(turn: &mut Turn<'_>) {
             restart_words(turn);
         }
         return;
+    }
+    if turn.observation.target.is_absent() {
+        return finish::begin_rollback(turn, "TargetNotFound", "the target was deleted during the run");
     }
     match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
         Seen::Unknown => {}
@@ -113,6 +117,9 @@ pub(super) fn superseded(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
 
 /// The run of the newer revision. Gates before the start are not asked again, as with Flagger (T17 of `spec/core.md` 2.3).
 fn begin_anew(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
+    if rest::refused(turn) {
+        return;
+    }
     let old = turn.block.running.replace(fingerprint);
     turn.block.run += 1;
     turn.block.plan = Some(steps::plan(turn.spec()));
@@ -120,6 +127,7 @@ fn begin_anew(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
     turn.block.unreachable_checks = 0;
     turn.block.outcome = None;
     turn.block.samples.clear();
+    turn.block.gates.clear();
     if let Some(ready) = turn.capacity().primary_ready().filter(|ready| *ready > 0) {
         turn.block.capacity = ready;
     }
@@ -142,6 +150,18 @@ pub(super) fn bring_home(turn: &mut Turn<'_>) {
         turn.set_weight(weight);
         // The deadline of the way home runs from its beginning.
         turn.block.since = since;
+    }
+    if past && weight > Weight::ZERO && turn.once("told/nowhere-to-go") {
+        let message = format!(
+            "{weight} percent of the traffic cannot leave the canary of {}: the primary has no ready pod",
+            turn.target_name()
+        );
+        let notice = turn.warning("nowhere-to-go", "Halt", &message);
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message: message.clone(),
+            with_fields: false,
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! A live application is taken over without a dropped request: the target serves until the primary does.
 
+use super::super::announcement::announcing;
 use super::super::notice::{Alert, Severity};
 use super::super::observation::Selects;
 use super::super::round::{self, Progress};
@@ -21,13 +22,15 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
     }
     probe(turn);
     match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
-        Seen::Unknown => {
+        Seen::Unknown if turn.block.promoted.is_none() => {
             turn.why(
                 "TargetNotObserved",
                 "the Deployment controller has not seen the target's last edit yet",
-            );
+            )
+            .awaiting("the target's status");
             return;
         }
+        Seen::Unknown => {}
         Seen::Unsettled(at) => {
             turn.wake_at(at);
             if turn.block.promoted.is_none() {
@@ -35,7 +38,7 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
             }
         }
         Seen::Rebased(fingerprint) | Seen::Settled(fingerprint) => {
-            if turn.block.promoted.as_ref() != Some(&fingerprint) {
+            if turn.block.promoted.as_ref() != Some(&fingerprint) && !primary_serves(turn) {
                 turn.block.promoted = Some(fingerprint);
                 turn.block.capacity = turn
                     .observation
@@ -49,6 +52,8 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
     let observation = turn.observation;
     if !up {
         wait_for_primary(turn);
+    } else if still_announcing(turn) {
+        announcement_awaited(turn);
     } else if turn.drawn_since().is_none() {
         route_awaited(turn);
     } else if turn
@@ -87,6 +92,19 @@ fn done(turn: &mut Turn<'_>) {
         message: "New Deployment detected, initialization completed.".into(),
         with_fields: true,
     });
+}
+
+/// Whether traffic may be on the primary already, and it carries it: what is pushed now is released after the takeover, and not copied
+/// to the pods that serve.
+fn primary_serves(turn: &Turn<'_>) -> bool {
+    let observation = turn.observation;
+    let routed = observation
+        .route
+        .is_present_and(|route| route.weight == Some(Weight::ZERO));
+    let switched = observation
+        .apex_service
+        .is_present_and(|apex| apex.selects == Selects::Primary);
+    (routed || switched) && turn.block.promoted.is_some() && primary_up(turn)
 }
 
 /// Whether the primary is there, of the right revision, and carries everything.
@@ -154,6 +172,27 @@ fn wait_for_primary(turn: &mut Turn<'_>) {
         .awaiting("the primary's pods")
         .until(deadline, "the alert says so; the target keeps serving");
     }
+}
+
+fn still_announcing(turn: &mut Turn<'_>) -> bool {
+    let past = turn.past_deadline();
+    announcing(turn.canary, turn.observation, &turn.memory, past, turn.now)
+}
+
+fn announcement_awaited(turn: &mut Turn<'_>) {
+    let announced = turn.memory.announced_seen;
+    turn.settled(announced);
+    let message = if announced.is_some() {
+        "the route names the new Services without traffic; the data plane is given time to load their pods"
+    } else {
+        "the new Services are named in the route, without traffic"
+    };
+    let (reason, message) =
+        super::turn_route::trouble(turn.observation).unwrap_or_else(|| ("AnnouncingRoute", message.to_owned()));
+    let deadline = turn.deadline();
+    turn.why(reason, &message)
+        .awaiting("the data plane to know the new Services")
+        .until(deadline, "traffic goes to them all the same");
 }
 
 fn route_awaited(turn: &mut Turn<'_>) {

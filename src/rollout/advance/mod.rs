@@ -2,6 +2,7 @@
 
 mod adopt;
 mod finish;
+mod hold;
 mod homeward;
 mod initialize;
 mod leave;
@@ -59,6 +60,7 @@ pub fn advance(
         };
     };
     let mut turn = Turn::new(canary, block, observation, memory, answers, now);
+    let held_until_now = matches!(block.why.reason.as_str(), "Suspended" | "TargetTaken");
     if observation.deleting {
         leave::leave(&mut turn);
     } else if canary.spec.suspend {
@@ -71,15 +73,27 @@ pub fn advance(
         turn.why("TargetTaken", &message)
             .awaiting("the other Canary to go, or this one to name something else");
         turn.stalled_notice("TargetTaken", &message);
-    } else if block.subject != observation.subject && !matches!(block.stage, Stage::Initializing) {
-        renamed(&mut turn);
     } else {
-        stage(&mut turn);
+        if held_until_now {
+            resume(&mut turn);
+        }
+        if block.subject != observation.subject && !matches!(block.stage, Stage::Initializing) {
+            renamed(&mut turn);
+        } else {
+            stage(&mut turn);
+        }
     }
     turn.finish()
 }
 
 fn stage(turn: &mut Turn<'_>) {
+    take_stage(turn);
+    if (turn.before.stage, turn.before.weight) == (turn.block.stage, turn.block.weight) {
+        turn_route::say_trouble(turn);
+    }
+}
+
+fn take_stage(turn: &mut Turn<'_>) {
     match turn.block.stage {
         Stage::Initializing => initialize::initialize(turn),
         Stage::Resting | Stage::Waiting => rest::rest(turn),
@@ -92,8 +106,8 @@ fn stage(turn: &mut Turn<'_>) {
         Stage::RollingBack => finish::roll_back(turn),
         Stage::Reverting => finish::revert(turn),
         Stage::Restarting => homeward::restart(turn),
-        Stage::HoldOnCanary => promote::hold(turn),
-        Stage::Restoring => promote::restore(turn),
+        Stage::HoldOnCanary => hold::hold(turn),
+        Stage::Restoring => hold::restore(turn),
         // The deletion mark cannot be taken back; a cache that does not show it yet will.
         Stage::Leaving => {}
     }
@@ -105,6 +119,15 @@ fn suspend(turn: &mut Turn<'_>) {
     }
     turn.why("Suspended", "spec.suspend is true: nothing is touched")
         .awaiting("spec.suspend to be false again");
+}
+
+/// Nothing was touched until now, so nothing has run out of time.
+fn resume(turn: &mut Turn<'_>) {
+    if !matches!(turn.block.stage, Stage::Resting | Stage::Waiting) {
+        turn.block.since = turn.now;
+    }
+    turn.why("Resumed", "goes on where it was held")
+        .awaiting("what the stage waits for");
 }
 
 /// The spec names other objects than those that stand: a run ends through the old ones, then nothing starts until a person decides.

@@ -1,13 +1,17 @@
 //! Promotion as a transaction: traffic leaves the healthy side only when the other side carries it.
 
-use super::super::notice::{Alert, Severity};
+use chrono::{DateTime, Utc};
+
+use super::super::public;
 use super::super::round::Tally;
-use super::super::state::{RunResult, Stage};
+use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
-use super::homeward;
-use super::revision::{self, Seen, seen};
-use super::step;
+use super::hold::fail;
 use super::turn::Turn;
+use super::{homeward, revision, step};
+
+/// What happens at the end of the patience with a primary.
+const HELD: &str = "traffic is held on the canary and a person is alerted";
 
 /// All checks passed at the last weight, or there is nothing to check.
 pub(super) fn begin(turn: &mut Turn<'_>, tally: &Tally) {
@@ -31,7 +35,8 @@ pub(super) fn shield(turn: &mut Turn<'_>) {
     }
     take_all(turn);
     let since = turn.drawn_since();
-    if turn.block.weight == Weight::FULL && turn.settled(since) {
+    let carried = turn.capacity().carries(Side::Canary, Weight::FULL);
+    if turn.block.weight == Weight::FULL && turn.settled(since) && carried {
         return copy(turn);
     }
     if turn.past_deadline() {
@@ -64,14 +69,13 @@ fn shield_words(turn: &mut Turn<'_>) {
 /// The primary gets the revision under test.
 fn copy(turn: &mut Turn<'_>) {
     turn.enter(Stage::Promoting);
-    let target = turn.target_name();
-    let (name, namespace) = target.split_once('.').unwrap_or((&target, ""));
-    let text = format!("Copying {target} template spec to {name}-primary.{namespace}");
+    let (name, namespace) = (&turn.block.subject.target, public::namespace(turn.canary));
+    let text = format!("Copying {name}.{namespace} template spec to {name}-primary.{namespace}");
     turn.event("copy", "Promote", &text);
     promoting_words(turn);
 }
 
-fn promoting_words(turn: &mut Turn<'_>) {
+pub(super) fn promoting_words(turn: &mut Turn<'_>) {
     let deadline = turn.deadline();
     let state = turn
         .observation
@@ -82,24 +86,39 @@ fn promoting_words(turn: &mut Turn<'_>) {
         .map_or_else(String::new, |message| format!(": {message}"));
     turn.why("Promoting", &format!("the primary rolls to the new revision{state}"))
         .awaiting("the primary's pods")
-        .until(deadline, "traffic is held on the canary and a person is alerted");
+        .until(deadline, HELD);
 }
 
 /// The primary rolls. Its pods, not its object, say when traffic may come home.
 pub(super) fn promote(turn: &mut Turn<'_>) {
-    if revision::strayed(&turn.block, turn.observation) {
-        // The canary's pods are no longer what was judged: off them as far as the primary carries, while its roll goes on.
-        let weight = turn.capacity().homeward(false);
-        if weight < turn.block.weight {
-            let since = turn.block.since;
-            turn.set_weight(weight);
-            turn.block.since = since;
-        }
-    } else if turn.observation.canary_endpoints == Some(0)
+    let strayed = revision::strayed(&turn.block, turn.observation);
+    let dead = turn.observation.canary_endpoints == Some(0)
         && turn.capacity().primary_ready().is_some_and(|ready| ready > 0)
-    {
-        turn.set_weight(Weight::ZERO);
+        && turn.block.weight > Weight::ZERO;
+    if !is_written(turn) {
+        // As long as the primary still has what it had, the promotion can be called off.
+        if strayed {
+            return homeward::leave_for_new_revision(turn);
+        }
+        if dead {
+            return homeward::canary_died(turn);
+        }
+        let both = turn.observation.primary.present().is_some() && turn.observation.target.present().is_some();
+        if both && !turn.capacity().primary_rolls_safely() {
+            turn.enter(Stage::Shielding);
+            take_all(turn);
+            return shield_words(turn);
+        }
     }
+    let since = turn.block.since;
+    if dead {
+        turn.set_weight(Weight::ZERO);
+    } else if strayed {
+        // The canary's pods are no longer what was judged: off them as far as the primary carries, while its roll goes on.
+        let weight = turn.capacity().homeward_during_the_roll();
+        turn.set_weight(weight);
+    }
+    turn.block.since = since;
     if primary_is_ready(turn) {
         turn.block.outcome = None;
         return go_home(turn);
@@ -122,8 +141,14 @@ pub(super) fn promote(turn: &mut Turn<'_>) {
     }
 }
 
+/// Whether the promotion has reached the primary, or made it.
+fn is_written(turn: &Turn<'_>) -> bool {
+    let primary = turn.observation.primary.present();
+    primary.is_none_or(|primary| primary.fingerprint == turn.block.running)
+}
+
 /// Whether the primary runs the revision under test and carries what comes to it next.
-fn primary_is_ready(turn: &Turn<'_>) -> bool {
+pub(super) fn primary_is_ready(turn: &Turn<'_>) -> bool {
     let next = turn
         .block
         .plan
@@ -136,7 +161,7 @@ fn primary_is_ready(turn: &Turn<'_>) -> bool {
 }
 
 /// Sends the next part of the traffic home.
-fn go_home(turn: &mut Turn<'_>) {
+pub(super) fn go_home(turn: &mut Turn<'_>) {
     let next = turn
         .block
         .plan
@@ -158,36 +183,16 @@ fn go_home(turn: &mut Turn<'_>) {
         "Routing all traffic to primary".to_owned()
     };
     turn.event(&format!("home-{}", next.primary()), "Promote", &text);
-    let at = turn.now + super::delta(turn.spec().interval());
     if home {
         turn.why("Finalising", "all traffic goes to the primary")
             .awaiting("traffic on the primary, then the target at zero replicas");
     } else {
-        turn.why(
-            "Returning",
-            &format!("{} percent of the traffic is back on the primary", next.primary()),
-        )
-        .awaiting("the next step home")
-        .until(at, "more traffic returns");
+        returning_words(turn, None);
     }
 }
 
 /// Traffic goes home step by step; each step stands for an interval.
 pub(super) fn return_traffic(turn: &mut Turn<'_>) {
-    if !primary_is_ready(turn) {
-        let stalled = turn
-            .observation
-            .primary
-            .is_present_and(|primary| primary.rollout.deadline_exceeded);
-        if turn.past_deadline() || stalled {
-            return fail(turn);
-        }
-        let deadline = turn.deadline();
-        turn.why("WaitingForPrimary", "the primary does not carry the next step")
-            .awaiting("the primary's pods")
-            .until(deadline, "traffic is held on the canary");
-        return;
-    }
     let in_a_hurry = revision::strayed(&turn.block, turn.observation) || turn.observation.canary_endpoints == Some(0);
     if in_a_hurry {
         let weight = turn.capacity().homeward(false);
@@ -200,11 +205,35 @@ pub(super) fn return_traffic(turn: &mut Turn<'_>) {
             return;
         }
     }
+    if !primary_is_ready(turn) {
+        let stalled = turn
+            .observation
+            .primary
+            .is_present_and(|primary| primary.rollout.deadline_exceeded);
+        let deadline = turn.patience(HELD);
+        if turn.now >= deadline || stalled {
+            return fail(turn);
+        }
+        turn.why("WaitingForPrimary", "the primary does not carry the next step")
+            .awaiting("the primary's pods")
+            .until(deadline, HELD);
+        return;
+    }
     match turn.next_check() {
         Some(at) if turn.now >= at => go_home(turn),
-        Some(at) => turn.wake_at(at),
-        None => {}
+        at => returning_words(turn, at),
     }
+}
+
+fn returning_words(turn: &mut Turn<'_>, next: Option<DateTime<Utc>>) {
+    let at = next.unwrap_or(turn.now + super::delta(turn.spec().interval()));
+    let home = turn.block.weight.primary();
+    turn.why(
+        "Returning",
+        &format!("{home} percent of the traffic is back on the primary"),
+    )
+    .awaiting("the next step home")
+    .until(at, "more traffic returns");
 }
 
 /// The primary lost all its pods after traffic had come home, and the canary still has its own: they serve while it recovers.
@@ -217,134 +246,4 @@ pub(super) fn take_back(turn: &mut Turn<'_>) {
         "No pod of the primary is ready! Routing all traffic to canary",
     );
     promoting_words(turn);
-}
-
-/// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).
-pub(super) fn fail(turn: &mut Turn<'_>) {
-    let state = turn.observation.primary.present().map_or_else(
-        || "it is gone".to_owned(),
-        |primary| {
-            let trouble = primary
-                .trouble
-                .as_ref()
-                .map(|trouble| format!(" ({trouble})"))
-                .unwrap_or_default();
-            format!("{}{trouble}", primary.rollout.message)
-        },
-    );
-    if turn.block.outcome.is_none() {
-        turn.outcome(RunResult::Failed, "PromotionFailed", &state);
-        let text = format!("Promotion of {} failed, primary not ready: {state}", turn.target_name());
-        let notice = turn.warning("promotion-failed", "Hold", &text);
-        let message = super::turn::cut(&format!("Promotion failed, primary not ready: {state}"));
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message,
-            with_fields: false,
-        });
-    }
-    let canary_has_it = turn.capacity().carries(Side::Canary, Weight::FULL);
-    if canary_has_it && turn.block.weight < Weight::FULL {
-        let since = turn.block.since;
-        turn.set_weight(Weight::FULL);
-        turn.block.since = since;
-        if turn.block.stage != Stage::Promoting {
-            // Not at rest before all traffic was seen on the canary.
-            turn.block.stage = Stage::Promoting;
-        }
-    }
-    hold_words(turn, &state);
-    let settled = turn.drawn_since().is_some();
-    if settled || !canary_has_it {
-        turn.block.last_failed.clone_from(&turn.block.running);
-        turn.enter(Stage::HoldOnCanary);
-        hold_words(turn, &state);
-    }
-}
-
-fn hold_words(turn: &mut Turn<'_>, state: &str) {
-    let weight = turn.block.weight;
-    turn.why("PromotionFailed", &format!("the primary did not come up: {state}; {weight} percent of the traffic is on the canary, which runs the new revision"))
-        .awaiting("the primary's pods, a new revision of the target, or its return to the last good one");
-}
-
-/// Held on the canary: goes on by itself when the primary comes up, and makes way for a new revision.
-pub(super) fn hold(turn: &mut Turn<'_>) {
-    let wanted = seen(&turn.block, turn.observation, &turn.memory, turn.now);
-    match wanted {
-        Seen::Unsettled(at) => turn.wake_at(at),
-        Seen::Rebased(fingerprint) => return turn.block.rebase(&fingerprint),
-        Seen::Settled(fingerprint) if turn.block.running.as_ref() != Some(&fingerprint) => {
-            turn.enter(Stage::Restoring);
-            let text = format!(
-                "New revision detected! Restoring the last good revision of {} first",
-                turn.target_name()
-            );
-            turn.event("restore", "Restore", &text);
-            return restore_words(turn);
-        }
-        Seen::Settled(_) | Seen::Unknown => {}
-    }
-    if primary_is_ready(turn) {
-        turn.block.outcome = None;
-        turn.block.last_failed = None;
-        let text = format!(
-            "Primary of {} is ready! Going on with the promotion",
-            turn.target_name()
-        );
-        turn.event("resume", "Promote", &text);
-        return go_home(turn);
-    }
-    if turn.observation.canary_endpoints == Some(0) {
-        homeward::bring_home(turn);
-    } else if turn.block.weight < Weight::FULL && turn.capacity().carries(Side::Canary, Weight::FULL) {
-        turn.set_weight(Weight::FULL);
-    }
-}
-
-/// The primary gets the last good revision back, so that there is a healthy side to start from.
-pub(super) fn restore(turn: &mut Turn<'_>) {
-    let restored = turn
-        .observation
-        .primary
-        .is_present_and(|primary| primary.rollout.complete && primary.fingerprint == turn.block.promoted)
-        && turn.capacity().carries(Side::Primary, Weight::ZERO);
-    if restored {
-        turn.enter(Stage::Restarting);
-        turn.block.outcome = None;
-        homeward::bring_home(turn);
-        turn.event("restored", "Restore", "Routing all traffic to primary");
-        turn.why(
-            "Restarting",
-            "the primary runs the last good revision again; traffic goes back to it",
-        )
-        .awaiting("traffic on the primary");
-        return;
-    }
-    if turn.observation.canary_endpoints == Some(0) {
-        homeward::bring_home(turn);
-    }
-    if turn.past_deadline() && turn.once("told/restore-deadline") {
-        let message = format!(
-            "The primary of {} does not come up with the last good revision either; traffic stays on the canary",
-            turn.target_name()
-        );
-        let notice = turn.warning("restore-deadline", "Restore", &message);
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message: message.clone(),
-            with_fields: false,
-        });
-    }
-    restore_words(turn);
-}
-
-fn restore_words(turn: &mut Turn<'_>) {
-    let deadline = turn.deadline();
-    turn.why(
-        "Restoring",
-        "a new revision came while traffic is held on the canary; the primary gets the last good revision back first",
-    )
-    .awaiting("the primary's pods")
-    .until(deadline, "a person is alerted; traffic stays on the canary");
 }

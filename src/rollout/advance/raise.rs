@@ -10,6 +10,7 @@ use super::super::state::{Block, GateState, Stage};
 use super::super::weight::{Side, Weight};
 use super::homeward;
 use super::revision::{Seen, seen};
+use super::step::ROLLED_BACK;
 use super::turn::Turn;
 use super::{finish, promote, step};
 use crate::api::{Canary, HookType};
@@ -39,13 +40,13 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
             return stuck(turn, "WriteRefused", &message);
         }
         _ => {
-            let deadline = turn.deadline();
+            let deadline = turn.patience(ROLLED_BACK);
             turn.why(
                 "Rehearsing",
                 "each kind of write of this run is tried as a dry run before traffic moves",
             )
             .awaiting("the API server's answers")
-            .until(deadline, "the run is rolled back");
+            .until(deadline, ROLLED_BACK);
             return;
         }
     }
@@ -59,11 +60,14 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
         return;
     };
     let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) else {
-        turn.why(
-            "AskingHooks",
-            "pre-rollout hooks and gates are asked before the first weight",
-        )
-        .awaiting("their answers");
+        // What the last answers came to stands until there are new ones.
+        if !step::VERDICTS.contains(&turn.before.why.reason.as_str()) {
+            turn.why(
+                "AskingHooks",
+                "pre-rollout hooks and gates are asked before the first weight",
+            )
+            .awaiting("their answers");
+        }
         return;
     };
     turn.end_round();
@@ -71,11 +75,11 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
 }
 
 fn judge(turn: &mut Turn<'_>, tally: &Tally) {
+    remember_passed(turn, tally);
     if step::rolled_back_by_hook(turn, tally) || step::failed(turn, tally) {
         return;
     }
     if let Some(refusal) = &tally.refused {
-        remember_passed(turn, tally);
         return step::gate_refused(turn, refusal);
     }
     let Some(first) = turn.block.plan.as_ref().and_then(|plan| plan.after(Weight::ZERO)) else {
@@ -88,12 +92,12 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally) {
     step::give(turn, first);
 }
 
-/// Hooks that run once a run are not run again while a gate behind them is closed (rank 33 of `spec/users.md`).
+/// Hooks that run once a run are not run again, neither while a gate behind them is closed nor when the canary has to begin anew
+/// (rank 33 of `spec/users.md`).
 fn remember_passed(turn: &mut Turn<'_>, tally: &Tally) {
-    for (kind, name) in &tally.passed {
-        if *kind == HookType::PreRollout {
-            turn.block.gates.insert(round::mark(*kind, name), GateState::Passed);
-        }
+    let once = tally.passed.iter().filter(|pass| pass.kind == HookType::PreRollout);
+    for pass in once {
+        turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
     }
 }
 
@@ -133,7 +137,7 @@ pub fn pods_ready(
 
 /// The words for waiting on the target's pods, which are also those of a run's first moment.
 pub(super) fn awaiting_pods(turn: &mut Turn<'_>) {
-    let deadline = turn.deadline();
+    let deadline = turn.patience(ROLLED_BACK);
     let state = turn.observation.target.present().map_or_else(
         || "not readable now".to_owned(),
         |target| {
@@ -152,7 +156,7 @@ pub(super) fn awaiting_pods(turn: &mut Turn<'_>) {
     let message = format!("{}: {state}; {ready} ready pods behind its Service", turn.target_name());
     turn.why("WaitingForCanary", &message)
         .awaiting("the canary's pods")
-        .until(deadline, "the run is rolled back");
+        .until(deadline, ROLLED_BACK);
 }
 
 fn wait_for_pods(turn: &mut Turn<'_>) {
@@ -164,7 +168,8 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
         .observation
         .target
         .is_present_and(|target| target.rollout.deadline_exceeded && target.fingerprint == turn.block.running);
-    if turn.past_deadline() || failed {
+    let deadline = turn.patience(ROLLED_BACK);
+    if turn.now >= deadline || failed {
         let pods_are_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
         let state = if pods_are_up {
             super::turn_route::describe(turn.observation, turn.block.weight).1
@@ -194,10 +199,9 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
         .is_none_or(|(weight, _)| weight != turn.block.weight);
     if target_up && route_missing && !matches!(turn.observation.route, Known::Unknown) {
         let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
-        let deadline = turn.deadline();
         turn.why(reason, &message)
             .awaiting("the route to be accepted")
-            .until(deadline, "the run is rolled back");
+            .until(deadline, ROLLED_BACK);
     } else {
         awaiting_pods(turn);
     }
@@ -205,12 +209,12 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
 
 /// Something only the cluster's owners can mend is in the way; the stage's deadline bounds it.
 fn stuck(turn: &mut Turn<'_>, reason: &str, message: &str) {
-    if turn.past_deadline() {
+    let deadline = turn.patience(ROLLED_BACK);
+    if turn.now >= deadline {
         return finish::begin_rollback(turn, reason, message);
     }
-    let deadline = turn.deadline();
     turn.stalled_notice(reason, message);
     turn.why(reason, message)
         .awaiting("the write to be allowed; it is tried again")
-        .until(deadline, "the run is rolled back");
+        .until(deadline, ROLLED_BACK);
 }

@@ -1,10 +1,12 @@
 //! At rest, or waiting for `confirm-rollout`: is there a revision to release, and may it start?
 
+use super::super::known::Known;
 use super::super::notice::{Alert, Severity};
 use super::super::round::{self, GateRefusal, Progress, Tally};
-use super::super::state::{GateState, RunResult, Stage};
+use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::super::steps;
 use super::revision::{Seen, seen};
+use super::step;
 use super::turn::Turn;
 use crate::api::HookType;
 
@@ -21,18 +23,13 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
     }
     if turn.block.last_failed.as_ref() == Some(&fingerprint) {
         // The condition and the outcome tell already; a person or a new revision comes next.
-        if turn.block.stage == Stage::Waiting {
-            turn.enter(Stage::Resting);
-        }
+        wait_no_longer(turn);
         return rested_why(turn);
     }
-    if !turn.observation.refusals.is_empty() {
-        let refusal = &turn.observation.refusals[0];
-        let message = format!("{}: {}; a new revision waits", refusal.field, refusal.message);
-        turn.stalled_notice("InvalidSpec", &message);
-        turn.why("InvalidSpec", &message).awaiting("the field to be corrected");
+    if refused(turn) {
         return;
     }
+    ask_about(turn, &fingerprint);
     let Some(due) = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) else {
         let next = turn
             .memory
@@ -46,7 +43,7 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
     if let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) {
         // A change of the stage wipes the slate, so the round ends before a start and after a refusal.
         if let Some(refusal) = &tally.refused {
-            wait(turn, &tally, refusal);
+            wait(turn, fingerprint, &tally, refusal);
             turn.end_round();
         } else {
             turn.end_round();
@@ -55,17 +52,65 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
     }
 }
 
-/// The target cannot be judged. At rest that is worth a word only when it is gone.
-fn unseen(turn: &mut Turn<'_>) {
-    if turn.observation.target.is_absent() {
-        let message = format!(
-            "deployment {} get query error: not found; the primary keeps serving",
-            turn.target_name()
-        );
-        turn.stalled_notice("TargetNotFound", &message);
-        turn.why("TargetNotFound", &message)
-            .awaiting("the Deployment to be created again, or the Canary to be deleted");
+/// A spec that must not be acted on, although there is a revision to release: nothing new starts.
+pub(super) fn refused(turn: &mut Turn<'_>) -> bool {
+    let Some(refusal) = turn.observation.refusals.first() else {
+        return false;
+    };
+    let message = format!("{}: {}; a new revision waits", refusal.field, refusal.message);
+    turn.stalled_notice("InvalidSpec", &message);
+    turn.why("InvalidSpec", &message).awaiting("the field to be corrected");
+    true
+}
+
+/// What a gate said about another revision does not count for this one.
+fn ask_about(turn: &mut Turn<'_>, fingerprint: &Fingerprint) {
+    let waits_for_another = turn.block.stage == Stage::Waiting && turn.block.running.as_ref() != Some(fingerprint);
+    if waits_for_another {
+        turn.block.running = Some(fingerprint.clone());
+        turn.block.gates.clear();
     }
+    let before = turn.memory.asked_about.replace(fingerprint.clone());
+    if waits_for_another || before.is_some_and(|before| before != *fingerprint) {
+        turn.drop_round();
+        turn.memory.last_check = None;
+    }
+}
+
+/// There is nothing to ask about any more.
+fn wait_no_longer(turn: &mut Turn<'_>) {
+    turn.memory.asked_about = None;
+    turn.block.running = None;
+    if turn.block.stage == Stage::Waiting {
+        turn.enter(Stage::Resting);
+    }
+}
+
+/// The target cannot be judged. At rest that is worth a word only when it is gone, or when Serin may not see it.
+fn unseen(turn: &mut Turn<'_>) {
+    let (reason, message, awaited) = match &turn.observation.target {
+        Known::Absent => (
+            "TargetNotFound",
+            format!(
+                "deployment {} get query error: not found; the primary keeps serving",
+                turn.target_name()
+            ),
+            "the Deployment to be created again, or the Canary to be deleted",
+        ),
+        Known::Forbidden { verb, resource } => (
+            "Forbidden",
+            format!("Serin may not {verb} {resource} in this namespace; its role must allow it"),
+            "the right to be granted",
+        ),
+        Known::NoKind { kind } => (
+            "KindNotServed",
+            format!("the API server does not serve {kind}"),
+            "the kind to be served",
+        ),
+        Known::Unknown | Known::Present(_) => return,
+    };
+    turn.stalled_notice(reason, &message);
+    turn.why(reason, &message).awaiting(awaited);
 }
 
 /// The target is, or is again, what the primary runs: nothing to release, and a failure is history (rank 27 of `spec/users.md`).
@@ -75,11 +120,8 @@ fn returned(turn: &mut Turn<'_>) {
         .outcome
         .as_ref()
         .is_some_and(|outcome| outcome.result == RunResult::Failed);
-    if turn.block.stage == Stage::Waiting {
-        turn.enter(Stage::Resting);
-    }
+    wait_no_longer(turn);
     turn.block.last_failed = None;
-    turn.block.running = None;
     if failed {
         turn.outcome(
             RunResult::Succeeded,
@@ -108,17 +150,17 @@ fn rested_why(turn: &mut Turn<'_>) {
 }
 
 /// A gate keeps the revision back. Said once, with an alert, in the words of Flagger.
-fn wait(turn: &mut Turn<'_>, tally: &Tally, refusal: &GateRefusal) {
+fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &GateRefusal) {
     let first = turn.block.stage != Stage::Waiting;
     if first {
         turn.enter(Stage::Waiting);
+        turn.block.running = Some(fingerprint);
         let text = format!(
             "Halt {} advancement waiting for approval {}",
             turn.canary_name(),
             refusal.name
         );
-        let place = format!("waiting-{}-{}", refusal.name, turn.now.timestamp());
-        let notice = turn.warning(&place, "Wait", &text);
+        let notice = turn.warning("waiting", "Wait", &text);
         if !refusal.muted {
             notice.alert = Some(Alert {
                 severity: Severity::Warn,
@@ -127,8 +169,9 @@ fn wait(turn: &mut Turn<'_>, tally: &Tally, refusal: &GateRefusal) {
             });
         }
     }
-    for (kind, name) in &tally.passed {
-        turn.block.gates.insert(round::mark(*kind, name), GateState::Passed);
+    step::tell_passed(turn, tally);
+    for pass in &tally.passed {
+        turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
     }
     let next = turn.now + super::delta(turn.spec().interval());
     turn.why(
@@ -140,28 +183,18 @@ fn wait(turn: &mut Turn<'_>, tally: &Tally, refusal: &GateRefusal) {
 }
 
 /// A run begins: its number, its revision, its plan and the primary's size are fixed here.
-fn start(turn: &mut Turn<'_>, fingerprint: super::super::state::Fingerprint, tally: &Tally) {
+fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
     turn.block.run += 1;
     turn.block.running = Some(fingerprint);
     turn.block.plan = Some(steps::plan(turn.spec()));
     turn.block.failed_checks = 0;
     turn.block.unreachable_checks = 0;
     turn.block.samples.clear();
-    let replicas = turn.observation.primary.present().map_or(0, |primary| primary.replicas);
-    turn.block.capacity = turn
-        .capacity()
-        .primary_ready()
-        .filter(|ready| *ready > 0)
-        .unwrap_or(replicas)
-        .max(1);
-    for (kind, name) in &tally.passed {
-        debug_assert_eq!(*kind, HookType::ConfirmRollout);
-        turn.event(
-            &format!("confirm-rollout-{name}"),
-            "Confirm",
-            &format!("Confirm-rollout check {name} passed"),
-        );
-    }
+    let replicas = turn.observation.primary.present().map(|primary| primary.replicas);
+    // A primary that is gone is rebuilt at the size that it had.
+    let size = turn.capacity().primary_ready().filter(|ready| *ready > 0).or(replicas);
+    turn.block.capacity = size.unwrap_or(turn.block.capacity).max(1);
+    step::tell_passed(turn, tally);
     turn.block.outcome = None;
     turn.enter(Stage::Raising);
     let text = format!("New revision detected! Scaling up {}", turn.target_name());

@@ -7,6 +7,8 @@ use super::super::state::{Baseline, Block, Fingerprint};
 
 /// A change is taken after this long without another one, so that one commit starts one run.
 const QUIET: TimeDelta = TimeDelta::seconds(1);
+/// The annotation holds a number. A longer text is somebody's mischief, and no anchor.
+const LONGEST_ANCHOR: usize = 32;
 
 /// What the target's template is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,20 +31,19 @@ pub fn seen(block: &Block, observation: &Observation, memory: &Memory, now: Date
     let Some(fingerprint) = target.fingerprint.clone().filter(|_| target.rollout.observed) else {
         return Seen::Unknown;
     };
-    let known = |one: &Fingerprint| {
-        [&block.promoted, &block.running, &block.last_failed]
-            .into_iter()
-            .any(|known| known.as_ref() == Some(one))
-    };
+    let known = knows(block, &fingerprint);
     // A baseline taken of a revision that nothing was done about yet must not swallow it.
-    let told_apart = block.baseline.as_ref().filter(|baseline| known(&baseline.fingerprint));
-    if !known(&fingerprint) && recoded(told_apart, observation) {
+    let told_apart = block
+        .baseline
+        .as_ref()
+        .filter(|baseline| knows(block, &baseline.fingerprint));
+    if !known && recoded(told_apart, observation) {
         return Seen::Rebased(fingerprint);
     }
     match &memory.template_seen {
         Some((same, since)) if *same == fingerprint => {
             let at = *since + QUIET;
-            if now < at && !known(&fingerprint) {
+            if now < at && !known {
                 Seen::Unsettled(at)
             } else {
                 Seen::Settled(fingerprint)
@@ -97,12 +98,31 @@ fn recoded(baseline: Option<&Baseline>, observation: &Observation) -> bool {
         && baseline.versions != observation.versions
 }
 
+/// The note that a write of this block takes of the target. While the block still knows the revision by its old encoding the old note
+/// stays, since it alone tells that nothing but the encoding changed.
+pub(super) fn next_baseline(block: &Block, observation: &Observation) -> Option<Baseline> {
+    let baseline = baseline(observation)?;
+    let held = recoded(block.baseline.as_ref(), observation) && !knows(block, &baseline.fingerprint);
+    let stale = block
+        .baseline
+        .as_ref()
+        .is_some_and(|old| knows(block, &old.fingerprint));
+    (!(held && stale)).then_some(baseline)
+}
+
+/// Whether something was done, or is being done, about this revision.
+fn knows(block: &Block, fingerprint: &Fingerprint) -> bool {
+    [&block.promoted, &block.running, &block.last_failed]
+        .into_iter()
+        .any(|known| known.as_ref() == Some(fingerprint))
+}
+
 /// The note of the target as it is, when it can be taken.
 pub(super) fn baseline(observation: &Observation) -> Option<Baseline> {
     let target = observation.target.present().filter(|target| target.rollout.observed)?;
     Some(Baseline {
         fingerprint: target.fingerprint.clone()?,
-        anchor: target.anchor.clone(),
+        anchor: target.anchor.clone().filter(|anchor| anchor.len() <= LONGEST_ANCHOR),
         paused: target.paused,
         versions: observation.versions.clone(),
     })

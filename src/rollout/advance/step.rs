@@ -1,15 +1,17 @@
 //! The canary has its share of the traffic; it is checked at each interval and goes on, waits or goes back.
 
 use super::super::notice::{Alert, Severity};
-use super::super::round::{self, GateRefusal, Progress, Tally};
+use super::super::round::{self, GateRefusal, Pass, Progress, Tally};
 use super::super::state::{GateState, Stage};
 use super::super::weight::{Side, Weight};
-use super::turn::Turn;
+use super::turn::{Turn, cut};
 use super::{finish, homeward, promote, revision};
 use crate::api::HookType;
 
+/// What happens at the end of a patience before promotion.
+pub(super) const ROLLED_BACK: &str = "the run is rolled back";
 /// What a check can say without moving the run on.
-const VERDICTS: [&str; 6] = [
+pub(super) const VERDICTS: [&str; 6] = [
     "CheckFailed",
     "MetricsUnavailable",
     "NoData",
@@ -30,9 +32,11 @@ pub(super) fn step(turn: &mut Turn<'_>) {
         return homeward::canary_died(turn);
     }
     if !turn.capacity().carries(Side::Canary, turn.block.weight) {
+        forget_answers(turn);
         return wait_for_pods(turn);
     }
     if turn.drawn_since().is_none() {
+        forget_answers(turn);
         return wait_for_route(turn);
     }
     let due = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now);
@@ -48,6 +52,13 @@ pub(super) fn step(turn: &mut Turn<'_>) {
     }
 }
 
+/// What was answered before the step was disturbed says nothing about what comes after.
+fn forget_answers(turn: &mut Turn<'_>) {
+    if turn.answers.round.is_some() {
+        turn.drop_round();
+    }
+}
+
 fn judge(turn: &mut Turn<'_>, tally: &Tally) {
     if !tally.samples.is_empty() {
         turn.block.samples.clone_from(&tally.samples);
@@ -56,11 +67,18 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally) {
         return;
     }
     if let Some(text) = tally.held.first() {
-        let at = turn.next_check();
-        let why = turn.why("NoData", text).awaiting("a number from the metric");
-        if let Some(at) = at {
-            why.until(at, "it is read again");
+        if turn.once("told/no-data") {
+            let notice = turn.warning("no-data", "Halt", text);
+            notice.alert = Some(Alert {
+                severity: Severity::Warn,
+                message: cut(&format!("Canary is waiting for data: {text}")),
+                with_fields: false,
+            });
         }
+        let at = turn.now + super::delta(turn.spec().interval());
+        turn.why("NoData", text)
+            .awaiting("a number from the metric")
+            .until(at, "it is read again");
         return;
     }
     if let Some(refusal) = &tally.refused {
@@ -75,25 +93,29 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally) {
             }
             give(turn, next);
         }
-        Some(next) => {
-            let needed = turn.capacity().need(Side::Canary, next);
-            let ready = turn.observation.canary_endpoints.unwrap_or(0);
-            let at = turn.now + super::delta(turn.spec().interval());
-            turn.why(
-                "CanaryTooSmall",
-                &format!("weight {next} needs {needed} ready pods; {ready} are ready"),
-            )
-            .awaiting("more ready pods of the canary")
-            .until(at, "it is checked again");
-        }
+        Some(next) => too_small(turn, next),
         None => promote::begin(turn, tally),
     }
+}
+
+/// The canary has not the pods that the next weight needs, for example because its scaler does not allow them.
+fn too_small(turn: &mut Turn<'_>, next: Weight) {
+    let needed = turn.capacity().need(Side::Canary, next);
+    let ready = turn.observation.canary_endpoints.unwrap_or(0);
+    let message = format!("weight {next} needs {needed} ready pods of the canary, {ready} are ready");
+    let deadline = turn.patience(ROLLED_BACK);
+    if turn.now >= deadline {
+        return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
+    }
+    turn.why("CanaryTooSmall", &message)
+        .awaiting("more ready pods of the canary")
+        .until(deadline, ROLLED_BACK);
 }
 
 /// Gives the canary its next weight.
 pub(super) fn give(turn: &mut Turn<'_>, weight: Weight) {
     turn.set_weight(weight);
-    turn.block.gates.clear();
+    turn.forget_gates();
     let text = format!("Advance {} canary weight {weight}", turn.canary_name());
     turn.event(&format!("advance-{weight}"), "Advance", &text);
     dwell(turn);
@@ -141,9 +163,15 @@ fn dwell(turn: &mut Turn<'_>) {
 
 fn wait_for_pods(turn: &mut Turn<'_>) {
     let (weight, needed) = (turn.block.weight, turn.capacity().need(Side::Canary, turn.block.weight));
+    let deadline = turn.patience(ROLLED_BACK);
     let Some(ready) = turn.observation.canary_endpoints else {
-        turn.why("EndpointsUnknown", "the canary's ready pods cannot be counted now")
-            .awaiting("the EndpointSlices");
+        let message = "the canary's ready pods cannot be counted now";
+        if turn.now >= deadline {
+            return finish::begin_rollback(turn, "EndpointsUnknown", message);
+        }
+        turn.why("EndpointsUnknown", message)
+            .awaiting("the EndpointSlices")
+            .until(deadline, ROLLED_BACK);
         return;
     };
     let trouble = turn
@@ -154,30 +182,27 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
         .map(|t| format!(" ({t})"))
         .unwrap_or_default();
     let message = format!("weight {weight} needs {needed} ready pods of the canary, {ready} are ready{trouble}");
-    if turn.past_deadline() {
+    if turn.now >= deadline {
         return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
     }
-    let deadline = turn.deadline();
     turn.why("WaitingForCanary", &message)
         .awaiting("the canary's pods")
-        .until(deadline, "the run is rolled back");
+        .until(deadline, ROLLED_BACK);
 }
 
 fn wait_for_route(turn: &mut Turn<'_>) {
     let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
-    let deadline = turn.block.since + super::delta(turn.spec().progress_deadline());
+    let from = turn.memory.undrawn_since.unwrap_or(turn.now).max(turn.block.since);
+    let deadline = from + super::delta(turn.spec().progress_deadline());
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "RouteNotDrawn", &message);
     }
     // A route that follows within a moment is no state worth a write.
     if !matches!(reason, "DrawingRoute" | "RoutePending" | "RouteUnknown") {
-        // A rival comes back whenever it was repaired; it is named once a step.
-        if reason != "Contested" || turn.once("told/contested") {
-            turn.stalled_notice(reason, &message);
-        }
+        super::turn_route::tell_once(turn, reason, &message);
         turn.why(reason, &message)
             .awaiting("the route to stand as written")
-            .until(deadline, "the run is rolled back");
+            .until(deadline, ROLLED_BACK);
     }
     turn.wake_at(deadline);
 }
@@ -204,7 +229,7 @@ pub(super) fn failed(turn: &mut Turn<'_>, tally: &Tally) -> bool {
     if tally.failures.is_empty() {
         return false;
     }
-    turn.block.failed_checks += 1;
+    turn.block.failed_checks = turn.block.failed_checks.saturating_add(1);
     turn.block.unreachable_checks = 0;
     let (count, threshold) = (turn.block.failed_checks, turn.spec().threshold());
     for (place, text) in tally.failures.iter().enumerate() {
@@ -242,12 +267,11 @@ fn unreachable(turn: &mut Turn<'_>, tally: &Tally) -> bool {
         turn.block.unreachable_checks = 0;
         return false;
     }
-    turn.block.unreachable_checks += 1;
+    turn.block.unreachable_checks = turn.block.unreachable_checks.saturating_add(1);
     let (count, threshold) = (turn.block.unreachable_checks, turn.spec().threshold());
     let words = tally.unreachable.join("; ");
     if count == 1 || count > threshold {
-        let place = format!("unreachable-{count}-{}", turn.now.timestamp());
-        turn.warning(&place, "Halt", &words);
+        turn.warning(&format!("unreachable-{count}"), "Halt", &words);
     }
     if count > threshold {
         let message = format!("Metrics unavailable for {count} checks: {words}");
@@ -267,7 +291,7 @@ fn unreachable(turn: &mut Turn<'_>, tally: &Tally) -> bool {
 
 /// A gate is closed: said once with its alert, then asked at each interval.
 pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
-    let mark = round::mark(refusal.kind, &refusal.name);
+    let mark = refusal.mark.clone();
     let news = turn.block.gates.get(&mark) != Some(&GateState::Refused);
     let (what, message) = match refusal.kind {
         HookType::ConfirmPromotion => ("promotion approval", "Canary promotion is waiting for approval."),
@@ -288,7 +312,7 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
             turn.canary_name(),
             refusal.name
         );
-        let place = format!("gate-{}-{}", refusal.name, turn.block.weight);
+        let place = format!("gate-{}", turn.block.weight);
         let notice = turn.warning(&place, "Wait", &text);
         if !refusal.muted {
             notice.alert = Some(Alert {
@@ -318,7 +342,7 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
 /// The events of gates and hooks that passed, in order (`spec/core.md` 2.17).
 pub(super) fn tell_passed(turn: &mut Turn<'_>, tally: &Tally) {
     let weight = turn.block.weight;
-    for (kind, name) in &tally.passed {
+    for Pass { kind, name, .. } in &tally.passed {
         let word = match kind {
             HookType::PreRollout => "Pre-rollout",
             HookType::ConfirmTrafficIncrease => "Confirm-traffic-increase",
@@ -328,7 +352,7 @@ pub(super) fn tell_passed(turn: &mut Turn<'_>, tally: &Tally) {
             HookType::Rollout | HookType::Rollback | HookType::Event => continue,
         };
         turn.event(
-            &format!("{kind}-{name}-{weight}"),
+            &format!("{kind}-{weight}"),
             "Confirm",
             &format!("{word} check {name} passed"),
         );

@@ -7,12 +7,18 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use super::super::capacity::Capacity;
 use super::super::notice::{Alert, Notice, Severity};
 use super::super::observation::{Memory, Observation};
-use super::super::public;
 use super::super::question::Answers;
+use super::super::size;
 use super::super::state::{Block, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
 use super::super::weight::Weight;
+use super::super::{mark, public};
 use super::Decision;
 use crate::api::{Canary, CanarySpec};
+
+/// The longest span that is reckoned with: what is longer comes to the same and must not overflow.
+const AGE: TimeDelta = TimeDelta::days(36_525);
+/// The text of a notice before the block as a whole is fitted.
+const NOTICE_LIMIT: usize = 1024;
 
 /// The pass at work.
 pub(super) struct Turn<'a> {
@@ -68,10 +74,18 @@ impl<'a> Turn<'a> {
     pub fn enter(&mut self, stage: Stage) {
         self.block.stage = stage;
         self.block.since = self.now;
-        self.block.gates.clear();
+        if matches!(stage, Stage::Resting | Stage::Waiting) {
+            self.block.gates.clear();
+        }
+        self.forget_gates();
         self.memory.checks = 0;
         self.memory.last_check = None;
         self.memory.progress = None;
+    }
+
+    /// A new step asks its gates anew. What runs once a run has run.
+    pub fn forget_gates(&mut self) {
+        self.block.gates.retain(|mark, _| mark::is_of_the_run(mark));
     }
 
     /// Gives the canary another intended weight, which begins a new step.
@@ -102,6 +116,7 @@ impl<'a> Turn<'a> {
             then: None,
         };
         WhyBuilder {
+            now: self.now,
             turn_wake: &mut self.wake,
             why: &mut self.block.why,
         }
@@ -119,8 +134,14 @@ impl<'a> Turn<'a> {
         self.memory.last_check = Some(self.now);
     }
 
+    /// What was asked so far was asked about something else: it is asked again, as another check.
+    pub fn drop_round(&mut self) {
+        self.round_done = true;
+        self.memory.checks += 1;
+    }
+
     pub fn wake_at(&mut self, at: DateTime<Utc>) {
-        wake_at(&mut self.wake, at);
+        wake_at(&mut self.wake, self.now, at);
     }
 
     // === time ===
@@ -132,6 +153,20 @@ impl<'a> Turn<'a> {
             .progress
             .map_or(self.block.since, |progress| progress.at.max(self.block.since));
         from + delta(self.spec().progress_deadline())
+    }
+
+    /// When the patience with something ends that began to be missing within this stage. That time stands in the status, so it neither
+    /// moves with each pass nor begins again with a new process; a pod that gets ready moves it.
+    pub fn patience(&self, then: &str) -> DateTime<Utc> {
+        let (before, patience) = (self.before, delta(self.spec().progress_deadline()));
+        let same = (before.run, before.stage, before.weight) == (self.block.run, self.block.stage, self.block.weight);
+        let until = before
+            .why
+            .until
+            .filter(|_| same && before.why.then.as_deref() == Some(then))
+            .unwrap_or(self.now + patience);
+        let progress = self.memory.progress.map(|progress| progress.at + patience);
+        progress.map_or(until, |progress| until.max(progress))
     }
 
     /// Whether that time has come. Looks again when it has not.
@@ -180,7 +215,7 @@ impl<'a> Turn<'a> {
         format!("{}.{}", self.block.subject.target, public::namespace(self.canary))
     }
 
-    /// A Normal event. `place` makes its id unique within the run.
+    /// A Normal event. `place` says in its id what it is about.
     pub fn event(&mut self, place: &str, action: &str, text: &str) -> &mut Notice {
         self.push(place, action, text, false)
     }
@@ -204,7 +239,7 @@ impl<'a> Turn<'a> {
     /// A warning with an alert, once for as long as the reason stands.
     pub fn stalled_notice(&mut self, reason: &str, message: &str) {
         if self.why_changes(reason) {
-            let place = format!("stalled-{}-{}", reason.to_lowercase(), self.now.timestamp());
+            let place = format!("stalled-{}", reason.to_lowercase());
             let notice = self.warning(&place, "Stall", message);
             notice.alert = Some(Alert {
                 severity: Severity::Error,
@@ -216,14 +251,15 @@ impl<'a> Turn<'a> {
 
     /// Marks something as said in this stage; true the first time.
     pub fn once(&mut self, mark: &str) -> bool {
-        self.block.gates.insert(mark.into(), GateState::Refused).is_none()
+        self.block.gates.insert(mark.into(), GateState::Told).is_none()
     }
 
     fn push(&mut self, place: &str, action: &str, text: &str, warning: bool) -> &mut Notice {
         let phase = public::phase(&self.block).as_str().to_owned();
+        self.block.told += 1;
         self.notices.push(Notice {
-            id: format!("{}-{place}", self.block.run),
-            text: cut_to(text, 1024),
+            id: format!("{}-{place}-{}", self.block.run, self.block.told),
+            text: size::cut(text, NOTICE_LIMIT),
             warning,
             action: action.into(),
             phase,
@@ -255,25 +291,25 @@ impl<'a> Turn<'a> {
                 || a.unreachable_checks != b.unreachable_checks
                 || a.gates != b.gates
                 || a.outcome != b.outcome
-                || a.why.reason != b.why.reason
+                || (&a.why.reason, &a.why.then) != (&b.why.reason, &b.why.then)
                 || !self.notices.is_empty()
         };
         if changed {
             self.note_baseline();
-            self.block.notices = shortened(std::mem::take(&mut self.notices));
+            self.block.notices = std::mem::take(&mut self.notices);
+            size::fit(&mut self.block);
         }
         Decision {
             block: changed.then_some(self.block),
             memory: self.memory,
-            // What is due now was decided now. A time that has passed would only make the controller spin.
-            wake: self.wake.filter(|at| *at > self.now),
+            wake: self.wake,
             round_done: self.round_done,
         }
     }
 
     /// Every write takes note of the target as it is, so that a later change of its encoding alone is told from an edit.
     fn note_baseline(&mut self) {
-        if let Some(baseline) = super::revision::baseline(self.observation) {
+        if let Some(baseline) = super::revision::next_baseline(&self.block, self.observation) {
             self.block.baseline = Some(baseline);
         }
     }
@@ -281,6 +317,7 @@ impl<'a> Turn<'a> {
 
 /// Completes a [`Why`].
 pub(super) struct WhyBuilder<'a> {
+    now: DateTime<Utc>,
     turn_wake: &'a mut Option<DateTime<Utc>>,
     why: &'a mut Why,
 }
@@ -295,46 +332,25 @@ impl WhyBuilder<'_> {
     pub fn until(self, at: DateTime<Utc>, then: &str) -> Self {
         self.why.until = Some(at);
         self.why.then = Some(cut(then));
-        wake_at(self.turn_wake, at);
+        wake_at(self.turn_wake, self.now, at);
         self
     }
 }
 
-/// Looks again at this time, or earlier if that was wanted before.
-fn wake_at(wake: &mut Option<DateTime<Utc>>, at: DateTime<Utc>) {
-    *wake = Some(wake.map_or(at, |before| before.min(at)));
+/// Looks again at this time, or earlier if that was wanted before. What is due now is decided now: a time that has passed would only
+/// make the controller spin, and hide the next one.
+fn wake_at(wake: &mut Option<DateTime<Utc>>, now: DateTime<Utc>, at: DateTime<Utc>) {
+    if at > now {
+        *wake = Some(wake.map_or(at, |before| before.min(at)));
+    }
 }
 
 /// A span of the spec as chrono knows it.
 pub fn delta(duration: Duration) -> TimeDelta {
-    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX / 4)
+    TimeDelta::from_std(duration).map_or(AGE, |delta| delta.min(AGE))
 }
 
-/// Cuts a text to what the status may hold, at a character.
+/// Cuts a text to what the status may hold.
 pub(super) fn cut(text: &str) -> String {
-    cut_to(text, TEXT_LIMIT)
-}
-
-fn cut_to(text: &str, limit: usize) -> String {
-    if text.len() <= limit {
-        return text.to_owned();
-    }
-    let mut end = limit - '…'.len_utf8();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &text[..end])
-}
-
-/// Keeps the block below its 16 KiB whatever hooks and metrics answer: few notices keep their words, many are cut.
-fn shortened(notices: Vec<Notice>) -> Vec<Notice> {
-    let limit = if notices.len() > 8 { TEXT_LIMIT / 2 } else { TEXT_LIMIT };
-    notices
-        .into_iter()
-        .take(24)
-        .map(|notice| Notice {
-            text: cut_to(&notice.text, limit),
-            ..notice
-        })
-        .collect()
+    size::cut(text, TEXT_LIMIT)
 }

@@ -1,41 +1,107 @@
-//! What is wrong with the route, in words.
+//! What is wrong with the route, or with drawing the world at all, in words.
 
 use super::super::known::Known;
+use super::super::mark;
+use super::super::notice::{Alert, Severity};
 use super::super::observation::{Confirmation, Observation, Obstacle};
+use super::super::state::{Stage, Why};
 use super::super::weight::Weight;
+use super::turn::{Turn, cut};
+
+/// Says what is in the way of a stage that goes on by the world being drawn: a refusal or a rival at once, a route that does not follow
+/// when the patience with it is over. Each is alerted once a stage, however often it goes and comes back.
+pub(super) fn say_trouble(turn: &mut Turn<'_>) {
+    // These bound the wait for the route themselves.
+    let bounded = matches!(
+        turn.block.stage,
+        Stage::Initializing | Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Leaving
+    );
+    if turn.observation.obstacle.is_none() {
+        let Some(since) = turn.memory.undrawn_since.filter(|_| !bounded) else {
+            return;
+        };
+        let at = since + super::delta(turn.spec().progress_deadline());
+        if turn.now < at {
+            return turn.wake_at(at);
+        }
+    }
+    let (reason, message) = describe(turn.observation, turn.block.weight);
+    tell_once(turn, reason, &message);
+    let why = turn.block.why.clone();
+    turn.block.why = Why {
+        reason: reason.into(),
+        message: cut(&message),
+        awaiting: why
+            .awaiting
+            .or_else(|| Some("the write to succeed; it is tried again".into())),
+        ..why
+    };
+}
+
+/// The alert about a trouble with the route, once a stage for the same one.
+pub(super) fn tell_once(turn: &mut Turn<'_>, reason: &str, message: &str) {
+    let about = match &turn.observation.obstacle {
+        Some(Obstacle::Refused { what, .. }) => what,
+        Some(Obstacle::Contested { manager, .. }) => manager,
+        None => "",
+    };
+    let (reason, about) = (reason.to_lowercase(), mark::short(about));
+    if turn.once(&format!("told/{reason}/{about}")) {
+        let notice = turn.warning(&reason, "Stall", message);
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message: cut(message),
+            with_fields: false,
+        });
+    }
+}
 
 /// Why the route does not count as drawn at this weight: a reason for machines and a sentence.
 pub(super) fn describe(observation: &Observation, weight: Weight) -> (&'static str, String) {
+    trouble(observation).unwrap_or_else(|| match &observation.route {
+        Known::Absent => ("DrawingRoute", "the route is being created".into()),
+        Known::Present(route)
+            if route.weight == Some(weight) && route.drawn && route.confirmed == Confirmation::Pending =>
+        {
+            (
+                "RoutePending",
+                format!("weight {weight} is written; the router has not confirmed this generation of the route yet"),
+            )
+        }
+        _ => ("DrawingRoute", format!("weight {weight} is being written to the route")),
+    })
+}
+
+/// What keeps any write of the route from taking effect, if something does.
+pub(super) fn trouble(observation: &Observation) -> Option<(&'static str, String)> {
     match &observation.obstacle {
-        Some(Obstacle::Refused { what, words }) => return ("WriteRefused", format!("{what} was refused: {words}")),
+        Some(Obstacle::Refused { what, words }) => {
+            return Some(("WriteRefused", format!("{what} was refused: {words}")));
+        }
         Some(Obstacle::Contested { what, manager }) => {
-            return (
+            return Some((
                 "Contested",
                 format!(
                     "{what} is changed back by field manager {manager}; it is repaired again and again until one side stops"
                 ),
-            );
+            ));
         }
         None => {}
     }
     match &observation.route {
-        Known::Forbidden { verb, resource } => (
+        Known::Forbidden { verb, resource } => Some((
             "Forbidden",
             format!("Serin may not {verb} {resource}; its role must allow it"),
-        ),
-        Known::NoKind { kind } => (
+        )),
+        Known::NoKind { kind } => Some((
             "KindNotServed",
             format!("the API server does not serve {kind}; install its CRDs or name another provider"),
-        ),
-        Known::Unknown => ("RouteUnknown", "the route cannot be read now".into()),
-        Known::Absent => ("DrawingRoute", "the route is being created".into()),
+        )),
+        Known::Unknown => Some(("RouteUnknown", "the route cannot be read now".into())),
         Known::Present(route) => match &route.confirmed {
-            Confirmation::Rejected(words) => ("RouteRejected", format!("the route is not accepted: {words}")),
-            Confirmation::Pending if route.weight == Some(weight) && route.drawn => (
-                "RoutePending",
-                format!("weight {weight} is written; the router has not confirmed this generation of the route yet"),
-            ),
-            _ => ("DrawingRoute", format!("weight {weight} is being written to the route")),
+            Confirmation::Rejected(words) => Some(("RouteRejected", format!("the route is not accepted: {words}"))),
+            _ => None,
         },
+        Known::Absent => None,
     }
 }

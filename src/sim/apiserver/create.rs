@@ -72,7 +72,7 @@ pub(super) fn insert(state: &mut State, call: &Call, mut object: Value) -> Resul
         // A default status shows on the first read: the server fills in defaults when it reads, too.
         prune::default(resource.schema(), &mut object);
     }
-    let mut errors = validate::object(resource, None, &object);
+    let mut errors = validate::object(call, None, &object);
     errors.extend(name_errors(call, metadata::text(&object, "generateName"), &name));
     if !errors.is_empty() {
         return Err(Refusal::invalid(&resource.group, &resource.kind, &name, &errors));

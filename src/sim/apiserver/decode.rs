@@ -5,10 +5,13 @@ use serde_json::{Map, Value};
 use super::{
     call::{Call, FieldValidation},
     defaults,
-    errors::Refusal,
-    metadata, prune,
+    errors::{FieldError, Refusal},
+    merge_keys, metadata, prune,
     schema::{Scalar, Schema, Shape},
 };
+
+/// How much of a body an error shows.
+const SHOWN_BODY: usize = 30;
 
 /// How an object came in; the refusals of POST and PATCH differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +34,12 @@ pub(super) fn object(call: &Call, mut object: Value, source: Source) -> Result<D
             "couldn't get version/kind; json parse error: {object}"
         )));
     };
+    if resource.custom && source == Source::Body {
+        whole(call, fields)?;
+    }
     envelope(call, fields)?;
     metadata::of(&mut object);
-    if !resource.custom
-        && let Some(why) = wrong_type(resource.schema(), &object, "", "")
-    {
+    if let Some(why) = wrong_types(call, &object) {
         return Err(mismatch(call, &object, source, &why));
     }
     let mut unknown = Vec::new();
@@ -65,10 +69,64 @@ pub(super) fn object(call: &Call, mut object: Value, source: Source) -> Result<D
 pub(super) fn complete(call: &Call, mut object: Value) -> Value {
     if !call.resource.custom {
         prune::trim(call.resource.schema(), &mut object);
+    } else if let Some(meta) = object.get_mut("metadata") {
+        prune::trim(&merge_keys::object_meta(), meta);
     }
     prune::default(call.resource.schema(), &mut object);
     defaults::fill(&call.resource, &mut object);
     object
+}
+
+/// A custom resource must say what it is.
+fn whole(call: &Call, fields: &Map<String, Value>) -> Result<(), Refusal> {
+    let (kind, body) = (&call.resource.kind, String::from_utf8_lossy(&call.body));
+    for (field, shown) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
+        if fields.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
+            let start = if body.len() > SHOWN_BODY {
+                format!("{}, ...", body.chars().take(SHOWN_BODY - 1).collect::<String>())
+            } else {
+                body.to_string()
+            };
+            return Err(Refusal::bad_request(format!(
+                "the object provided is unrecognized (must be of type {kind}): Object '{shown}' is missing in \
+                 '{body}' ({start})"
+            )));
+        }
+    }
+    let given = fields.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if given != kind {
+        let error = FieldError::invalid("kind", given, format!("must be {kind}"));
+        let name = fields
+            .get("metadata")
+            .and_then(|meta| meta["name"].as_str())
+            .unwrap_or_default();
+        return Err(Refusal::invalid(&call.resource.group, given, name, &[error]));
+    }
+    Ok(())
+}
+
+/// The first value whose type is wrong. Of a custom resource only metadata has Go types; the rest is validated later.
+fn wrong_types(call: &Call, object: &Value) -> Option<String> {
+    if call.resource.custom {
+        return wrong_type(&merge_keys::object_meta(), &object["metadata"], "", "");
+    }
+    let why = wrong_type(call.resource.schema(), object, "", "");
+    why.or_else(|| {
+        if call.resource.is("", "secrets") {
+            wrong_bytes(&object["data"])
+        } else {
+            None
+        }
+    })
+}
+
+/// The first value of a Secret that is no base64.
+fn wrong_bytes(data: &Value) -> Option<String> {
+    let mut values = data.as_object()?.values().filter_map(Value::as_str);
+    let wrong = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '='));
+    values
+        .find_map(|text| text.find(wrong))
+        .map(|at| format!("illegal base64 data at input byte {at}"))
 }
 
 /// `apiVersion` and `kind` must be those of the URL; absent ones are filled in.
@@ -109,7 +167,7 @@ fn mismatch(call: &Call, object: &Value, source: Source, why: &str) -> Refusal {
             "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
         )),
         Source::Patch => {
-            let error = super::errors::FieldError::invalid("patch", object.to_string(), why);
+            let error = FieldError::invalid("patch", object.to_string(), why);
             Refusal::invalid("", "", "", &[error])
         }
     }
@@ -154,7 +212,8 @@ fn wrong_type(schema: &Schema, value: &Value, owner: &str, path: &str) -> Option
         Shape::Scalar(Scalar::Boolean) => "bool",
         Shape::List(_) => "[]",
         Shape::Object(object) if object.values.is_some() => "map[string]string",
-        _ => "struct",
+        Shape::Object(object) => &format!("v1.{}", object.type_name),
+        Shape::Any => "struct",
     };
     (!fits).then(|| format!("json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {wanted}"))
 }

@@ -182,6 +182,13 @@ pub(super) fn delete_collection(state: &mut State, call: &Call) -> Result<Value,
 fn remove(state: &mut State, call: &Call, options: &Options, before: &Arc<Value>) -> Result<Outcome, Refusal> {
     options.check(call, before)?;
     if call.resource.is("", "namespaces") {
+        if matches!(call.name.as_str(), "default" | "kube-system" | "kube-public") {
+            return Err(Refusal::forbidden(
+                &call.resource,
+                &call.name,
+                "this namespace may not be deleted",
+            ));
+        }
         return Ok(close_namespace(state, call, before));
     }
     let mut after = (**before).clone();

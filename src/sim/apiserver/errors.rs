@@ -34,6 +34,7 @@ pub(super) enum FieldErrorKind {
     Forbidden,
     TooLong,
     TooMany(usize),
+    NotFound(Value),
 }
 
 impl Refusal {
@@ -299,6 +300,7 @@ impl FieldError {
             FieldErrorKind::Forbidden => "FieldValueForbidden",
             FieldErrorKind::TooLong => "FieldValueTooLong",
             FieldErrorKind::TooMany(_) => "FieldValueTooMany",
+            FieldErrorKind::NotFound(_) => "FieldValueNotFound",
         }
     }
 
@@ -311,6 +313,7 @@ impl FieldError {
             FieldErrorKind::Forbidden => "Forbidden".to_owned(),
             FieldErrorKind::TooLong => "Too long".to_owned(),
             FieldErrorKind::TooMany(count) => format!("Too many: {count}"),
+            FieldErrorKind::NotFound(value) => format!("Not found: {value}"),
         };
         if self.detail.is_empty() {
             head

@@ -125,7 +125,7 @@ fn http_proxy() -> Value {
             "weight": {"type": "integer", "format": "int64", "minimum": 0}, "mirror": flag(),
             "protocol": {"type": "string", "enum": ["h2", "h2c", "tls"]},
             "requestHeadersPolicy": open(), "responseHeadersPolicy": open(), "slowStartPolicy": open(),
-            "validation": open(), "cookieRewritePolicies": list(&open()),
+            "validation": upstream_validation(), "cookieRewritePolicies": list(&open()),
         }),
     );
     let condition = object(&json!({
@@ -167,6 +167,16 @@ fn http_proxy() -> Value {
             "status": status,
         }),
     )
+}
+
+/// Published with a rule between two of its fields.
+fn upstream_validation() -> Value {
+    let mut validation = open();
+    validation["x-kubernetes-validations"] = json!([{
+        "rule": "!has(self.subjectNames) || self.subjectNames[0] == self.subjectName",
+        "message": "the first of subjectNames must be subjectName",
+    }]);
+    validation
 }
 
 /// Contour's conditions carry lists of errors and warnings besides the usual fields.

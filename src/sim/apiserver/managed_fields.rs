@@ -115,7 +115,7 @@ pub(super) fn apply(call: &Call, live: Option<&Value>, config: &Value, force: bo
         let share = Share {
             fields,
             api_version: call.resource.api_version(),
-            time: None,
+            time: Some(metadata::seconds(call.now)),
         };
         managers.insert(Manager::before_first_apply(call), share);
     }

@@ -73,6 +73,9 @@ pub(super) fn check(name: &str, rule: NameRule) -> Option<FieldError> {
             && part.starts_with(lower)
             && part.ends_with(lower)
     };
+    if rule == NameRule::Label && name.contains('.') {
+        return Some(FieldError::invalid("metadata.name", name, "must not contain dots"));
+    }
     let (valid, longest, detail) = match rule {
         NameRule::Label => (
             label(name),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    call::Call,
-    errors::Refusal,
+    call::{Call, Verb},
+    errors::{FieldError, FieldErrorKind, Refusal},
     path::Query,
     selector::Selector,
     state::State,
@@ -46,6 +46,39 @@ impl Revision {
             }),
         }
     }
+}
+
+/// Checks the parameters of a list or a watch that only make sense together.
+pub(super) fn check_options(call: &Call) -> Result<(), Refusal> {
+    let (watching, initial) = (call.verb == Verb::Watch, call.query.flag("sendInitialEvents"));
+    let (rule, version) = (
+        call.query.get("resourceVersionMatch"),
+        call.query.get("resourceVersion"),
+    );
+    let wrong = match rule {
+        None if watching && initial => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        Some(other) if !matches!(other, "Exact" | "NotOlderThan") => {
+            let kind = FieldErrorKind::NotSupported(other.into());
+            let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
+            return Err(options_error(FieldError::new("resourceVersionMatch", kind, detail)));
+        }
+        Some(_) if watching && !initial => {
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        }
+        Some("Exact") if watching => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        Some(_) if !watching && version.is_none() => {
+            "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        }
+        Some("Exact") if version == Some("0") => {
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""
+        }
+        _ => return Ok(()),
+    };
+    Err(options_error(FieldError::forbidden("resourceVersionMatch", wrong)))
+}
+
+fn options_error(error: FieldError) -> Refusal {
+    Refusal::invalid("meta.k8s.io", "ListOptions", "", &[error])
 }
 
 /// GET of one object.

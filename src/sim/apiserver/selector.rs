@@ -33,7 +33,7 @@ impl Selector {
             .into_iter()
             .map(label_term)
             .collect::<Option<_>>()
-            .ok_or_else(|| Refusal::bad_request("unable to parse requirement of the label selector"))?;
+            .ok_or_else(|| Refusal::bad_request("unable to parse requirement: found '=', expected: identifier"))?;
         let fields = split(query.get("fieldSelector").unwrap_or_default())
             .into_iter()
             .map(|term| field_term(term, resource))
@@ -101,7 +101,7 @@ fn label_term(term: &str) -> Option<LabelTerm> {
         let inner = list.trim().strip_prefix('(')?.strip_suffix(')')?;
         Some(inner.split(',').map(|value| value.trim().to_owned()).collect())
     };
-    let one = |value: &str| vec![value.trim().to_owned()];
+    let one = |value: &str| Some(vec![value.trim().to_owned()]).filter(|_| !value.contains('='));
     let key = |key: &str| Some(key.trim().to_owned()).filter(|key| !key.is_empty() && !key.contains([' ', '(']));
     if let Some((left, right)) = term.split_once(" notin ") {
         return Some(LabelTerm::NotIn(key(left)?, values(right)?));
@@ -110,10 +110,10 @@ fn label_term(term: &str) -> Option<LabelTerm> {
         return Some(LabelTerm::In(key(left)?, values(right)?));
     }
     if let Some((left, right)) = term.split_once("!=") {
-        return Some(LabelTerm::NotIn(key(left)?, one(right)));
+        return Some(LabelTerm::NotIn(key(left)?, one(right)?));
     }
     if let Some((left, right)) = term.split_once("==").or_else(|| term.split_once('=')) {
-        return Some(LabelTerm::In(key(left)?, one(right)));
+        return Some(LabelTerm::In(key(left)?, one(right)?));
     }
     match term.strip_prefix('!') {
         Some(absent) => Some(LabelTerm::Absent(key(absent)?)),

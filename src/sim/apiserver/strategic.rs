@@ -29,10 +29,46 @@ pub(super) fn merge(schema: &Schema, before: &Value, patch: &Value) -> Result<Va
 fn merge_value(schema: Option<&Schema>, before: Value, patch: &Value) -> Result<Value, Refusal> {
     match (before, patch) {
         (Value::Object(before), Value::Object(patch)) => merge_map(schema, before, patch),
-        (_, Value::Object(patch)) => merge_map(schema, Map::new(), patch),
+        (_, Value::Object(patch)) => Ok(stripped(patch)),
         (Value::Array(before), Value::Array(patch)) => merge_list(schema, before, patch),
         (_, Value::Array(patch)) => merge_list(schema, Vec::new(), patch),
         (_, patch) => Ok(patch.clone()),
+    }
+}
+
+/// A patch as content: without directives, and without what it would only remove.
+fn stripped(patch: &Map<String, Value>) -> Value {
+    let kept = patch
+        .iter()
+        .filter(|(name, value)| !name.starts_with('$') && !value.is_null());
+    let content = kept.map(|(name, value)| {
+        let value = match value {
+            Value::Object(inner) => stripped(inner),
+            Value::Array(items) => items
+                .iter()
+                .filter(|item| item["$patch"].is_null())
+                .map(|item| item.as_object().map_or_else(|| item.clone(), stripped))
+                .collect(),
+            value => value.clone(),
+        };
+        (name.clone(), value)
+    });
+    Value::Object(content.collect())
+}
+
+/// A value as Go prints it.
+fn go_print(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let pairs: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{name}:{}", go_print(value)))
+                .collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(go_print).collect::<Vec<_>>().join(" ")),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -109,7 +145,8 @@ fn merge_list(schema: Option<&Schema>, mut items: Vec<Value>, patch: &[Value]) -
     for item in patch {
         if id(item).is_none() {
             return Err(Refusal::unexpected(format!(
-                "map: {item} does not contain declared merge key: {key}"
+                "map: {} does not contain declared merge key: {key}",
+                go_print(item)
             )));
         }
         let at = items.iter().position(|known| id(known) == id(item));

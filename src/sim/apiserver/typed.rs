@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     field_set::{FieldSet, Step},
-    schema::{List, Object, Schema, Shape, Topology},
+    schema::{List, Object, Scalar, Schema, Shape, Topology},
 };
 
 /// What differs between two values. A field is in one of the sets only.
@@ -257,6 +257,10 @@ pub(super) fn mistakes(schema: &Schema, value: &Value, path: &str) -> Vec<String
             }
             found
         }
+        (Shape::Scalar(scalar), value) => wrong_scalar(*scalar, value)
+            .map(|why| format!("{path}: {why}"))
+            .into_iter()
+            .collect(),
         (Shape::Object(_), value) if !value.is_null() => vec![format!("{path}: expected map, got &{{{value}}}")],
         (Shape::List(_), value) if !value.is_null() => vec![format!("{path}: expected list, got &{{{value}}}")],
         _ => Vec::new(),
@@ -264,6 +268,30 @@ pub(super) fn mistakes(schema: &Schema, value: &Value, path: &str) -> Vec<String
 }
 
 // === impl details ===
+
+/// Why a single value is not of its type, in the words of the merge library.
+fn wrong_scalar(scalar: Scalar, value: &Value) -> Option<String> {
+    let go_type = match value {
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+        Value::Number(_) => "int64",
+        Value::Null => return None,
+    };
+    match scalar {
+        Scalar::Integer | Scalar::Number if !value.is_number() => {
+            Some(format!("expected numeric (int or float), got {go_type}"))
+        }
+        Scalar::Text if !value.is_string() => Some(format!(
+            "expected string, got &value.valueUnstructured{{Value:{value}}}"
+        )),
+        Scalar::Boolean if !value.is_boolean() => Some(format!(
+            "expected boolean, got &value.valueUnstructured{{Value:{value}}}"
+        )),
+        _ => None,
+    }
+}
 
 fn is_hollow(value: &Value) -> bool {
     match value {

@@ -63,7 +63,7 @@ pub(super) fn change(
     // The general rules and those of the kind both check metadata, and a client sees each mistake twice.
     let mut errors = metadata_errors(before, &after);
     errors.extend(errors.clone());
-    errors.extend(validate::object(&call.resource, Some(before), &after));
+    errors.extend(validate::object(call, Some(before), &after));
     if !errors.is_empty() {
         return Err(Refusal::invalid(
             &call.resource.group,

@@ -125,7 +125,9 @@ pub(super) fn open(
     call: &Call,
 ) -> Result<impl Stream<Item = Bytes> + Send + 'static, Refusal> {
     let selector = Selector::of(&call.query, &call.resource)?;
-    let revision = Revision::of(&call.query)?;
+    // A watch passes the parser's error on as it is.
+    let revision = Revision::of(&call.query)
+        .map_err(|refusal| Refusal::unexpected(refusal.message.trim_start_matches("invalid resource version: ")))?;
     state.hub.opened += 1;
     let mut random = Random::new(server.options.seed ^ (state.hub.opened << 32));
     let end = call.now + lifetime(call, &mut random);

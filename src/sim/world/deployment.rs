@@ -88,7 +88,7 @@ pub(super) fn desired(deployment: &Deployment) -> i32 {
 /// `maxSurge` rounded up and `maxUnavailable` rounded down; both nothing would never move, so one may be unavailable.
 pub(super) fn leeway(deployment: &Deployment) -> Leeway {
     let wanted = desired(deployment);
-    if is_recreate(deployment) {
+    if is_recreate(deployment) || wanted == 0 {
         return Leeway {
             surge: 0,
             unavailable: 0,
@@ -110,7 +110,7 @@ pub(super) fn leeway(deployment: &Deployment) -> Leeway {
         share.div_euclid(100) + i32::from(share.rem_euclid(100) > 0)
     });
     let unavailable = part(unavailable, wanted, |share| share.div_euclid(100)).min(wanted);
-    if surge == 0 && unavailable == 0 {
+    if wanted > 0 && surge == 0 && unavailable == 0 {
         return Leeway { surge, unavailable: 1 };
     }
     Leeway { surge, unavailable }
@@ -480,7 +480,7 @@ mod tests {
             (10, json!({ "maxSurge": "15%", "maxUnavailable": "15%" }), 2, 1),
             (2, json!({ "maxSurge": 0, "maxUnavailable": "25%" }), 0, 1),
             (2, json!({ "maxSurge": 0, "maxUnavailable": 5 }), 0, 2),
-            (0, json!({}), 0, 0),
+            (0, json!({ "maxSurge": 3 }), 0, 0),
         ] {
             let mut manifest = super::super::manifests::deployment("test", "app", "app:1", replicas);
             manifest["spec"]["strategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": rolling });

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use serin::sim::{
-    apiserver::{ApiServer, Denial, route_definitions},
+    apiserver::{ApiServer, Denial},
     fault::{Action, Among, FailCall, Failure, Recorder},
 };
 
@@ -281,44 +281,4 @@ async fn the_same_seed_gives_the_same_objects() {
         uids.push((made.name_any(), made.uid()));
     }
     assert_eq!(uids[0], uids[1]);
-}
-
-// === Routes ===
-
-#[tokio::test(start_paused = true)]
-async fn routes_get_the_defaults_of_their_published_definitions() {
-    let server = server();
-    for definition in route_definitions() {
-        server.apply_crd(&definition);
-    }
-    let client = server.client("test");
-    let post = |path: &str, body: Value| {
-        let request = http::Request::post(path).header("content-type", "application/json");
-        let request = request.body(body.to_string().into_bytes()).unwrap();
-        let client = client.clone();
-        async move { client.request::<Value>(request).await }
-    };
-    let route = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"},
-        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": [{"name": "a", "port": 80}]}]}});
-    let path = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes";
-    let route = post(path, route).await.unwrap();
-    let rule = &route["spec"]["rules"][0];
-    assert_eq!(
-        rule["backendRefs"][0],
-        json!({"group": "", "kind": "Service", "name": "a", "port": 80, "weight": 1})
-    );
-    assert_eq!(rule["matches"], json!([{"path": {"type": "PathPrefix", "value": "/"}}]));
-    assert_eq!(route["spec"]["parentRefs"][0]["kind"], "Gateway");
-    let older = server
-        .object("gateway.networking.k8s.io/v1beta1", "HTTPRoute", "default", "r")
-        .unwrap();
-    assert_eq!(older["metadata"]["uid"], route["metadata"]["uid"]);
-
-    let proxy = json!({"apiVersion": "projectcontour.io/v1", "kind": "HTTPProxy", "metadata": {"name": "p"},
-        "spec": {"routes": [{"services": [{"name": "a", "port": 80, "weight": 100, "colour": "red"}]}]}});
-    let proxy = post("/apis/projectcontour.io/v1/namespaces/default/httpproxies", proxy)
-        .await
-        .unwrap();
-    assert_eq!(proxy["status"]["currentStatus"], "NotReconciled");
-    assert_eq!(proxy["spec"]["routes"][0]["services"][0].get("colour"), None);
 }

@@ -17,7 +17,7 @@ use serin::{
     },
     telemetry::{health::Health, metrics::Metrics},
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::Notify, task::JoinHandle};
 
 /// The cluster. Its controller stops when it is dropped.
 pub struct House {
@@ -29,6 +29,7 @@ pub struct House {
     outside: Outside,
     provider: Mutex<String>,
     serin: Mutex<JoinHandle<()>>,
+    stop: Arc<Notify>,
     fault: Arc<dyn Fault>,
 }
 
@@ -67,7 +68,8 @@ impl House {
             alerts: Arc::new(SimSender::new(clock.clone())),
         };
         let client = api.client("team");
-        let serin = Mutex::new(start(&api, &fault, &settings, &outside, &clock));
+        let stop = Arc::new(Notify::new());
+        let serin = Mutex::new(start(&api, &fault, &settings, &outside, &clock, &stop));
         let house = Self {
             api,
             clock,
@@ -77,6 +79,7 @@ impl House {
             outside,
             provider: Mutex::default(),
             serin,
+            stop,
             fault,
         };
         house
@@ -89,7 +92,24 @@ impl House {
     pub fn restart(&self) {
         let mut serin = self.serin.lock().expect("must not be poisoned");
         serin.abort();
-        *serin = start(&self.api, &self.fault, &self.settings, &self.outside, &self.clock);
+        *serin = start(
+            &self.api,
+            &self.fault,
+            &self.settings,
+            &self.outside,
+            &self.clock,
+            &self.stop,
+        );
+    }
+
+    /// The controller is told to stop, and has.
+    pub async fn stop(&self) {
+        self.stop.notify_one();
+        let serin = std::mem::replace(
+            &mut *self.serin.lock().expect("must not be poisoned"),
+            tokio::spawn(async {}),
+        );
+        serin.await.expect("the controller must end well");
     }
 
     /// Deployment, Service and Canary `podinfo`.
@@ -199,20 +219,16 @@ impl House {
 
     /// Waits until the Canary is in this phase.
     pub async fn until(&self, phase: &str, seconds: u64) {
-        for _ in 0..seconds * 10 {
-            if self.canary()["status"]["phase"] == phase {
-                return;
-            }
-            self.clock.sleep(Duration::from_millis(100)).await;
-        }
+        let reached = self.reached(phase, seconds).await;
         let status = serde_json::to_string_pretty(&self.canary()["status"]).unwrap_or_default();
-        panic!(
+        assert!(
+            reached,
             "not {phase} after {seconds} s: {status}\n{}",
             self.requests().join("\n")
         );
     }
 
-    pub async fn reached(&self, phase: &str, seconds: u64) -> bool {
+    async fn reached(&self, phase: &str, seconds: u64) -> bool {
         for _ in 0..seconds * 10 {
             if self.canary()["status"]["phase"] == phase {
                 return true;
@@ -292,15 +308,28 @@ impl Drop for House {
     }
 }
 
-fn start(api: &ApiServer, fault: &Arc<dyn Fault>, settings: &Settings, outside: &Outside, clock: &Clock) -> JoinHandle<()> {
-    let (client, settings, outside, clock) = (api.client_with("serin", fault.clone()), settings.clone(), outside.clone(), clock.clone());
+fn start(
+    api: &ApiServer,
+    fault: &Arc<dyn Fault>,
+    settings: &Settings,
+    outside: &Outside,
+    clock: &Clock,
+    stop: &Arc<Notify>,
+) -> JoinHandle<()> {
+    let (client, settings, outside, clock, stop) = (
+        api.client_with("serin", fault.clone()),
+        settings.clone(),
+        outside.clone(),
+        clock.clone(),
+        stop.clone(),
+    );
     let vitals = Vitals {
         metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()),
         health: Health::default(),
     };
     tokio::spawn(async move {
-        let stop = std::future::pending();
-        controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stop)
+        let stopped = stop.notified();
+        controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stopped)
             .await
             .expect("the controller must start");
     })

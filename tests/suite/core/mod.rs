@@ -1,5 +1,11 @@
 //! The core by itself: roads that must be taken, and random worlds in which the invariants must hold.
 
+mod gates;
+mod patience;
 mod properties;
 mod roads;
+mod size;
+mod stages;
+mod takeover;
+mod traffic;
 pub mod world;

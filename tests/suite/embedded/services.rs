@@ -23,7 +23,11 @@ async fn core_057_headless_services_with_an_application_protocol() {
         let spec = service(&stage, name)["spec"].take();
         assert_eq!(spec["clusterIP"], "None", "{name}");
         let port = &spec["ports"][0];
-        assert_eq!((&port["name"], &port["port"], &port["appProtocol"]), (&json!("http"), &json!(9898), &json!("http")), "{name}");
+        assert_eq!(
+            (&port["name"], &port["port"], &port["appProtocol"]),
+            (&json!("http"), &json!(9898), &json!("http")),
+            "{name}"
+        );
     }
 }
 
@@ -32,7 +36,11 @@ async fn core_058_traffic_distribution_on_all_three_services() {
     let spec = json!({ "service": { "trafficDistribution": "PreferClose" } });
     let stage = Setting::new().without_service().spec(&spec).initialized().await;
     for name in ["app", "app-canary", "app-primary"] {
-        assert_eq!(service(&stage, name)["spec"]["trafficDistribution"], "PreferClose", "{name}");
+        assert_eq!(
+            service(&stage, name)["spec"]["trafficDistribution"],
+            "PreferClose",
+            "{name}"
+        );
     }
 }
 
@@ -40,8 +48,17 @@ async fn core_058_traffic_distribution_on_all_three_services() {
 async fn core_059_a_renamed_port_is_renamed_and_a_port_edited_by_hand_is_put_back() {
     let stage = Setting::new().initialized().await;
     stage.edit_canary(json!({ "service": { "portName": "grpc" } })).await;
-    stage.until("the new name", |stage| service(stage, "app-canary")["spec"]["ports"][0]["name"] == "grpc").await;
-    edit_service(&stage, "app-canary", json!({ "spec": { "ports": [{ "name": "mine", "port": 8080 }] } })).await;
+    stage
+        .until("the new name", |stage| {
+            service(stage, "app-canary")["spec"]["ports"][0]["name"] == "grpc"
+        })
+        .await;
+    edit_service(
+        &stage,
+        "app-canary",
+        json!({ "spec": { "ports": [{ "name": "mine", "port": 8080 }] } }),
+    )
+    .await;
     stage
         .until("the port put back", |stage| {
             let port = service(stage, "app-canary")["spec"]["ports"][0].take();
@@ -95,7 +112,10 @@ async fn core_062_metadata_of_the_services_is_kept_as_the_canary_says() {
     } });
     let stage = Setting::new().without_service().spec(&spec).initialized().await;
     let canary = service(&stage, "app-canary")["metadata"].take();
-    assert_eq!((&canary["labels"]["test"], &canary["labels"]["app"]), (&json!("test"), &json!("app-canary")));
+    assert_eq!(
+        (&canary["labels"]["test"], &canary["labels"]["app"]),
+        (&json!("test"), &json!("app-canary"))
+    );
     let primary = service(&stage, "app-primary")["metadata"].take();
     assert_eq!(
         primary["annotations"],
@@ -106,13 +126,27 @@ async fn core_062_metadata_of_the_services_is_kept_as_the_canary_says() {
         "labels": { "unmanaged": "true", "removable": "true", "test": "changed" },
     } });
     edit_service(&stage, "app", edit).await;
-    stage.until("put right", |stage| service(stage, "app")["metadata"]["labels"]["test"] == "test").await;
+    stage
+        .until("put right", |stage| {
+            service(stage, "app")["metadata"]["labels"]["test"] == "test"
+        })
+        .await;
     let apex = service(&stage, "app")["metadata"].take();
     for kind in ["labels", "annotations"] {
-        assert_eq!((&apex[kind]["unmanaged"], &apex[kind]["removable"], &apex[kind]["test"]), (&json!("true"), &Value::Null, &json!("test")), "{kind}");
+        assert_eq!(
+            (&apex[kind]["unmanaged"], &apex[kind]["removable"], &apex[kind]["test"]),
+            (&json!("true"), &Value::Null, &json!("test")),
+            "{kind}"
+        );
     }
-    stage.edit_canary(json!({ "service": { "apex": { "labels": { "test": null, "tier": "web" } } } })).await;
-    stage.until("followed", |stage| service(stage, "app")["metadata"]["labels"]["tier"] == "web").await;
+    stage
+        .edit_canary(json!({ "service": { "apex": { "labels": { "test": null, "tier": "web" } } } }))
+        .await;
+    stage
+        .until("followed", |stage| {
+            service(stage, "app")["metadata"]["labels"]["tier"] == "web"
+        })
+        .await;
     let labels = service(&stage, "app")["metadata"]["labels"].take();
     assert_eq!((&labels["test"], &labels["app"]), (&Value::Null, &json!("app")));
 }

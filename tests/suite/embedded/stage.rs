@@ -136,7 +136,8 @@ impl Stage {
     /// Changes `spec` of a Deployment by a JSON merge patch.
     pub async fn edit_deployment(&self, name: &str, spec: Value) {
         self.note(&format!("edit {name} {spec}"));
-        self.change(&named("apps/v1", "Deployment", name, &json!({ "spec": spec }))).await;
+        self.change(&named("apps/v1", "Deployment", name, &json!({ "spec": spec })))
+            .await;
     }
 
     /// Deletes an object.

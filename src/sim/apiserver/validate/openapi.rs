@@ -5,7 +5,7 @@
 use chrono::DateTime;
 use serde_json::Value;
 
-use super::{
+use super::super::{
     errors::{FieldError, FieldErrorKind},
     prune::join,
 };

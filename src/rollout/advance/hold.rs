@@ -1,0 +1,171 @@
+//! The primary did not come up with the new revision: traffic is held on the canary until one of both sides can be relied on.
+
+use super::super::notice::{Alert, Severity};
+use super::super::state::{Fingerprint, Plan, RunResult, Stage};
+use super::super::weight::{Side, Weight};
+use super::promote::{go_home, primary_is_ready, promoting_words};
+use super::revision::{self, Seen, seen};
+use super::turn::Turn;
+use super::{homeward, rest};
+
+/// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).
+pub(super) fn fail(turn: &mut Turn<'_>) {
+    let state = turn.observation.primary.present().map_or_else(
+        || "it is gone".to_owned(),
+        |primary| {
+            let trouble = primary
+                .trouble
+                .as_ref()
+                .map(|trouble| format!(" ({trouble})"))
+                .unwrap_or_default();
+            format!("{}{trouble}", primary.rollout.message)
+        },
+    );
+    if turn.block.outcome.is_none() {
+        turn.outcome(RunResult::Failed, "PromotionFailed", &state);
+        let text = format!("Promotion of {} failed, primary not ready: {state}", turn.target_name());
+        let notice = turn.warning("promotion-failed", "Hold", &text);
+        let message = super::turn::cut(&format!("Promotion failed, primary not ready: {state}"));
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message,
+            with_fields: false,
+        });
+    }
+    // Pods of a revision that nobody judged are no refuge.
+    let canary_has_it =
+        turn.capacity().carries(Side::Canary, Weight::FULL) && !revision::strayed(&turn.block, turn.observation);
+    if canary_has_it && turn.block.weight < Weight::FULL {
+        let since = turn.block.since;
+        turn.set_weight(Weight::FULL);
+        turn.block.since = since;
+        if turn.block.stage != Stage::Promoting {
+            // Not at rest before all traffic was seen on the canary.
+            turn.block.stage = Stage::Promoting;
+        }
+    }
+    hold_words(turn, &state);
+    let settled = turn.drawn_since().is_some();
+    if settled || !canary_has_it {
+        turn.block.last_failed.clone_from(&turn.block.running);
+        turn.enter(Stage::HoldOnCanary);
+        hold_words(turn, &state);
+    }
+}
+
+fn hold_words(turn: &mut Turn<'_>, state: &str) {
+    let weight = turn.block.weight;
+    turn.why("PromotionFailed", &format!("the primary did not come up: {state}; {weight} percent of the traffic is on the canary, which runs the new revision"))
+        .awaiting("the primary's pods, a new revision of the target, or its return to the last good one");
+}
+
+/// Held on the canary: goes on by itself when the primary comes up, and makes way for a new revision.
+pub(super) fn hold(turn: &mut Turn<'_>) {
+    let wanted = seen(&turn.block, turn.observation, &turn.memory, turn.now);
+    match wanted {
+        Seen::Unsettled(at) => turn.wake_at(at),
+        Seen::Settled(fingerprint) if turn.block.running.as_ref() != Some(&fingerprint) => {
+            if turn.block.promoted.is_none() {
+                return replace(turn, fingerprint);
+            }
+            turn.enter(Stage::Restoring);
+            let text = format!(
+                "New revision detected! Restoring the last good revision of {} first",
+                turn.target_name()
+            );
+            turn.event("restore", "Restore", &text);
+            return restore_words(turn);
+        }
+        // Another encoding of the same revision: taken note of at rest, since the primary still bears the old one.
+        Seen::Settled(_) | Seen::Unknown | Seen::Rebased(_) => {}
+    }
+    if primary_is_ready(turn) {
+        turn.block.outcome = None;
+        turn.block.last_failed = None;
+        let text = format!(
+            "Primary of {} is ready! Going on with the promotion",
+            turn.target_name()
+        );
+        turn.event("resume", "Promote", &text);
+        return go_home(turn);
+    }
+    if turn.observation.canary_endpoints == Some(0) {
+        homeward::bring_home(turn);
+    } else if turn.block.weight < Weight::FULL
+        && turn.capacity().carries(Side::Canary, Weight::FULL)
+        && !revision::strayed(&turn.block, turn.observation)
+    {
+        turn.set_weight(Weight::FULL);
+    }
+}
+
+/// A new revision came while traffic is held on the canary, and no good one is known to go back to (a promotion that failed under
+/// Flagger): the canary serves the new one already, so the primary gets it too.
+fn replace(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
+    if rest::refused(turn) {
+        return;
+    }
+    turn.block.run += 1;
+    turn.block.running = Some(fingerprint);
+    turn.block.plan = Some(Plan {
+        steps: Vec::new(),
+        promotion_step: None,
+    });
+    turn.block.failed_checks = 0;
+    turn.block.last_failed = None;
+    turn.block.outcome = None;
+    turn.enter(Stage::Promoting);
+    let text = format!(
+        "New revision detected! No good revision of {} is known to go back to, promoting it",
+        turn.target_name()
+    );
+    turn.warning("replace", "Promote", &text);
+    promoting_words(turn);
+}
+
+/// The primary gets the last good revision back, so that there is a healthy side to start from.
+pub(super) fn restore(turn: &mut Turn<'_>) {
+    let restored = turn
+        .observation
+        .primary
+        .is_present_and(|primary| primary.rollout.complete && primary.fingerprint == turn.block.promoted)
+        && turn.capacity().carries(Side::Primary, Weight::ZERO);
+    if restored {
+        turn.enter(Stage::Restarting);
+        turn.block.outcome = None;
+        homeward::bring_home(turn);
+        turn.event("restored", "Restore", "Routing all traffic to primary");
+        turn.why(
+            "Restarting",
+            "the primary runs the last good revision again; traffic goes back to it",
+        )
+        .awaiting("traffic on the primary");
+        return;
+    }
+    if turn.observation.canary_endpoints == Some(0) {
+        homeward::bring_home(turn);
+    }
+    if turn.past_deadline() && turn.once("told/restore-deadline") {
+        let message = format!(
+            "The primary of {} does not come up with the last good revision either; traffic stays on the canary",
+            turn.target_name()
+        );
+        let notice = turn.warning("restore-deadline", "Restore", &message);
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message: message.clone(),
+            with_fields: false,
+        });
+    }
+    restore_words(turn);
+}
+
+fn restore_words(turn: &mut Turn<'_>) {
+    let deadline = turn.deadline();
+    turn.why(
+        "Restoring",
+        "a new revision came while traffic is held on the canary; the primary gets the last good revision back first",
+    )
+    .awaiting("the primary's pods")
+    .until(deadline, "a person is alerted; traffic stays on the canary");
+}

@@ -1,0 +1,199 @@
+//! Hooks and gates: whom they are asked for, how often, and what a closed one costs.
+
+use chrono::TimeDelta;
+use serde_json::json;
+use serin::api::Phase;
+use serin::rollout::{Stage, Weight};
+
+use super::roads::{initialized, linear, until};
+use super::world::World;
+
+fn with_hooks(hooks: &serde_json::Value) -> serde_json::Value {
+    let mut analysis = linear();
+    analysis["webhooks"] = hooks.clone();
+    analysis
+}
+
+fn hook(name: &str, type_: &str) -> serde_json::Value {
+    json!({"name": name, "type": type_, "url": "http://gate"})
+}
+
+fn seconds(world: &mut World, count: u32) {
+    for _ in 0..count {
+        world.pass_time(TimeDelta::seconds(1));
+        world.refresh();
+        world.pass_when_due();
+    }
+}
+
+#[test]
+fn a_gate_closed_before_the_first_weight_costs_no_writes_while_it_is_asked_again() {
+    let mut world = initialized(&with_hooks(&json!([hook("gate", "confirm-traffic-increase")])));
+    world.answers_take = TimeDelta::seconds(3);
+    world.gates_closed = true;
+    world.push(2);
+    until(&mut world, "closed", |w| {
+        w.block().is_some_and(|b| b.why.reason == "WaitingForTrafficApproval")
+    });
+    let writes = world.status_writes;
+    seconds(&mut world, 100);
+    assert!(world.called.len() > 5, "{:?}", world.called);
+    assert_eq!(world.status_writes, writes, "{:#?}", world.log);
+}
+
+#[test]
+fn missing_data_and_a_closed_gate_are_said_once_not_at_each_check() {
+    let mut world = initialized(&linear());
+    world.no_data = true;
+    world.answers_take = TimeDelta::seconds(2);
+    world.push(2);
+    until(&mut world, "no data", |w| {
+        w.block().is_some_and(|b| b.why.reason == "NoData")
+    });
+    let writes = world.status_writes;
+    seconds(&mut world, 100);
+    assert_eq!(world.status_writes, writes, "{:#?}", world.log);
+    assert!(world.told.iter().any(|text| text == "Hold"), "{:?}", world.told);
+}
+
+#[test]
+fn an_approval_of_one_revision_does_not_release_a_later_one() {
+    let hooks = json!([hook("first", "confirm-rollout"), hook("gate", "confirm-rollout")]);
+    let mut world = initialized(&with_hooks(&hooks));
+    world.gates_closed = true;
+    world.push(2);
+    until(&mut world, "waiting", |w| w.phase() == Phase::Waiting);
+    world.refusing.insert("first".into());
+    world.gates_closed = false;
+    world.push(3);
+    seconds(&mut world, 60);
+    assert_eq!(
+        world.phase(),
+        Phase::Waiting,
+        "the first gate was never asked about revision 3: {:?}",
+        world.called
+    );
+}
+
+#[test]
+fn an_answer_that_was_asked_for_another_revision_is_not_used() {
+    let mut world = initialized(&with_hooks(&json!([hook("first", "confirm-rollout")])));
+    world.answers_take = TimeDelta::seconds(8);
+    world.push(2);
+    until(&mut world, "asked", |w| w.called.len() == 1);
+    world.push(3);
+    world.refusing.insert("first".into());
+    seconds(&mut world, 60);
+    assert_eq!(world.phase(), Phase::Waiting, "{:?}", world.called);
+}
+
+#[test]
+fn of_two_gates_with_one_name_each_is_asked() {
+    let hooks = json!([
+        hook("same", "confirm-rollout"),
+        hook("gate", "confirm-rollout"),
+        hook("same", "confirm-rollout")
+    ]);
+    let mut world = initialized(&with_hooks(&hooks));
+    world.gates_closed = true;
+    world.push(2);
+    until(&mut world, "waiting", |w| w.phase() == Phase::Waiting);
+    world.gates_closed = false;
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    assert_eq!(
+        world.called.iter().filter(|name| *name == "same").count(),
+        2,
+        "{:?}",
+        world.called
+    );
+}
+
+#[test]
+fn an_edit_of_the_list_while_it_is_asked_gives_no_answer_to_another_hook() {
+    let mut world = initialized(&with_hooks(&json!([hook("load", "rollout"), hook("slow", "rollout")])));
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.answers_take = TimeDelta::seconds(5);
+    until(&mut world, "the second is asked", |w| {
+        w.called.iter().any(|name| name == "slow")
+    });
+    // At the place of the first stands a rollback hook now, which would answer no.
+    let hooks = json!([hook("rollback", "rollback"), hook("slow", "rollout")]);
+    let spec = json!({"webhooks": hooks});
+    let analysis = world.canary.spec.analysis.as_mut().expect("an analysis");
+    analysis.webhooks = serde_json::from_value(spec["webhooks"].clone()).expect("hooks");
+    world.canary.metadata.generation = Some(2);
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+}
+
+#[test]
+fn skipped_analysis_calls_no_hook_between_the_gates() {
+    let mut world = initialized(&with_hooks(&json!([
+        hook("before", "pre-rollout"),
+        hook("after", "post-rollout")
+    ])));
+    world.canary.spec.skip_analysis = true;
+    world.unjudged = true;
+    world.push(2);
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    assert_eq!(world.called, ["after"]);
+}
+
+#[test]
+fn a_pre_rollout_hook_runs_once_a_run_even_when_the_canarys_pods_die() {
+    let mut world = initialized(&with_hooks(&json!([hook("before", "pre-rollout")])));
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.actual.target.as_mut().expect("a target").ready = 0;
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    assert!(world.stages.contains(&Stage::Restarting), "{:?}", world.stages);
+    assert_eq!(world.called, ["before"]);
+}
+
+#[test]
+fn a_run_that_ends_because_names_changed_still_calls_its_last_hook() {
+    let mut world = initialized(&with_hooks(&json!([hook("after", "post-rollout")])));
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.distort = |observation| observation.subject.apex = "other".into();
+    until(&mut world, "ended", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::Resting)
+    });
+    assert_eq!(world.called, ["after"]);
+}
+
+#[test]
+fn thirty_failing_metrics_do_not_drown_the_alert_of_the_rollback() {
+    let mut analysis = linear();
+    analysis["threshold"] = json!(1);
+    analysis["metrics"] = (0..40)
+        .map(|n| json!({"name": format!("m{n}"), "query": "q"}))
+        .collect();
+    let mut world = initialized(&analysis);
+    world.bad.insert(2);
+    world.push(2);
+    until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+    let alert = "Failed checks threshold reached 1";
+    assert!(world.alerts.iter().any(|text| text == alert), "{:?}", world.alerts);
+}
+
+#[test]
+fn a_held_check_with_stale_answers_is_asked_again_when_the_pods_are_back() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 40", |w| w.actual.route == Some(Weight::clamped(40)));
+    world.answers_take = TimeDelta::seconds(4);
+    seconds(&mut world, 11);
+    // The good answer is on its way; meanwhile a pod is lost and the numbers turn bad.
+    world.broken.insert(2);
+    world.actual.target.as_mut().expect("a target").ready = 1;
+    seconds(&mut world, 20);
+    world.bad.insert(2);
+    world.broken.clear();
+    until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+    assert!(
+        !world.log.iter().any(|line| line == "Route(Weight(60))"),
+        "{:#?}",
+        world.log
+    );
+}

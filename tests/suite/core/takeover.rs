@@ -1,0 +1,136 @@
+//! Adoption: the world writes the status once, when a primary stands and Serin has no block of it.
+
+use chrono::TimeDelta;
+use serin::api::{CanaryStatus, Phase};
+use serin::rollout::{Refusal, Selects, Stage, Weight};
+
+use super::roads::{linear, until};
+use super::world::{Pods, World, fingerprint};
+
+/// A canary as Flagger left it: phase, weight, the templates of target and primary.
+fn left(phase: Phase, weight: i64, target: u32, primary: u32) -> World {
+    let mut world = World::new(3, &linear());
+    let ready = |template| Pods {
+        ready: 3,
+        ..Pods::new(template, 3, world.now)
+    };
+    let (target, primary) = (ready(target), ready(primary));
+    (world.actual.target, world.actual.primary) = (Some(target), Some(primary));
+    world.actual.route = Some(Weight::clamped(weight));
+    world.actual.apex = Some(Selects::Primary);
+    world.actual.sides = (true, true);
+    world.canary.status = Some(CanaryStatus {
+        phase,
+        canary_weight: weight,
+        ..CanaryStatus::default()
+    });
+    world.refresh();
+    world
+}
+
+fn seconds(world: &mut World, count: u32) {
+    for _ in 0..count {
+        world.pass_time(TimeDelta::seconds(1));
+        world.refresh();
+        world.pass_when_due();
+    }
+}
+
+#[test]
+fn whatever_flagger_left_comes_to_rest_with_the_revision_released_or_remembered_as_failed() {
+    let all = [
+        (Phase::Initialized, 0),
+        (Phase::Waiting, 0),
+        (Phase::Progressing, 0),
+        (Phase::Progressing, 25),
+        (Phase::WaitingPromotion, 50),
+        (Phase::Promoting, 50),
+        (Phase::Finalising, 0),
+        (Phase::Succeeded, 0),
+        (Phase::Succeeded, 30),
+        (Phase::Failed, 0),
+        (Phase::Failed, 30),
+        (Phase::Failed, 100),
+    ];
+    for (phase, weight) in all {
+        for (target, primary) in [(2, 1), (2, 2)] {
+            let mut world = left(phase, weight, target, primary);
+            world.unjudged = matches!(phase, Phase::Promoting | Phase::Finalising | Phase::Failed);
+            until(&mut world, &format!("{phase:?} {weight}"), |w| {
+                w.block().is_some_and(|b| b.stage == Stage::Resting)
+            });
+            seconds(&mut world, 200);
+            let block = world.block().expect("a block");
+            let wanted = Some(fingerprint(target));
+            let settled = block.promoted == wanted || block.last_failed == wanted;
+            assert!(
+                settled && block.stage == Stage::Resting,
+                "{phase:?} {weight}: {block:#?} {:#?}",
+                world.log
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failure_with_traffic_left_on_the_canary_is_not_tried_again() {
+    let mut world = left(Phase::Failed, 30, 2, 1);
+    until(&mut world, "at rest", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::Resting)
+    });
+    seconds(&mut world, 100);
+    assert_eq!(
+        (world.phase(), world.block().map(|b| b.run)),
+        (Phase::Failed, Some(0)),
+        "{:#?}",
+        world.log
+    );
+}
+
+#[test]
+fn a_run_whose_spec_serin_refuses_is_not_promoted_unjudged() {
+    for weight in [0, 25] {
+        let mut world = left(Phase::Progressing, weight, 2, 1);
+        let analysis = world.canary.spec.analysis.as_mut().expect("an analysis");
+        (analysis.step_weight, analysis.iterations) = (None, Some(5));
+        world.distort = |observation| {
+            observation.refusals = vec![Refusal {
+                field: "spec.analysis.iterations".into(),
+                message: "is not built yet".into(),
+            }];
+        };
+        seconds(&mut world, 200);
+        assert_eq!(
+            world.actual.primary.as_ref().map(|p| p.template),
+            Some(1),
+            "{:#?}",
+            world.log
+        );
+        let block = world.block().expect("a block");
+        assert_eq!(block.why.reason, "InvalidSpec", "{:#?}", world.log);
+        assert_eq!(world.actual.route, Some(Weight::ZERO));
+    }
+}
+
+#[test]
+fn a_promotion_that_failed_under_flagger_makes_way_for_the_fix() {
+    let mut world = left(Phase::Failed, 100, 2, 2);
+    world.broken.insert(2);
+    world.actual.primary.as_mut().expect("a primary").ready = 0;
+    seconds(&mut world, 30);
+    assert_eq!(world.block().map(|b| b.stage), Some(Stage::HoldOnCanary));
+    world.unjudged = true;
+    world.push(3);
+    until(&mut world, "the fix on the primary", |w| {
+        w.phase() == Phase::Succeeded && w.actual.primary.as_ref().is_some_and(|p| p.template == 3)
+    });
+}
+
+#[test]
+fn a_primary_smaller_than_the_target_is_raised_before_it_takes_over() {
+    let mut world = left(Phase::Unset, 0, 1, 1);
+    world.actual.apex = Some(Selects::Target);
+    world.actual.primary.as_mut().expect("a primary").replicas = 1;
+    until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
+    assert_eq!(world.actual.primary.as_ref().map(|p| p.replicas), Some(3));
+}

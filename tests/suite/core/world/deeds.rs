@@ -1,0 +1,132 @@
+//! What the API server does with each assertion that is not met.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serin::rollout::{Assertion, Block, Destination, Observation, Rehearsal, Side, Stage};
+
+use super::{Actual, Pods, World, fingerprint, number};
+
+impl World {
+    /// Makes it true, with the cache showing our own write at once.
+    pub(super) fn apply(&mut self, assertion: &Assertion, block: &Block, observation: &Observation) {
+        let of_route = matches!(
+            assertion,
+            Assertion::Route(_) | Assertion::RouteAnnounced(_) | Assertion::RouteHandedBack { .. }
+        );
+        let state = |it: &Actual| (it.route, it.handed_back, it.announced);
+        if of_route && state(&self.actual) != state(&self.cached) {
+            // A write of a route carries the version that was seen, and is refused where that is late.
+            return self.refresh();
+        }
+        self.hold_deed(assertion, block, observation);
+        self.log.push(format!("{assertion:?}"));
+        let now = self.now;
+        match assertion {
+            Assertion::Finalizer => self.actual.finalizer = true,
+            Assertion::Stored(wanted) => {
+                let sides = [self.actual.target.as_ref(), self.actual.primary.as_ref()];
+                if sides
+                    .into_iter()
+                    .flatten()
+                    .any(|side| fingerprint(side.template) == *wanted)
+                {
+                    self.actual.stored.insert(wanted.clone());
+                    self.cached.stored.insert(wanted.clone());
+                }
+            }
+            Assertion::PrimaryExists { revision, replicas } => {
+                if self.actual.primary.is_none() && self.actual.stored.contains(revision) {
+                    self.actual.primary = Some(Pods::new(number(revision), *replicas, now));
+                }
+                self.cached.primary.clone_from(&self.actual.primary);
+            }
+            Assertion::PrimaryTemplate { revision, replicas, .. } => {
+                if !self.actual.stored.contains(revision) {
+                    return;
+                }
+                if let Some(primary) = &mut self.actual.primary {
+                    primary.roll(number(revision), now);
+                    primary.replicas = primary.replicas.max(*replicas);
+                }
+                self.cached.primary.clone_from(&self.actual.primary);
+            }
+            Assertion::Floor { side, replicas } => {
+                let pods = match side {
+                    Side::Primary => &mut self.actual.primary,
+                    Side::Canary => &mut self.actual.target,
+                };
+                if let Some(pods) = pods {
+                    pods.replicas = pods.replicas.max(*replicas);
+                }
+                self.cached.target.clone_from(&self.actual.target);
+                self.cached.primary.clone_from(&self.actual.primary);
+            }
+            Assertion::TargetDown => {
+                if let Some(target) = &mut self.actual.target {
+                    target.replicas = 0;
+                }
+                self.cached.target.clone_from(&self.actual.target);
+            }
+            Assertion::SideService(Side::Primary) => (self.actual.sides.0, self.cached.sides.0) = (true, true),
+            Assertion::SideService(Side::Canary) => (self.actual.sides.1, self.cached.sides.1) = (true, true),
+            Assertion::Route(weight) => {
+                if self.actual.route != Some(*weight) {
+                    self.route_since = now;
+                }
+                if self.actual.handed_back && block.stage == Stage::Initializing {
+                    self.assert_announced(block);
+                }
+                (self.actual.route, self.actual.handed_back) = (Some(*weight), false);
+                self.route_written(None);
+            }
+            Assertion::RouteAnnounced(destination) => {
+                let apex_gets = *destination == Destination::Apex;
+                assert!(
+                    !apex_gets || !self.actual.handed_back,
+                    "what gets the traffic needs no announcement: {:#?}",
+                    self.log
+                );
+                self.route_written(Some(now));
+            }
+            Assertion::Apex(selects) => (self.actual.apex, self.cached.apex) = (Some(*selects), Some(*selects)),
+            Assertion::Rehearsed { run, .. } => self.memory.rehearsal = Some((*run, Rehearsal::Accepted)),
+            Assertion::Pruned(keep) => {
+                self.actual.stored.retain(|one| keep.contains(one));
+                self.cached.stored = self.actual.stored.clone();
+            }
+            Assertion::RouteHandedBack { .. } => {
+                if !self.actual.handed_back {
+                    self.assert_announced(block);
+                }
+                self.actual.handed_back = true;
+                self.route_written(None);
+            }
+            Assertion::Released => (self.actual.owned, self.cached.owned) = (false, false),
+            Assertion::Unfinalized => {
+                self.actual.finalizer = false;
+                self.gone = true;
+            }
+        }
+    }
+
+    /// What a write of the route leaves, as the cache shows it at once.
+    fn route_written(&mut self, announced: Option<DateTime<Utc>>) {
+        self.actual.announced = announced;
+        self.cached.route = self.actual.route;
+        self.cached.handed_back = self.actual.handed_back;
+        self.cached.announced = announced;
+    }
+
+    /// Traffic goes to other Services only when the data plane has had the time to load them, or the patience is over.
+    fn assert_announced(&self, block: &Block) {
+        let settled = self
+            .actual
+            .announced
+            .is_some_and(|at| self.now - at >= TimeDelta::seconds(2));
+        let late = self.now - block.since >= TimeDelta::seconds(60);
+        assert!(
+            settled || late,
+            "switched to Services that were not announced: {:#?}",
+            self.log
+        );
+    }
+}
