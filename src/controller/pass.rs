@@ -268,6 +268,10 @@ impl Engine {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
+        let drawn = assertions.iter().all(|it| rollout::met(it, &block, &observation, &held.memory));
+        if !written && !drawn {
+            self.is_of_now(&site).await?;
+        }
         let hands = Hands {
             look: &self.look,
             writer: &self.writer,
@@ -280,6 +284,19 @@ impl Engine {
         self.stands(&site, &block);
         self.ended(&canary, ending);
         Ok(after(written, wake, &observation, applied))
+    }
+
+    /// Makes sure that the status which the world is drawn from is the latest. A pass that has just written it knows; any
+    /// other might take a step of another process for a foreign edit, and undo it.
+    async fn is_of_now(&self, site: &Site) -> Result<(), Stop> {
+        if self.writer.observe_only {
+            return Ok(());
+        }
+        match self.look.live(&site.key().object()).await {
+            Known::Present(live) if meta::version(&live) == meta::version(&site.raw) => Ok(()),
+            Known::Present(_) | Known::Absent => Err(Stop::Stale),
+            _ => Err(Stop::Failed("the Canary cannot be read".into())),
+        }
     }
 
     fn observation(&self, site: &Site, held: &Held) -> Observation {

@@ -115,13 +115,6 @@ fn primary_up(turn: &Turn<'_>) -> bool {
 }
 
 fn wait_for_primary(turn: &mut Turn<'_>) {
-    if turn.observation.obstacle.is_some() {
-        let (reason, message) = super::turn_route::describe(turn.observation, Weight::ZERO);
-        turn.stalled_notice(reason, &message);
-        turn.why(reason, &message)
-            .awaiting("the write to be allowed; it is tried again");
-        return;
-    }
     let primary = format!(
         "{}-primary.{}",
         turn.block.subject.target,

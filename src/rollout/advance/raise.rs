@@ -160,10 +160,6 @@ pub(super) fn awaiting_pods(turn: &mut Turn<'_>) {
 }
 
 fn wait_for_pods(turn: &mut Turn<'_>) {
-    if turn.observation.obstacle.is_some() {
-        let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
-        return stuck(turn, reason, &message);
-    }
     let failed = turn
         .observation
         .target

@@ -140,7 +140,7 @@ fn dwell(turn: &mut Turn<'_>) {
         .block
         .gates
         .iter()
-        .find(|(mark, state)| **state == GateState::Refused && !mark.starts_with("told/"))
+        .find(|(_, state)| **state == GateState::Refused)
         .map(|(mark, _)| mark.clone());
     if let Some(mark) = closed {
         let reason = if turn.block.stage == Stage::WaitingPromotion {
