@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::advance;
 use super::capacity::Capacity;
+use super::mark::{hooks, mark};
 use super::observation::{Memory, Observation};
 use super::public;
 use super::question::{Answers, Judged, Question, QuestionKey, RoundId, Says, Verdict};
 use super::state::{Block, GateState, SampleRecord, Stage};
 use super::weight::{Side, Weight};
-use super::mark::{hooks, mark};
 use crate::api::{Canary, HookType, Webhook};
 
 /// A check that is due now. Each batch is asked when the one before it was answered and let it pass.

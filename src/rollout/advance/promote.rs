@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::super::round::Tally;
 use super::super::public;
+use super::super::round::Tally;
 use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::hold::fail;

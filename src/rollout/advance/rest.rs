@@ -1,8 +1,8 @@
 //! At rest, or waiting for `confirm-rollout`: is there a revision to release, and may it start?
 
+use super::super::known::Known;
 use super::super::notice::{Alert, Severity};
 use super::super::round::{self, GateRefusal, Progress, Tally};
-use super::super::known::Known;
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::super::steps;
 use super::revision::{Seen, seen};

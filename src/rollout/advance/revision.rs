@@ -33,7 +33,10 @@ pub fn seen(block: &Block, observation: &Observation, memory: &Memory, now: Date
     };
     let known = knows(block, &fingerprint);
     // A baseline taken of a revision that nothing was done about yet must not swallow it.
-    let told_apart = block.baseline.as_ref().filter(|baseline| knows(block, &baseline.fingerprint));
+    let told_apart = block
+        .baseline
+        .as_ref()
+        .filter(|baseline| knows(block, &baseline.fingerprint));
     if !known && recoded(told_apart, observation) {
         return Seen::Rebased(fingerprint);
     }
@@ -88,7 +91,8 @@ fn recoded(baseline: Option<&Baseline>, observation: &Observation) -> bool {
     let (Some(baseline), Some(target)) = (baseline, observation.target.present()) else {
         return false;
     };
-    baseline.anchor.is_some()
+    baseline.uid == target.uid
+        && baseline.anchor.is_some()
         && baseline.anchor == target.anchor
         && !baseline.paused
         && !target.paused
@@ -100,7 +104,10 @@ fn recoded(baseline: Option<&Baseline>, observation: &Observation) -> bool {
 pub(super) fn next_baseline(block: &Block, observation: &Observation) -> Option<Baseline> {
     let baseline = baseline(observation)?;
     let held = recoded(block.baseline.as_ref(), observation) && !knows(block, &baseline.fingerprint);
-    let stale = block.baseline.as_ref().is_some_and(|old| knows(block, &old.fingerprint));
+    let stale = block
+        .baseline
+        .as_ref()
+        .is_some_and(|old| knows(block, &old.fingerprint));
     (!(held && stale)).then_some(baseline)
 }
 
@@ -115,6 +122,7 @@ fn knows(block: &Block, fingerprint: &Fingerprint) -> bool {
 pub(super) fn baseline(observation: &Observation) -> Option<Baseline> {
     let target = observation.target.present().filter(|target| target.rollout.observed)?;
     Some(Baseline {
+        uid: target.uid.clone(),
         fingerprint: target.fingerprint.clone()?,
         anchor: target.anchor.clone().filter(|anchor| anchor.len() <= LONGEST_ANCHOR),
         paused: target.paused,

@@ -10,8 +10,8 @@ use super::super::observation::{Memory, Observation};
 use super::super::question::Answers;
 use super::super::size;
 use super::super::state::{Block, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
-use super::super::{mark, public};
 use super::super::weight::Weight;
+use super::super::{mark, public};
 use super::Decision;
 use crate::api::{Canary, CanarySpec};
 

@@ -31,7 +31,9 @@ pub(super) fn say_trouble(turn: &mut Turn<'_>) {
     turn.block.why = Why {
         reason: reason.into(),
         message: cut(&message),
-        awaiting: why.awaiting.or_else(|| Some("the write to succeed; it is tried again".into())),
+        awaiting: why
+            .awaiting
+            .or_else(|| Some("the write to succeed; it is tried again".into())),
         ..why
     };
 }

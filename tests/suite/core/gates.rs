@@ -32,7 +32,9 @@ fn a_gate_closed_before_the_first_weight_costs_no_writes_while_it_is_asked_again
     world.answers_take = TimeDelta::seconds(3);
     world.gates_closed = true;
     world.push(2);
-    until(&mut world, "closed", |w| w.block().is_some_and(|b| b.why.reason == "WaitingForTrafficApproval"));
+    until(&mut world, "closed", |w| {
+        w.block().is_some_and(|b| b.why.reason == "WaitingForTrafficApproval")
+    });
     let writes = world.status_writes;
     seconds(&mut world, 100);
     assert!(world.called.len() > 5, "{:?}", world.called);
@@ -45,7 +47,9 @@ fn missing_data_and_a_closed_gate_are_said_once_not_at_each_check() {
     world.no_data = true;
     world.answers_take = TimeDelta::seconds(2);
     world.push(2);
-    until(&mut world, "no data", |w| w.block().is_some_and(|b| b.why.reason == "NoData"));
+    until(&mut world, "no data", |w| {
+        w.block().is_some_and(|b| b.why.reason == "NoData")
+    });
     let writes = world.status_writes;
     seconds(&mut world, 100);
     assert_eq!(world.status_writes, writes, "{:#?}", world.log);
@@ -63,7 +67,12 @@ fn an_approval_of_one_revision_does_not_release_a_later_one() {
     world.gates_closed = false;
     world.push(3);
     seconds(&mut world, 60);
-    assert_eq!(world.phase(), Phase::Waiting, "the first gate was never asked about revision 3: {:?}", world.called);
+    assert_eq!(
+        world.phase(),
+        Phase::Waiting,
+        "the first gate was never asked about revision 3: {:?}",
+        world.called
+    );
 }
 
 #[test]
@@ -80,14 +89,23 @@ fn an_answer_that_was_asked_for_another_revision_is_not_used() {
 
 #[test]
 fn of_two_gates_with_one_name_each_is_asked() {
-    let hooks = json!([hook("same", "confirm-rollout"), hook("gate", "confirm-rollout"), hook("same", "confirm-rollout")]);
+    let hooks = json!([
+        hook("same", "confirm-rollout"),
+        hook("gate", "confirm-rollout"),
+        hook("same", "confirm-rollout")
+    ]);
     let mut world = initialized(&with_hooks(&hooks));
     world.gates_closed = true;
     world.push(2);
     until(&mut world, "waiting", |w| w.phase() == Phase::Waiting);
     world.gates_closed = false;
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
-    assert_eq!(world.called.iter().filter(|name| *name == "same").count(), 2, "{:?}", world.called);
+    assert_eq!(
+        world.called.iter().filter(|name| *name == "same").count(),
+        2,
+        "{:?}",
+        world.called
+    );
 }
 
 #[test]
@@ -96,7 +114,9 @@ fn an_edit_of_the_list_while_it_is_asked_gives_no_answer_to_another_hook() {
     world.push(2);
     until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
     world.answers_take = TimeDelta::seconds(5);
-    until(&mut world, "the second is asked", |w| w.called.iter().any(|name| name == "slow"));
+    until(&mut world, "the second is asked", |w| {
+        w.called.iter().any(|name| name == "slow")
+    });
     // At the place of the first stands a rollback hook now, which would answer no.
     let hooks = json!([hook("rollback", "rollback"), hook("slow", "rollout")]);
     let spec = json!({"webhooks": hooks});
@@ -108,7 +128,10 @@ fn an_edit_of_the_list_while_it_is_asked_gives_no_answer_to_another_hook() {
 
 #[test]
 fn skipped_analysis_calls_no_hook_between_the_gates() {
-    let mut world = initialized(&with_hooks(&json!([hook("before", "pre-rollout"), hook("after", "post-rollout")])));
+    let mut world = initialized(&with_hooks(&json!([
+        hook("before", "pre-rollout"),
+        hook("after", "post-rollout")
+    ])));
     world.canary.spec.skip_analysis = true;
     world.unjudged = true;
     world.push(2);
@@ -133,7 +156,9 @@ fn a_run_that_ends_because_names_changed_still_calls_its_last_hook() {
     world.push(2);
     until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
     world.distort = |observation| observation.subject.apex = "other".into();
-    until(&mut world, "ended", |w| w.block().is_some_and(|b| b.stage == Stage::Resting));
+    until(&mut world, "ended", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::Resting)
+    });
     assert_eq!(world.called, ["after"]);
 }
 
@@ -141,7 +166,9 @@ fn a_run_that_ends_because_names_changed_still_calls_its_last_hook() {
 fn thirty_failing_metrics_do_not_drown_the_alert_of_the_rollback() {
     let mut analysis = linear();
     analysis["threshold"] = json!(1);
-    analysis["metrics"] = (0..40).map(|n| json!({"name": format!("m{n}"), "query": "q"})).collect();
+    analysis["metrics"] = (0..40)
+        .map(|n| json!({"name": format!("m{n}"), "query": "q"}))
+        .collect();
     let mut world = initialized(&analysis);
     world.bad.insert(2);
     world.push(2);
@@ -164,5 +191,9 @@ fn a_held_check_with_stale_answers_is_asked_again_when_the_pods_are_back() {
     world.bad.insert(2);
     world.broken.clear();
     until(&mut world, "failed", |w| w.phase() == Phase::Failed);
-    assert!(!world.log.iter().any(|line| line == "Route(Weight(60))"), "{:#?}", world.log);
+    assert!(
+        !world.log.iter().any(|line| line == "Route(Weight(60))"),
+        "{:#?}",
+        world.log
+    );
 }

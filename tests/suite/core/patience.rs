@@ -87,13 +87,17 @@ fn a_successor_that_comes_during_a_long_wait_and_finds_a_pod_missing_waits_for_i
 fn a_long_suspension_does_not_use_up_the_deadline() {
     let mut world = initialized(&linear());
     world.push(2);
-    until(&mut world, "raising", |w| w.block().is_some_and(|b| b.stage == Stage::Raising));
+    until(&mut world, "raising", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::Raising)
+    });
     world.canary.spec.suspend = true;
     // The team's own tools took the pods away meanwhile.
     world.actual.target.as_mut().expect("a target").replicas = 0;
     seconds(&mut world, 600);
     world.canary.spec.suspend = false;
-    until(&mut world, "promoted", |w| matches!(w.phase(), Phase::Succeeded | Phase::Failed));
+    until(&mut world, "promoted", |w| {
+        matches!(w.phase(), Phase::Succeeded | Phase::Failed)
+    });
     assert_eq!(world.phase(), Phase::Succeeded, "{:#?}", world.log);
 }
 
@@ -135,12 +139,19 @@ fn a_target_that_something_else_keeps_up_is_told() {
     let mut world = initialized(&linear());
     world.bad.insert(2);
     world.push(2);
-    until(&mut world, "rolling back", |w| w.block().is_some_and(|b| b.stage == Stage::RollingBack));
+    until(&mut world, "rolling back", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::RollingBack)
+    });
     for _ in 0..120 {
         world.actual.target.as_mut().expect("a target").replicas = 1;
         seconds(&mut world, 1);
     }
-    let told = |w: &World| w.alerts.iter().filter(|text| text.contains("does not stay at zero")).count();
+    let told = |w: &World| {
+        w.alerts
+            .iter()
+            .filter(|text| text.contains("does not stay at zero"))
+            .count()
+    };
     assert_eq!(told(&world), 1, "{:?}", world.alerts);
     until(&mut world, "failed", |w| w.phase() == Phase::Failed);
 }
@@ -195,7 +206,12 @@ fn a_rival_is_named_once_however_often_it_comes_back() {
         world.distort = |_| {};
         seconds(&mut world, 3);
     }
-    assert_eq!(world.alerts.iter().filter(|text| text.contains("argocd")).count(), 1, "{:?}", world.alerts);
+    assert_eq!(
+        world.alerts.iter().filter(|text| text.contains("argocd")).count(),
+        1,
+        "{:?}",
+        world.alerts
+    );
 }
 
 #[test]
@@ -207,8 +223,13 @@ fn a_target_that_is_deleted_while_the_run_restarts_ends_the_run() {
     world.refresh();
     world.pass(None);
     world.actual.target = None;
-    until(&mut world, "ended", |w| w.block().is_some_and(|b| b.stage == Stage::Resting));
-    assert_eq!(world.block().and_then(|b| b.outcome).map(|o| o.result), Some(RunResult::Failed));
+    until(&mut world, "ended", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::Resting)
+    });
+    assert_eq!(
+        world.block().and_then(|b| b.outcome).map(|o| o.result),
+        Some(RunResult::Failed)
+    );
 }
 
 #[test]
@@ -217,12 +238,18 @@ fn a_route_that_is_rejected_when_traffic_is_to_come_home_is_told() {
     world.bad.insert(2);
     world.push(2);
     until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
-    until(&mut world, "rolling back", |w| w.block().is_some_and(|b| b.stage == Stage::RollingBack));
+    until(&mut world, "rolling back", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::RollingBack)
+    });
     world.distort = |observation| {
         if let Known::Present(route) = &mut observation.route {
             route.confirmed = serin::rollout::Confirmation::Rejected("no such parent".into());
         }
     };
     seconds(&mut world, 120);
-    assert!(world.alerts.iter().any(|text| text.contains("no such parent")), "{:?}", world.alerts);
+    assert!(
+        world.alerts.iter().any(|text| text.contains("no such parent")),
+        "{:?}",
+        world.alerts
+    );
 }

@@ -13,7 +13,13 @@ fn long(n: usize) -> String {
 #[test]
 fn hundreds_of_hooks_and_metrics_with_long_names_fit() {
     let mut analysis = linear();
-    let kinds = ["confirm-rollout", "pre-rollout", "confirm-traffic-increase", "confirm-promotion", "post-rollout"];
+    let kinds = [
+        "confirm-rollout",
+        "pre-rollout",
+        "confirm-traffic-increase",
+        "confirm-promotion",
+        "post-rollout",
+    ];
     let hooks = (0..200).map(|n| json!({"name": long(n), "type": kinds[n % 5], "url": "http://gate"}));
     let gates = kinds.map(|kind| json!({"name": "gate", "type": kind, "url": "http://gate"}));
     analysis["webhooks"] = hooks.chain(gates).collect();

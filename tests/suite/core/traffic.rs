@@ -6,7 +6,7 @@ use serin::api::Phase;
 use serin::rollout::{Refusal, Stage, Weight};
 
 use super::roads::{initialized, linear, until};
-use super::world::{World, fingerprint};
+use super::world::{Pods, World, fingerprint};
 
 fn seconds(world: &mut World, count: u32) {
     for _ in 0..count {
@@ -56,7 +56,12 @@ fn a_recreate_roll_does_not_begin_when_the_canary_dies_before_it() {
             break;
         }
     }
-    assert_eq!(world.actual.primary.as_ref().map(|p| p.template), Some(1), "{:#?}", world.log);
+    assert_eq!(
+        world.actual.primary.as_ref().map(|p| p.template),
+        Some(1),
+        "{:#?}",
+        world.log
+    );
     world.actual.target.as_mut().expect("a target").ready = 0;
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
 }
@@ -99,7 +104,11 @@ fn traffic_is_not_moved_to_a_primary_without_pods_at_any_deadline() {
     world.actual.primary.as_mut().expect("a primary").ready = 0;
     seconds(&mut world, 200);
     assert_eq!(world.actual.route, Some(Weight::clamped(20)), "{:#?}", world.log);
-    assert!(world.alerts.iter().any(|text| text.contains("no ready pod")), "{:?}", world.alerts);
+    assert!(
+        world.alerts.iter().any(|text| text.contains("no ready pod")),
+        "{:?}",
+        world.alerts
+    );
     world.broken.clear();
     until(&mut world, "failed", |w| w.phase() == Phase::Failed);
 }
@@ -121,7 +130,12 @@ fn a_spec_that_must_not_be_acted_on_starts_nothing_when_the_revision_changes_in_
     world.push(3);
     seconds(&mut world, 100);
     assert_eq!(world.actual.route, Some(Weight::ZERO));
-    assert_eq!(world.actual.primary.as_ref().map(|p| p.template), Some(1), "{:#?}", world.log);
+    assert_eq!(
+        world.actual.primary.as_ref().map(|p| p.template),
+        Some(1),
+        "{:#?}",
+        world.log
+    );
     assert_eq!(world.block().map(|b| b.why.reason), Some("InvalidSpec".into()));
 }
 
@@ -130,13 +144,20 @@ fn an_upgrade_in_the_middle_of_a_run_neither_restarts_it_nor_starts_another() {
     for weight in [20, 40, 60] {
         let mut world = initialized(&linear());
         world.push(2);
-        until(&mut world, "on its way", |w| w.actual.route == Some(Weight::clamped(weight)));
+        until(&mut world, "on its way", |w| {
+            w.actual.route == Some(Weight::clamped(weight))
+        });
         world.versions = "2/1".into();
         // The same template reads differently; its anchor stands.
         world.actual.target.as_mut().expect("a target").template = 77;
         until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
         seconds(&mut world, 60);
-        assert_eq!((stage(&world), world.block().map(|b| b.run)), (Some(Stage::Resting), Some(1)), "{:#?}", world.log);
+        assert_eq!(
+            (stage(&world), world.block().map(|b| b.run)),
+            (Some(Stage::Resting), Some(1)),
+            "{:#?}",
+            world.log
+        );
         assert!(!world.stages.contains(&Stage::Restarting));
     }
 }
@@ -156,23 +177,46 @@ fn an_upgrade_while_traffic_is_held_on_the_canary_does_not_keep_it_there() {
 }
 
 #[test]
+fn a_target_made_anew_after_an_upgrade_is_a_new_revision_and_not_another_reading() {
+    let mut world = initialized(&linear());
+    world.actual.target = None;
+    seconds(&mut world, 5);
+    world.versions = "2/1".into();
+    world.actual.target = Some(Pods::new(2, 3, world.now));
+    until(&mut world, "a run", |w| w.block().is_some_and(|b| b.run == 1));
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+}
+
+#[test]
 fn a_primary_that_is_gone_when_a_run_starts_is_rebuilt_at_its_old_size() {
     let mut world = initialized(&linear());
     world.push(2);
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
     world.actual.primary = None;
     world.push(3);
-    until(&mut world, "promoted again", |w| w.block().is_some_and(|b| b.promoted == Some(fingerprint(3))));
-    assert_eq!(world.actual.primary.as_ref().map(|p| p.replicas), Some(3), "{:#?}", world.log);
+    until(&mut world, "promoted again", |w| {
+        w.block().is_some_and(|b| b.promoted == Some(fingerprint(3)))
+    });
+    assert_eq!(
+        world.actual.primary.as_ref().map(|p| p.replicas),
+        Some(3),
+        "{:#?}",
+        world.log
+    );
 }
 
 #[test]
 fn a_push_in_the_last_moment_of_a_takeover_is_released_and_not_copied() {
     let mut world = World::new(3, &linear());
-    until(&mut world, "switched", |w| w.log.iter().any(|line| line == "Apex(Primary)"));
+    until(&mut world, "switched", |w| {
+        w.log.iter().any(|line| line == "Apex(Primary)")
+    });
     world.push(2);
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
     let first = world.log.iter().position(|line| line == "Route(Weight(20))");
-    let copied = world.log.iter().position(|line| line.starts_with("PrimaryTemplate") && line.contains("run: 1"));
+    let copied = world
+        .log
+        .iter()
+        .position(|line| line.starts_with("PrimaryTemplate") && line.contains("run: 1"));
     assert!(first.is_some() && first < copied, "{:#?}", world.log);
 }

@@ -14,7 +14,11 @@ impl World {
             Assertion::Finalizer => self.actual.finalizer = true,
             Assertion::Stored(wanted) => {
                 let sides = [self.actual.target.as_ref(), self.actual.primary.as_ref()];
-                if sides.into_iter().flatten().any(|side| fingerprint(side.template) == *wanted) {
+                if sides
+                    .into_iter()
+                    .flatten()
+                    .any(|side| fingerprint(side.template) == *wanted)
+                {
                     self.actual.stored.insert(wanted.clone());
                     self.cached.stored.insert(wanted.clone());
                 }

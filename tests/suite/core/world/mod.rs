@@ -308,10 +308,24 @@ impl World {
         let (block, now) = (self.block(), self.now);
         self.memory = remember(&self.memory, &self.canary, block.as_ref(), &observation, now);
         let arrived = self.receive();
-        let round = ask(&self.canary, block.as_ref(), &observation, &self.memory, &self.answers, now);
+        let round = ask(
+            &self.canary,
+            block.as_ref(),
+            &observation,
+            &self.memory,
+            &self.answers,
+            now,
+        );
         let asked = round.is_some_and(|round| self.put(round));
         let arrived = self.receive() || arrived;
-        let decision = advance(&self.canary, block.as_ref(), &observation, &self.memory, &self.answers, now);
+        let decision = advance(
+            &self.canary,
+            block.as_ref(),
+            &observation,
+            &self.memory,
+            &self.answers,
+            now,
+        );
         let wake = decision.wake;
         assert!(wake.is_none_or(|at| at > now), "a wake-up in the past: {:#?}", self.log);
         // A controller that has written, or was answered, looks again at once.
@@ -343,6 +357,7 @@ impl World {
             }
             writes += 1;
             self.apply(&assertion, &block, &observation);
+            self.wake = Some(now);
         }
     }
 
@@ -352,14 +367,22 @@ impl World {
             self.stages.push(next.stage);
         }
         self.told.extend(next.notices.iter().map(|notice| notice.text.clone()));
-        self.alerts.extend(next.notices.iter().filter_map(|notice| Some(notice.alert.as_ref()?.message.clone())));
+        self.alerts.extend(
+            next.notices
+                .iter()
+                .filter_map(|notice| Some(notice.alert.as_ref()?.message.clone())),
+        );
         self.canary.status = Some(publish(&self.canary, next, self.now));
         let (stage, weight, reason) = (next.stage, next.weight, &next.why.reason);
-        self.log.push(format!("{} status {stage:?} weight {weight} ({reason})", self.now.format("%T")));
+        self.log.push(format!(
+            "{} status {stage:?} weight {weight} ({reason})",
+            self.now.format("%T")
+        ));
         self.hold_status(before, next, observation);
     }
 }
 
-fn number(fingerprint: &Fingerprint) -> u32 {
+/// The template of a fingerprint.
+pub fn number(fingerprint: &Fingerprint) -> u32 {
     u32::from_str_radix(fingerprint.0.trim_start_matches("v1:").trim_start_matches('0'), 16).unwrap_or(0)
 }

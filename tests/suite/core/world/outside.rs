@@ -1,8 +1,6 @@
 //! Hooks and metrics: what they answer, and when.
 
-use serin::rollout::{
-    Answer, Answers, Judged, Question, QuestionKey, Round, SampleRecord, Says, Verdict, Weight,
-};
+use serin::rollout::{Answer, Answers, Judged, Question, QuestionKey, Round, SampleRecord, Says, Verdict, Weight};
 
 use super::World;
 
@@ -49,7 +47,12 @@ impl World {
         match question {
             Question::Probe => Says::Passed,
             Question::Hook { index, .. } => {
-                let analysis = self.canary.spec.analysis.as_ref().expect("hooks are part of an analysis");
+                let analysis = self
+                    .canary
+                    .spec
+                    .analysis
+                    .as_ref()
+                    .expect("hooks are part of an analysis");
                 let name = analysis.webhooks[*index].name.clone();
                 let closed = name.starts_with("gate") && self.gates_closed;
                 let no = closed || name.starts_with("rollback") || self.refusing.contains(&name);
@@ -69,8 +72,12 @@ impl World {
             _ => Verdict::Pass,
         };
         let block = self.block();
-        let last = block.as_ref().and_then(|block| block.plan.as_ref()?.steps.last().copied());
-        let at_the_end = block.as_ref().is_some_and(|block| block.weight >= last.unwrap_or(Weight::FULL));
+        let last = block
+            .as_ref()
+            .and_then(|block| block.plan.as_ref()?.steps.last().copied());
+        let at_the_end = block
+            .as_ref()
+            .is_some_and(|block| block.weight >= last.unwrap_or(Weight::FULL));
         if verdict == Verdict::Pass && at_the_end {
             self.judged.extend(block.and_then(|block| block.running));
         }
