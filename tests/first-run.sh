@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The first run: builds and starts a real control plane, gateway and metrics server in a network namespace of their own,
 # lets the controller of this checkout promote a good version and roll back a bad one under load, and writes
-# docs/first-run.md. Needs root. The first time takes about fifteen minutes on two cores, then four.
+# docs/first-run.md. Needs root. The first time takes about fifteen minutes on two cores, then
+# two and what cargo has to build.
 #
 # usage: first-run.sh [--flagger] [--stay] [--controller PATH] [--rate N]
 set -euo pipefail

@@ -15,6 +15,7 @@ step "rustfmt and clippy"
 rustup component add rustfmt clippy >/dev/null 2>&1 || true
 cargo fmt --check
 cargo clippy --all-targets --locked -- -D warnings
+cargo clippy --test first_run --locked -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
@@ -26,7 +27,7 @@ deny="$cache/cargo-deny-$deny_version/bin/cargo-deny"
 
 step "tests"
 set +e
-RUST_BACKTRACE=1 cargo test --locked --lib --bins --test suite 2>&1 | tee "$out"
+RUST_BACKTRACE=1 cargo test --locked --no-fail-fast --lib --bins --test suite 2>&1 | tee "$out"
 code=${PIPESTATUS[0]}
 set -e
 

@@ -51,7 +51,7 @@ pub(super) enum ConnectError {
     #[error("cannot make a client for {server}: {cause}")]
     Client { server: String, cause: String },
     /// Nobody answers.
-    #[error("the API server {server} does not answer: {cause}; check the address and the network")]
+    #[error("the API server {server} does not answer: {cause}; check address, certificate and network")]
     Silent { server: String, cause: String },
     /// It does not know us.
     #[error("the API server {server} does not accept the credentials: {cause}")]

@@ -19,7 +19,7 @@ use crate::controller::leader::{Candidate, Claim, Ended, Standing};
 use crate::controller::settings::{Election, Settings};
 use crate::controller::{self, Outside, StartError, Vitals};
 use crate::hooks::HttpCaller;
-use crate::metrics::HttpReader;
+use crate::metrics::{HttpReader, Source};
 use crate::notify::HttpSender;
 use crate::outbound::ClientError;
 use crate::telemetry::health::Health;
@@ -42,7 +42,7 @@ enum ControllerError {
     Start(#[from] StartError),
     #[error("signals cannot be received: {0}")]
     Signals(#[source] std::io::Error),
-    #[error("leadership was lost; another process goes on, and this one starts anew")]
+    #[error("leadership was lost, so this process ends; the next one to lead goes on from the status of the Canaries")]
     LeadershipLost,
 }
 
@@ -88,6 +88,7 @@ async fn work(flags: &Flags, notes: Vec<String>) -> Result<(), ControllerError> 
         observe_only = settings.observe_only, "serin starts"
     );
     let outside = outside()?;
+    tokio::spawn(try_metrics_server(outside.clone(), settings.metrics_server.clone()));
     let vitals = Vitals { metrics, health };
     let pod = home.map(|namespace| Pod { namespace, name: host });
     let ended = act(client, settings, outside, vitals, clock, pod, &mut stop).await;
@@ -104,6 +105,18 @@ fn outside() -> Result<Outside, ClientError> {
         hooks: Arc::new(HttpCaller::new()?),
         alerts: Arc::new(HttpSender::new()?),
     })
+}
+
+/// Says whether the metrics server answers. A Canary may name another, so this stops nothing.
+async fn try_metrics_server(outside: Outside, address: String) {
+    // An address that is none ends the start elsewhere, with its own words.
+    let Ok(source) = Source::prometheus(&address) else {
+        return;
+    };
+    match outside.metrics.online(&source).await {
+        Ok(()) => tracing::info!("the metrics server answers"),
+        Err(cause) => tracing::warn!(%cause, "the metrics server does not answer; check -metrics-server"),
+    }
 }
 
 /// Waits until the cluster is as it must be, stands for leader, and runs the controller.

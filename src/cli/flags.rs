@@ -5,6 +5,7 @@ use crate::notify::Destination;
 use crate::telemetry::log::{Format, Level};
 
 /// Flagger's flags, and Serin's own. Where the environment names a value, it wins over the flag.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub(super) struct Flags {
     /// Path of a kubeconfig; without one: the pod's own account, or what kubectl would use
@@ -61,7 +62,7 @@ pub(super) struct Flags {
     /// Ingress class of routes that need one
     #[arg(long, default_value = "")]
     ingress_class: String,
-    /// Not built yet when true: follow the target's ConfigMaps and Secrets
+    /// Not built yet when true: follow the target's configurations
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
     enable_config_tracking: Option<bool>,
     /// Let one of several processes act; on unless this says false
@@ -70,13 +71,13 @@ pub(super) struct Flags {
     /// Namespace of the Lease; without one: the pod's own
     #[arg(long, default_value = "")]
     leader_election_namespace: String,
-    /// Slack hook of Canaries that list no alerts [env: SLACK_URL]
+    /// Slack hook of Canaries that list no alerts (environment: `SLACK_URL`)
     #[arg(long, default_value = "", hide_default_value = true)]
     slack_url: String,
-    /// Token of a Slack bot [env: SLACK_TOKEN]
+    /// Token of a Slack bot (environment: `SLACK_TOKEN`)
     #[arg(long, default_value = "", hide_default_value = true)]
     slack_token: String,
-    /// Proxy for Slack [env: SLACK_PROXY_URL]
+    /// Proxy for Slack (environment: `SLACK_PROXY_URL`)
     #[arg(long, default_value = "", hide_default_value = true)]
     slack_proxy_url: String,
     /// Name that alerts carry
@@ -85,13 +86,13 @@ pub(super) struct Flags {
     /// Channel that alerts go to
     #[arg(long, default_value = "")]
     slack_channel: String,
-    /// Not built yet [env: MSTEAMS_URL]
+    /// Not built yet (environment: `MSTEAMS_URL`)
     #[arg(long, default_value = "", hide_default_value = true)]
     msteams_url: String,
-    /// Not built yet [env: MSTEAMS_PROXY_URL]
+    /// Not built yet (environment: `MSTEAMS_PROXY_URL`)
     #[arg(long, default_value = "", hide_default_value = true)]
     msteams_proxy_url: String,
-    /// Hook that is told every event of Canaries that list no event hook [env: EVENT_WEBHOOK_URL]
+    /// Hook that is told every event of Canaries that list no event hook (environment: `EVENT_WEBHOOK_URL`)
     #[arg(long, default_value = "", hide_default_value = true)]
     event_webhook: String,
     /// Name of the cluster, for alerts
@@ -183,7 +184,7 @@ impl Flags {
             environment(name)
                 .as_deref()
                 .and_then(filled)
-                .or(filled(flag))
+                .or_else(|| filled(flag))
                 .map(str::to_owned)
         };
         self.refuse_what_is_not_built(&chosen)?;

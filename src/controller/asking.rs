@@ -22,7 +22,7 @@ const HOOK_WAIT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The most that one metric or the probe of all servers may take.
-const READ_LIMIT: Duration = Duration::from_secs(60);
+const READ_LIMIT: Duration = Duration::from_mins(1);
 
 /// Asks hooks and metrics servers.
 pub struct Inquirer {

@@ -9,7 +9,7 @@ use super::resource::ObjectKey;
 use super::site::{Rules, Site};
 use crate::api::FINALIZER;
 use crate::object::{list, ownership, patch};
-use crate::rollout::{Assertion, Fingerprint, Known, Selects, Side, Weight};
+use crate::rollout::{Assertion, Destination, Fingerprint, Known, Selects, Side, Weight};
 use crate::routing::service;
 use crate::workload::{self, primary, scale, store};
 
@@ -103,6 +103,7 @@ impl Draw<'_> {
             Assertion::SideService(side) => self.side_service(*side),
             Assertion::Apex(selects) => self.apex(*selects),
             Assertion::Route(weight) => self.route(*weight),
+            Assertion::RouteAnnounced(destination) => self.route_announced(*destination),
             Assertion::RouteHandedBack { original } => self.route_handed_back(*original),
             Assertion::Released => Ok(self.released()),
             // Its requests build on each other's answers: see `rehearse`.
@@ -284,6 +285,16 @@ impl Draw<'_> {
         }
     }
 
+    fn route_announced(&self, destination: Destination) -> Acts {
+        let router = self.site.router.ok_or_else(|| self.no_provider())?;
+        let live = present(&self.site.route, "the route")?;
+        let operations = router.announce(&self.site.route_context(self.rules), live, destination);
+        let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
+        Ok(patched(self.site.keys().route(router), operations)
+            .into_iter()
+            .collect())
+    }
+
     fn route_handed_back(&self, original: bool) -> Acts {
         let (Some(router), Some(live)) = (self.site.router, self.site.route.present()) else {
             return Ok(Vec::new());
@@ -319,7 +330,7 @@ impl Draw<'_> {
 }
 
 fn patched(key: ObjectKey, operations: Patch) -> Option<Act> {
-    (!operations.0.is_empty()).then(|| Act::Patch(key, operations))
+    (!operations.0.is_empty()).then_some(Act::Patch(key, operations))
 }
 
 fn created<E: ToString>(key: ObjectKey, body: Result<Value, E>) -> Acts {

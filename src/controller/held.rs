@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::obstacle::Obstacles;
+use super::record::Attempt;
 use super::resource::CanaryKey;
 use super::retry::Retry;
 use crate::rollout::{Block, Memory};
@@ -17,6 +18,8 @@ pub struct Held {
     pub memory: Memory,
     /// What stands in the way of drawing.
     pub obstacles: Obstacles,
+    /// Status writes that had no answer.
+    pub attempts: Vec<Attempt>,
     /// Grows with each pass that fails.
     pub retry: Retry,
     /// What the status announced before this process began was looked after.
@@ -37,6 +40,7 @@ impl Held {
             uid: uid.to_owned(),
             memory: Memory::default(),
             obstacles: Obstacles::default(),
+            attempts: Vec::new(),
             retry: Retry::of_pass(uid),
             introduced: false,
             namespace_terminating: false,

@@ -27,7 +27,7 @@ use crate::clock::Clock;
 pub const LEASE_NAME: &str = "flagger-leader-election";
 
 /// How long a Lease holds after its last renewal.
-pub const LEASE_DURATION: Duration = Duration::from_secs(60);
+pub const LEASE_DURATION: Duration = Duration::from_mins(1);
 
 /// How long our own claim holds after the start of the last renewal: less than the Lease, since clocks differ in speed.
 pub const CLAIM_DURATION: Duration = Duration::from_secs(55);
@@ -236,9 +236,11 @@ impl Candidate {
             return;
         }
         match &standing {
-            Standing::Waiting { holder: Some(holder) } => tracing::info!(%holder, "waiting for leadership"),
+            Standing::Waiting { holder: Some(holder) } => {
+                tracing::info!(%holder, "waiting for leadership");
+            }
             Standing::Failing(words) => {
-                tracing::error!(lease = LEASE_NAME, %words, "cannot take part in leader election")
+                tracing::error!(lease = LEASE_NAME, %words, "cannot take part in leader election");
             }
             _ => {}
         }

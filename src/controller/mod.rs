@@ -1,11 +1,12 @@
 //! The loop around the core: the only code that reads and writes the cluster.
 //!
 //! ```text
-//! watch, caches, overlay, interest   what the API server has, reduced to what some Canary names, with our writes laid over
+//! watch, caches, shelves, overlay    what the API server has, reduced to what some Canary names, with our writes laid over
 //! queue, work                        which canary is due; as many passes at once as allowed, never two of one
 //! pass                               look, decide, write the status, draw, tell
 //!   site, observe, ownership         the objects of a canary, and what of them decisions need
-//!   status, apply, draw, write       the status first, then what its assertions still need
+//!   status, record                   the status, written first
+//!   apply, draw, write               what its assertions still need
 //!   contest, obstacle                rivals and refusals
 //! jobs, asking, lookup               questions to the outside world, beside the passes
 //! tell, channels                     what people are told
@@ -34,12 +35,14 @@ mod ownership;
 mod pass;
 mod projection;
 mod queue;
+mod record;
 mod references;
 mod resource;
 mod retry;
 pub mod rights;
 mod say;
 pub mod settings;
+mod shelves;
 mod site;
 mod status;
 pub mod tell;

@@ -109,10 +109,10 @@ impl Overlay {
         self.laid.remove(key);
     }
 
-    /// The names of one kind in a namespace that something is laid over.
-    pub fn names(&self, resource: Resource, namespace: &str) -> Vec<String> {
-        let of = |key: &&ObjectKey| key.resource == resource && key.namespace == namespace;
-        self.laid.keys().filter(of).map(|key| key.name.clone()).collect()
+    /// The objects of one kind in a namespace that something is laid over.
+    pub fn keys(&self, resource: Resource, namespace: &str) -> impl Iterator<Item = &ObjectKey> {
+        let keys = self.laid.keys();
+        keys.filter(move |key| key.resource == resource && key.namespace == namespace)
     }
 }
 

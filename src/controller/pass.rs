@@ -17,6 +17,7 @@ use super::look::{Look, REQUEST};
 use super::meta;
 use super::observe::{self, Surroundings};
 use super::projection;
+use super::record::Step;
 use super::resource::CanaryKey;
 use super::site::{Rules, Site};
 use super::status;
@@ -67,7 +68,7 @@ pub enum Next {
 
 /// How a pass went.
 #[derive(Debug, Default)]
-struct Turned {
+pub(super) struct Turned {
     /// Another one is due at once.
     again: bool,
     /// Another one is due then, if nothing happens before.
@@ -87,7 +88,7 @@ impl Turned {
 
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
-enum Stop {
+pub(super) enum Stop {
     /// What it was computed from has changed: compute again.
     #[error("something changed meanwhile")]
     Stale,
@@ -165,9 +166,16 @@ impl Engine {
         Next::At(turned.wake.into_iter().chain([now + wait]).min())
     }
 
-    async fn turn(&self, key: &CanaryKey, raw: Arc<Value>, held: &mut Held) -> Result<Turned, Stop> {
+    async fn turn(&self, key: &CanaryKey, mut raw: Arc<Value>, held: &mut Held) -> Result<Turned, Stop> {
         if !self.writer.claim.covers(REQUEST) {
             return Err(Stop::Failed("this process does not lead".into()));
+        }
+        if !held.attempts.is_empty() {
+            // A write without an answer may have taken effect: only a live read tells.
+            let Known::Present(live) = self.look.live(&key.object()).await else {
+                return Err(Stop::Failed("the Canary cannot be read".into()));
+            };
+            raw = live;
         }
         let canary = match decode::decode::<Canary>(&raw) {
             Ok(canary) => canary,
@@ -192,6 +200,9 @@ impl Engine {
             (false, Err(error)) => return self.hold(&raw, error.reason(), &error.to_string(), held).await,
         };
         let canary = Arc::new(canary);
+        if let Some(block) = &block {
+            self.recognise(&canary, block, held);
+        }
         if let (false, Some(block)) = (held.introduced, &block) {
             let written = canary
                 .status
@@ -234,16 +245,19 @@ impl Engine {
             wake,
             round_done,
         } = decision;
-        let restated = new.is_none() && status::is_on_hold(&site.raw);
+        // A time that had come when this was decided has been taken into account.
+        let wake = wake.filter(|wake| *wake > now);
         let written = new.is_some();
-        if let Some(next) = new.as_ref().or(block.as_ref().filter(|_| restated)) {
-            self.write_status(&mut site, next, held).await?;
+        let step = Step {
+            memory,
+            drop_round: round_done || moved(block.as_ref(), new.as_ref()),
+            ending: ended(block.as_ref(), new.as_ref()),
+        };
+        let restated = block.as_ref().filter(|_| !written && status::is_on_hold(&site.raw));
+        if let Some(next) = new.as_ref().or(restated) {
+            self.write_status(&mut site, next, &step, held).await?;
         }
-        held.memory = memory;
-        if round_done || moved(block.as_ref(), new.as_ref()) {
-            self.jobs.drop_round(site.uid());
-        }
-        let ending = ended(block.as_ref(), new.as_ref());
+        let ending = self.take_step(site.uid(), step, held);
         let Some(block) = new.or(block) else {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
@@ -258,11 +272,7 @@ impl Engine {
             self.teller.tell(site.canary.clone(), block.notices.clone());
         }
         self.stands(&site, &block);
-        if let Some(ending) = ending {
-            let strategy = canary.spec.strategy().as_str();
-            self.metrics
-                .ended(meta::namespace(&site.raw), meta::name(&site.raw), strategy, ending);
-        }
+        self.ended(&canary, ending);
         Ok(after(written, wake, &observation, applied))
     }
 
@@ -305,68 +315,6 @@ impl Engine {
             }
         }
         Ok(!acts.is_empty())
-    }
-
-    /// Writes the status, first of all, with the version that it was computed from.
-    async fn write_status(&self, site: &mut Site, block: &Block, held: &mut Held) -> Result<(), Stop> {
-        let public = rollout::publish(&site.canary, block, self.look.clock.now());
-        let document = status::document(&site.raw, &public);
-        let key = site.key();
-        match self.writer.replace_status(&key.object(), &document).await {
-            Ok(answer) => {
-                if answer.pointer("/status/serin") != document.pointer("/status/serin") {
-                    let words =
-                        "the API server pruned status.serin: the CRD of Canary is not Serin's; install crds/ first";
-                    tracing::error!(canary = %key, "{words}");
-                    return Err(Stop::Failed(words.into()));
-                }
-                self.take_over(site, answer, &public);
-                Ok(())
-            }
-            Err(WriteError::Withheld) => {
-                say::would(
-                    &key,
-                    &format!("write the status: {:?}, weight {}", block.stage, block.weight),
-                    &mut held.said,
-                );
-                held.block = Some(block.clone());
-                Ok(())
-            }
-            Err(WriteError::Conflict(_) | WriteError::Gone(_)) => {
-                self.look.live(&key.object()).await;
-                Err(Stop::Stale)
-            }
-            Err(error) => Err(Stop::Failed(format!("writing the status: {error}"))),
-        }
-    }
-
-    fn take_over(&self, site: &mut Site, answer: Arc<Value>, public: &crate::api::CanaryStatus) {
-        let mut canary = Canary::clone(&site.canary);
-        canary.status = Some(public.clone());
-        canary.metadata.resource_version = Some(meta::version(&answer).to_owned());
-        site.canary = Arc::new(canary);
-        site.raw = answer;
-    }
-
-    /// Nothing is done about this Canary; its conditions say why.
-    async fn hold(&self, raw: &Value, reason: &str, words: &str, held: &mut Held) -> Result<Turned, Stop> {
-        let key = CanaryKey::new(meta::namespace(raw), meta::name(raw));
-        let Some(document) = status::on_hold(raw, reason, words, self.look.clock.now()) else {
-            return Ok(Turned::default());
-        };
-        tracing::warn!(canary = %key, reason, "{words}");
-        match self.writer.replace_status(&key.object(), &document).await {
-            Ok(_) => Ok(Turned::default()),
-            Err(WriteError::Withheld) => {
-                say::notes(&key, words, &mut held.said);
-                Ok(Turned::default())
-            }
-            Err(WriteError::Conflict(_) | WriteError::Gone(_)) => {
-                self.look.live(&key.object()).await;
-                Err(Stop::Stale)
-            }
-            Err(error) => Err(Stop::Failed(format!("writing the status: {error}"))),
-        }
     }
 
     fn stands(&self, site: &Site, block: &Block) {

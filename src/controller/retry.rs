@@ -19,12 +19,12 @@ pub struct Retry {
 impl Retry {
     /// For a pass that failed: from 0.2 s to a minute.
     pub fn of_pass(uid: &str) -> Self {
-        Self::between(Duration::from_millis(200), Duration::from_secs(60), uid)
+        Self::between(Duration::from_millis(200), Duration::from_mins(1), uid)
     }
 
     /// For a write that a rival undoes or the server refuses: from 1 s to 5 min (`design.md`, "Rivals and refusals").
     pub fn of_obstacle(uid: &str) -> Self {
-        Self::between(Duration::from_secs(1), Duration::from_secs(300), uid)
+        Self::between(Duration::from_secs(1), Duration::from_mins(5), uid)
     }
 
     /// For a watch that broke: from 0.5 s to half a minute.

@@ -217,3 +217,36 @@ async fn granted(
         .await?;
     Ok((right, verb, answer.status.is_some_and(|status| status.allowed)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_watched_may_be_read() {
+        let rights = needed(&Settings::default());
+        for (group, _, plural, _) in crate::controller::watched() {
+            let right = rights
+                .iter()
+                .find(|right| right.group == group && right.resource == plural);
+            let verbs = right.map(|right| right.verbs).unwrap_or_default();
+            assert!(
+                READ.iter().all(|verb| verbs.contains(verb)),
+                "{plural}.{group}: {verbs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_lease_is_needed_without_an_election() {
+        let leases = |election| {
+            let settings = Settings {
+                election,
+                ..Settings::default()
+            };
+            needed(&settings).iter().any(|right| right.resource == "leases")
+        };
+        assert!(!leases(Election::Off));
+        assert!(leases(Election::Lease { namespace: "x".into() }));
+    }
+}

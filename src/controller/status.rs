@@ -30,8 +30,8 @@ impl BlockError {
 
 const NEWER: &str = "StatusIsNewer";
 const UNREADABLE: &str = "StatusUnreadable";
-/// The reason in conditions of an object that could not be decoded.
-pub const INVALID: &str = "InvalidSpec";
+/// The reason in conditions of an object that could not be decoded. The core says `InvalidSpec` of one that could.
+pub const INVALID: &str = "MalformedSpec";
 /// The reason in conditions while another controller writes the status.
 pub const RIVAL: &str = "RivalController";
 
@@ -188,6 +188,14 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn what_the_core_says_of_a_refused_spec_is_no_hold() {
+        let refused = json!({"status": {"conditions": [
+            {"type": condition::STALLED, "status": "True", "reason": "InvalidSpec"},
+        ]}});
+        assert!(!is_on_hold(&refused), "it would be written again at every pass");
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Watches {
             None => Api::all_with(client.clone(), &resource.api_resource()),
         };
         let mut config = watcher::Config::default().page_size(PAGE);
-        if let Some(selector) = self.caches.selector(resource) {
+        if let Some(selector) = Caches::selector(resource) {
             config = config.labels(selector);
         }
         let stream = watcher(api, config).backoff(WatchRetry::new(resource.plural));

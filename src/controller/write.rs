@@ -17,6 +17,7 @@ use super::meta;
 use super::projection::MANAGER;
 use super::resource::ObjectKey;
 use crate::clock::Clock;
+use crate::object::list;
 
 /// Why a write did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +127,11 @@ impl Writer {
     async fn send(&self, verb: &str, key: &ObjectKey, request: Built, mode: Mode) -> Result<Arc<Value>, WriteError> {
         let answer = self.answer(verb, key, request).await?;
         Ok(match mode {
+            // The write took the last finalizer: the object is gone, and the watch will say so later.
+            Mode::Real if meta::deleting(&answer) && list(&answer, "/metadata/finalizers").is_empty() => {
+                self.caches.lay_gone(key);
+                Arc::new(answer)
+            }
             Mode::Real => self.caches.lay(key, answer),
             Mode::Rehearsal => Arc::new(answer),
         })

@@ -4,6 +4,15 @@ use super::observation::Selects;
 use super::state::Fingerprint;
 use super::weight::{Side, Weight};
 
+/// Services that are to get the traffic of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// `<apex>-primary` and `<apex>-canary`: on the way in.
+    Sides,
+    /// The apex Service: on the way out.
+    Apex,
+}
+
 /// One statement about the world. `apply` sends a write only where the observation does not already show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assertion {
@@ -40,6 +49,9 @@ pub enum Assertion {
     SideService(Side),
     /// The route stands as rendered and carries this weight.
     Route(Weight),
+    /// The route names these Services beside what it leads to now, without giving them traffic, so that the data plane has
+    /// loaded their pods when it does (`design.md`: destinations before routes).
+    RouteAnnounced(Destination),
     /// The apex Service stands as rendered and selects these pods.
     Apex(Selects),
     /// Every kind of write that the run will send was accepted as a dry run: first weight, way back, primary's template, target down.

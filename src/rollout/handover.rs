@@ -22,6 +22,8 @@ pub enum Handover {
     Raising,
     /// The apex Service is pointed at the target's pods.
     SwitchingApex,
+    /// The route names the apex Service beside the sides, so that the data plane loads it before it gets traffic.
+    Announcing,
     /// The route is pointed at the apex Service, or at what stood there before.
     HandingBack,
     /// Everything has settled: released.
@@ -63,7 +65,12 @@ pub fn handover(
         .max(1);
     let enough = observation.primary_endpoints.unwrap_or(replicas).max(1);
     let up = target.rollout.complete && observation.canary_endpoints.is_some_and(|ready| ready >= enough);
-    if !up && !past && !apex_is_ours && !route_is_ours {
+    // Where there is an apex Service it goes first: a route that leads to it already may have been put back by somebody else.
+    let begun = match observation.apex_service.present() {
+        Some(_) => apex_is_ours,
+        None => route_is_ours,
+    };
+    if !up && !past && !begun {
         return Handover::Raising;
     }
     let switched = memory
@@ -72,6 +79,9 @@ pub fn handover(
         .map(|(_, since)| since);
     if observation.apex_service.present().is_some() && !(apex_is_ours && settled(switched)) {
         return Handover::SwitchingApex;
+    }
+    if observation.route.present().is_some() && !route_is_ours && !settled(memory.apex_announced_seen) {
+        return Handover::Announcing;
     }
     if observation.route.present().is_some() && !(route_is_ours && settled(memory.handed_back_seen)) {
         return Handover::HandingBack;

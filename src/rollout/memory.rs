@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use chrono::{DateTime, Utc};
 
-use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, Selects};
+use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
 use super::state::{Block, Stage};
 use super::weight::Weight;
 use crate::api::Canary;
@@ -31,6 +31,13 @@ pub fn remember(
     next.acting_since.get_or_insert(now);
     next.weight_seen = since(memory.weight_seen, weight_drawn(observation), now);
     next.apex_seen = since(memory.apex_seen, apex_drawn(observation), now);
+    let route = observation.route.present().filter(|route| accepted(route));
+    next.announced_seen = route
+        .filter(|route| route.announced)
+        .map(|_| memory.announced_seen.unwrap_or(now));
+    next.apex_announced_seen = route
+        .filter(|route| route.apex_announced)
+        .map(|_| memory.apex_announced_seen.unwrap_or(now));
     next.handed_back_seen = observation
         .route
         .is_present_and(|route| route.handed_back && route.confirmed != Confirmation::Pending)
@@ -86,12 +93,16 @@ fn lists(canary: &Canary) -> u64 {
 fn weight_drawn(observation: &Observation) -> Option<Weight> {
     let contested = matches!(&observation.obstacle, Some(Obstacle::Contested { .. }));
     let route = observation.route.present()?;
-    let accepted = matches!(route.confirmed, Confirmation::Confirmed | Confirmation::Silent);
-    if contested || !route.drawn || !accepted {
+    if contested || !route.drawn || !accepted(route) {
         None
     } else {
         route.weight
     }
+}
+
+/// Whether the data plane has taken the present generation, as far as can be told.
+const fn accepted(route: &RouteFacts) -> bool {
+    matches!(route.confirmed, Confirmation::Confirmed | Confirmation::Silent)
 }
 
 fn apex_drawn(observation: &Observation) -> Option<Selects> {

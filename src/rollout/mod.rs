@@ -13,6 +13,7 @@
 //! `async` here: time comes in as an argument. This module imports `api` and plain data only; `tests/suite/architecture.rs` holds it to that.
 
 mod advance;
+mod announcement;
 mod ask;
 mod assertion;
 mod capacity;
@@ -33,7 +34,7 @@ mod weight;
 
 pub use advance::{Decision, advance};
 pub use ask::ask;
-pub use assertion::Assertion;
+pub use assertion::{Assertion, Destination};
 pub use capacity::need;
 pub use known::Known;
 pub use memory::remember;

@@ -119,6 +119,10 @@ pub struct RouteFacts {
     pub owned: bool,
     /// The data plane has taken this generation, as far as the provider tells; `Err` has its words.
     pub confirmed: Confirmation,
+    /// Every rule of ours names both side Services, whatever weight they have.
+    pub announced: bool,
+    /// Every rule of ours names the apex Service, whatever weight it has.
+    pub apex_announced: bool,
     /// It routes to the apex Service alone: what `Leaving` hands back.
     pub handed_back: bool,
 }
@@ -195,6 +199,10 @@ pub struct Memory {
     pub asked_about: Option<Fingerprint>,
     /// The most pods seen ready on the side that is awaited, and when that was: the deadline measures lack of progress.
     pub progress: Option<Progress>,
+    /// Since when the route has been seen to name both side Services, confirmed.
+    pub announced_seen: Option<DateTime<Utc>>,
+    /// Since when the route has been seen to name the apex Service, confirmed.
+    pub apex_announced_seen: Option<DateTime<Utc>>,
     /// Since when the route has been seen handed back to the apex Service.
     pub handed_back_seen: Option<DateTime<Utc>>,
     /// The last known count of the primary's ready pods, and when it was known.

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::advance;
-use super::assertion::Assertion;
+use super::announcement::announcing;
+use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
 use super::handover::{Handover, handover};
 use super::observation::{Memory, Observation, Rehearsal, Selects, Workload};
@@ -71,6 +72,10 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
         Assertion::Route(weight) => observation
             .route
             .is_present_and(|route| route.drawn && route.weight == Some(*weight)),
+        Assertion::RouteAnnounced(destination) => observation.route.is_present_and(|route| match destination {
+            Destination::Sides => route.announced,
+            Destination::Apex => route.apex_announced,
+        }),
         Assertion::Apex(selects) => observation
             .apex_service
             .is_present_and(|apex| apex.drawn && apex.selects == *selects),
@@ -118,7 +123,7 @@ impl Scene<'_> {
             .map(|(_, since)| since)
     }
 
-    /// Primary ready, Services, route at 100/0, apex selector, settle, target down: each when the one before is seen.
+    /// Primary ready, Services, announcement, route at 100/0, apex selector, settle, target down: each when the one before is seen.
     fn initialize(&self) -> Vec<Assertion> {
         let Some(revision) = self.block.promoted.clone() else {
             return Vec::new();
@@ -153,6 +158,10 @@ impl Scene<'_> {
             .is_present_and(|primary| primary.rollout.complete && primary.fingerprint.as_ref() == Some(&revision))
             && self.capacity().carries(Side::Primary, Weight::ZERO);
         if !primary_up {
+            return all;
+        }
+        if announcing(self.canary, observation, self.memory, self.past_deadline(), self.now) {
+            all.push(Assertion::RouteAnnounced(Destination::Sides));
             return all;
         }
         all.push(Assertion::Route(Weight::ZERO));
@@ -325,7 +334,8 @@ impl Scene<'_> {
         self.now >= from + advance::delta(self.canary.spec.progress_deadline())
     }
 
-    /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, route to the apex, settle, release.
+    /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, announcement, route to the apex, settle,
+    /// release.
     fn leave(&self) -> Vec<Assertion> {
         let (block, observation) = (self.block, self.observation);
         let told = block.gates.contains_key(advance::TERMINATED);
@@ -351,16 +361,18 @@ impl Scene<'_> {
             .route
             .present()
             .map(|_| Assertion::RouteHandedBack { original });
+        let home = observation
+            .route
+            .is_present_and(|route| route.weight.is_some())
+            .then_some(Assertion::Route(block.weight));
         match handover(self.canary, block, observation, self.memory, self.now) {
             Handover::Nothing | Handover::Abandoned if told => vec![Assertion::Unfinalized],
-            Handover::Raising => {
-                let home = observation.route.is_present_and(|route| route.weight.is_some());
-                [Some(floor), home.then_some(Assertion::Route(block.weight))]
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            }
-            Handover::SwitchingApex => [Some(floor), apex].into_iter().flatten().collect(),
+            Handover::Raising => [Some(floor), home].into_iter().flatten().collect(),
+            Handover::SwitchingApex => [Some(floor), apex, home].into_iter().flatten().collect(),
+            Handover::Announcing => [Some(floor), apex, Some(Assertion::RouteAnnounced(Destination::Apex))]
+                .into_iter()
+                .flatten()
+                .collect(),
             Handover::HandingBack => [Some(floor), apex, route].into_iter().flatten().collect(),
             Handover::Done if told => [
                 Some(floor),

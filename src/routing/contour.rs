@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api::{DurationText, GoDuration, Retries, RouteMatch, ServiceSpec},
     object::{list, text},
-    rollout::{Confirmation, Refusal, RouteFacts, Weight},
+    rollout::{Confirmation, Destination, Refusal, RouteFacts, Weight},
 };
 
 /// Contour's `HTTPProxy`.
@@ -136,6 +136,10 @@ impl Router for Contour {
 
     fn edit(&self, cx: &RouteContext<'_>, live: &Value, weight: Weight) -> Result<Patch, RouteError> {
         route(cx).edit(live, weight)
+    }
+
+    fn announce(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError> {
+        route(cx).announce(live, destination)
     }
 
     fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError> {

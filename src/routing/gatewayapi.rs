@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     object::{as_map, list, text},
-    rollout::{Confirmation, Refusal, RouteFacts, Weight},
+    rollout::{Confirmation, Destination, Refusal, RouteFacts, Weight},
 };
 
 /// Gateway API's `HTTPRoute`.
@@ -109,6 +109,10 @@ impl Router for GatewayApi {
 
     fn edit(&self, cx: &RouteContext<'_>, live: &Value, weight: Weight) -> Result<Patch, RouteError> {
         route(cx).edit(live, weight)
+    }
+
+    fn announce(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError> {
+        route(cx).announce(live, destination)
     }
 
     fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError> {

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     api::Canary,
-    rollout::{Refusal, RouteFacts, Subject, Weight},
+    rollout::{Destination, Refusal, RouteFacts, Subject, Weight},
 };
 
 /// Every provider. Ids are asked for from the first to the last, so a narrower prefix stands before a wider one.
@@ -57,6 +57,12 @@ pub trait Router: Sync {
     /// It holds only for the `resourceVersion` that was seen. Whatever this provider does not draw survives. The first
     /// one of an object that somebody else made also keeps its `spec` in [`crate::object::ORIGINAL`].
     fn edit(&self, cx: &RouteContext<'_>, live: &Value, weight: Weight) -> Result<Patch, RouteError>;
+
+    /// The patch after which every rule of ours names these Services, those that it did not name with weight 0; empty when
+    /// it is so. The traffic stays as it is, and so does what [`Router::hand_back`] restores.
+    ///
+    /// It gives the data plane the time to load the pods of a destination before requests go to it.
+    fn announce(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError>;
 
     /// The patch that leads all traffic to the apex Service, or, with `original`, restores what stood there before
     /// Serin where that is known. Empty when it is so.

@@ -9,13 +9,15 @@
 //!   the Canary asks for. Rules to other backends survive. Where no rule leads to the application, the drawn rule
 //!   replaces all of them, as in Flagger. The whole `spec` is kept in an annotation first.
 
+mod announce;
+
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
 use super::{RouteContext, RouteError, RouterMeta};
 use crate::{
     object::{FLUX, ORIGINAL, annotation, as_map, child, is_empty, metadata, original_spec, ownership, patch},
-    rollout::{Confirmation, Refusal, RouteFacts, Side, Weight},
+    rollout::{Confirmation, Destination, Refusal, RouteFacts, Side, Weight},
 };
 
 /// Where a provider keeps what it draws.
@@ -33,7 +35,7 @@ pub(super) struct Layout {
     pub rule_keys: &'static [&'static str],
     /// Keys that the provider draws anywhere below these: where it does not draw one of them, it must not stand.
     pub inner_keys: &'static [&'static str],
-    /// The weight of a backend that states none.
+    /// The weight of a backend that states none. Where it is 0, backends that all have 0 share equally.
     pub absent_weight: u64,
     /// Whether a backend is a Service of the route's own namespace, which is the second argument.
     pub is_local: fn(&Value, &str) -> bool,
@@ -133,6 +135,8 @@ impl<'a> Route<'a> {
             drawn: weight.is_some_and(|weight| self.drawn(live, weight) == *live),
             owned: ownership::controls(&self.cx.owner.uid, live),
             confirmed,
+            announced: self.is_announced(live, Destination::Sides),
+            apex_announced: self.is_announced(live, Destination::Apex),
             handed_back: !self.leads_to_a_side(&live["spec"]) && !self.rules(&live["spec"]).is_empty(),
         }
     }
@@ -157,13 +161,8 @@ impl<'a> Route<'a> {
 
     /// The object as it shall be at that weight.
     fn drawn(&self, live: &Value, weight: Weight) -> Value {
-        let mut next = ownership::claimed(live, self.cx.owner);
-        let ours = self.is_ours(live);
-        if !ours && annotation(live, ORIGINAL).is_none() && !self.leads_to_a_side(&live["spec"]) {
-            metadata(&mut next, "annotations").insert(ORIGINAL.to_owned(), live["spec"].to_string().into());
-        }
-        self.label(&mut next);
-        let whole = ours && self.refused.is_none();
+        let mut next = self.marked(live);
+        let whole = self.is_ours(live) && self.refused.is_none();
         let spec = child(&mut next, "spec");
         lay(spec, &self.drawing.spec, self.layout.spec_keys, self.layout, whole);
         let rules = self.next_rules(self.rules(&live["spec"]), weight, whole);
@@ -171,13 +170,20 @@ impl<'a> Route<'a> {
         next
     }
 
+    /// The object with our metadata, and, where somebody else made it, with what its `spec` was before Serin.
+    fn marked(&self, live: &Value) -> Value {
+        let mut next = ownership::claimed(live, self.cx.owner);
+        if !self.is_ours(live) && annotation(live, ORIGINAL).is_none() && !self.leads_to_a_side(&live["spec"]) {
+            metadata(&mut next, "annotations").insert(ORIGINAL.to_owned(), live["spec"].to_string().into());
+        }
+        self.label(&mut next);
+        next
+    }
+
     /// The object with all traffic on the apex Service.
     fn home(&self, live: &Value) -> Value {
         let mut next = live.clone();
-        let rules = next
-            .pointer_mut(&format!("/spec/{}", self.layout.rules))
-            .and_then(Value::as_array_mut);
-        for rule in rules.into_iter().flatten().filter(|rule| self.is_about_us(rule)) {
+        for rule in self.rules_of_ours(&mut next) {
             let apex = self.backend(rule, &self.backends.apex, 100);
             as_map(rule).insert(self.layout.backends.to_owned(), vec![apex].into());
         }
@@ -297,6 +303,13 @@ impl<'a> Route<'a> {
             || [primary, canary]
                 .into_iter()
                 .any(|side| self.backend_named(rule, side).is_some())
+    }
+
+    fn rules_of_ours<'v>(&self, object: &'v mut Value) -> impl Iterator<Item = &'v mut Value> {
+        let rules = object
+            .pointer_mut(&format!("/spec/{}", self.layout.rules))
+            .and_then(Value::as_array_mut);
+        rules.into_iter().flatten().filter(|rule| self.is_about_us(rule))
     }
 
     fn leads_to_a_side(&self, spec: &Value) -> bool {

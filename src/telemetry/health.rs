@@ -169,7 +169,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loop_is_healthy_at_rest_and_sick_when_stuck() {
         let health = Health::default();
-        let pulse = health.pulse("passes", Duration::from_secs(60));
+        let pulse = health.pulse("passes", Duration::from_mins(1));
         tokio::time::sleep(Duration::from_hours(24)).await;
         assert!(health.alive().good);
         let work = pulse.works_on("test/podinfo");
@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn a_loop_that_ended_is_sick_unless_the_process_is_stopping() {
         let health = Health::default();
-        drop(health.pulse("passes", Duration::from_secs(60)));
+        drop(health.pulse("passes", Duration::from_mins(1)));
         assert_eq!(
             health.alive(),
             Report {

@@ -58,6 +58,13 @@ pub struct LevelHandle {
 }
 
 impl LevelHandle {
+    /// A handle that calls `set`.
+    pub fn calling(set: impl Fn(Level) + Send + Sync + 'static) -> Self {
+        Self {
+            set: std::sync::Arc::new(set),
+        }
+    }
+
     /// Shows messages from this level on.
     pub fn set(&self, level: Level) {
         (self.set)(level);
@@ -114,13 +121,11 @@ where
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line { format, clock })
         .with_writer(out);
-    let handle = LevelHandle {
-        set: std::sync::Arc::new(move |level| {
-            if reload.reload(level.filter()).is_err() {
-                tracing::error!("the log level could not be changed");
-            }
-        }),
-    };
+    let handle = LevelHandle::calling(move |level| {
+        if reload.reload(level.filter()).is_err() {
+            tracing::error!("the log level could not be changed");
+        }
+    });
     (tracing_subscriber::registry().with(lines.with_filter(filter)), handle)
 }
 

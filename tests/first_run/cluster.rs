@@ -1,7 +1,7 @@
 //! The test cluster: a real control plane, gateway and metrics server, and the process kubelet.
 //!
 //! What the rest of the harness uses of it are four things: a client, a kubeconfig for the controller, the address where
-//! requests go in, and the address of Prometheus. Any other cluster that offers these four can take its place.
+//! requests go in, and the address of Prometheus. Any other cluster that offers these four could take its place.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,10 @@ const FAREWELL: Duration = Duration::from_secs(20);
 const API_PORT: u16 = 16443;
 const ETCD: &str = "http://127.0.0.1:12379";
 
+/// The token in the kubeconfig, and that of the controller, which gets no more rights than it says it needs.
+const ADMIN_TOKEN: &str = "admin-of-the-test-cluster";
+const CONTROLLER_TOKEN: &str = "controller-of-the-test-cluster";
+
 /// The name of the controller's process, and so of its log.
 const CONTROLLER: &str = "controller";
 
@@ -41,7 +45,6 @@ pub struct Cluster {
     pub gateway: SocketAddr,
     /// Where Prometheus answers queries.
     pub prometheus: String,
-    kubeconfig: PathBuf,
     state: PathBuf,
     controller: Option<Process>,
     processes: Vec<Process>,
@@ -54,10 +57,14 @@ impl Cluster {
         let config = checkout.join("tests/cluster/config");
         let mut processes = Vec::new();
 
-        let kubeconfig = state.join("kubeconfig");
-        std::fs::copy(config.join("kubeconfig.yaml"), &kubeconfig)?;
+        let kubeconfig = std::fs::read_to_string(config.join("kubeconfig.yaml"))?;
+        std::fs::write(state.join("kubeconfig"), &kubeconfig)?;
+        std::fs::write(
+            state.join("kubeconfig-controller"),
+            kubeconfig.replace(ADMIN_TOKEN, CONTROLLER_TOKEN),
+        )?;
         start_control_plane(programs, state, &mut processes)?;
-        let client = client(&kubeconfig).await?;
+        let client = client(&state.join("kubeconfig")).await?;
         until("the API server answers", &mut processes, async || {
             client
                 .request_text(http::Request::get("/readyz").body(Vec::new())?)
@@ -71,15 +78,20 @@ impl Cluster {
         // Contour watches kinds of the experimental channel, so the definitions must be the ones that it ships.
         objects::apply_file(&client, &source.join("examples/gateway/00-crds.yaml")).await?;
         objects::apply_file(&client, &source.join("examples/contour/01-crds.yaml")).await?;
+        let objects = checkout.join("tests/cluster/objects");
         match &programs.controller {
-            Controller::Serin(_) => objects::apply_folder(&client, &checkout.join("crds")).await?,
+            Controller::Serin(program) => {
+                objects::apply_folder(&client, &checkout.join("crds")).await?;
+                objects::apply_text(&client, &output_of(Command::new(program).arg("rbac"))?).await?;
+                objects::apply_file(&client, &objects.join("controller.yaml")).await?;
+            }
             Controller::Flagger(_) => {
                 let source = programs.place("flagger-source")?;
                 objects::apply_lenient_file(&client, &source.join("artifacts/flagger/crd.yaml")).await?;
             }
         }
         objects::all_definitions_are_served(&client, PATIENCE).await?;
-        objects::apply_file(&client, &checkout.join("tests/cluster/objects/edge.yaml")).await?;
+        objects::apply_file(&client, &objects.join("edge.yaml")).await?;
 
         start_gateway(programs, &config, state, &mut processes)?;
         let kubelet = Kubelet::start(client.clone(), state).await?;
@@ -100,7 +112,6 @@ impl Cluster {
             client,
             gateway: SocketAddr::from(([127, 0, 0, 1], 8080)),
             prometheus,
-            kubeconfig,
             state: state.to_owned(),
             controller: None,
             processes,
@@ -113,14 +124,16 @@ impl Cluster {
         let mut command = match &programs.controller {
             Controller::Serin(program) => {
                 let mut command = Command::new(program);
-                command.arg("controller");
+                command.args(["controller", "-kubeconfig", "kubeconfig-controller"]);
                 command
             }
-            Controller::Flagger(program) => Command::new(program),
+            Controller::Flagger(program) => {
+                let mut command = Command::new(program);
+                command.args(["-kubeconfig", "kubeconfig"]);
+                command
+            }
         };
         command
-            .arg("-kubeconfig")
-            .arg(&self.kubeconfig)
             .args(["-metrics-server", &self.prometheus])
             .args(["-mesh-provider", "contour"])
             .args(["-port", &CONTROLLER_PORT.to_string()])
@@ -192,10 +205,8 @@ fn start_control_plane(programs: &Programs, state: &Path, processes: &mut Vec<Pr
             .args(["rsa", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"])
             .current_dir(state),
     )?;
-    std::fs::write(
-        state.join("tokens.csv"),
-        "admin-of-the-test-cluster,admin,admin,system:masters\n",
-    )?;
+    let tokens = format!("{ADMIN_TOKEN},admin,admin,system:masters\n{CONTROLLER_TOKEN},controller,controller\n");
+    std::fs::write(state.join("tokens.csv"), tokens)?;
     processes.push(Process::start(
         "kube-apiserver",
         state,

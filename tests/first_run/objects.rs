@@ -62,7 +62,8 @@ pub async fn apply_lenient_file(client: &Client, file: &Path) -> Outcome<()> {
         .map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
-async fn apply_text(client: &Client, text: &str) -> Outcome<()> {
+/// Applies every object of a text, in its order.
+pub async fn apply_text(client: &Client, text: &str) -> Outcome<()> {
     for document in text.split("\n---") {
         apply(client, document).await?;
     }

@@ -91,7 +91,7 @@ impl Programs {
             ("Prometheus", "prometheus"),
         ];
         let controller = match &self.controller {
-            Controller::Serin(program) => first_line(Command::new(program).arg("version")),
+            Controller::Serin(program) => last_word(Command::new(program).arg("version")),
             Controller::Flagger(_) => of_part("flagger"),
         };
         std::iter::once((self.controller.name().to_owned(), controller))
@@ -112,7 +112,8 @@ fn place<'a>(places: &'a BTreeMap<String, PathBuf>, name: &str) -> Outcome<&'a P
         .ok_or_else(|| format!("tests/cluster/build.sh did not say where {name} is").into())
 }
 
-fn first_line(command: &mut Command) -> Option<String> {
+/// The version in what a program says about itself, such as `serin 0.1.0`.
+fn last_word(command: &mut Command) -> Option<String> {
     let text = output_of(command).ok()?;
-    text.lines().next().map(|line| line.trim().to_owned())
+    text.split_whitespace().last().map(str::to_owned)
 }

@@ -177,7 +177,7 @@ fn each_change(
     })
 }
 
-/// The shares that an `HTTPProxy` or `HTTPRoute` gives the two Services of a release; none while it knows neither.
+/// The shares that an `HTTPProxy` or `HTTPRoute` gives the two Services of a release; none while it gives neither any.
 fn weights(route: &DynamicObject) -> Option<Weights> {
     let spec = &route.data["spec"];
     let backends = spec["routes"][0]["services"]
@@ -189,10 +189,11 @@ fn weights(route: &DynamicObject) -> Option<Weights> {
         // Contour leaves a zero out; the Gateway API fills a missing weight in, so it never is.
         Some(backend["weight"].as_u64().unwrap_or(0))
     };
-    Some(Weights {
+    let weights = Weights {
         primary: of("primary")?,
         canary: of("canary").unwrap_or(0),
-    })
+    };
+    (weights.primary + weights.canary > 0).then_some(weights)
 }
 
 /// What was told about the Canary in Kubernetes Events, the oldest first.

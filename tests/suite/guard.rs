@@ -114,7 +114,7 @@ async fn a_missing_crd_is_named_and_waited_for() {
     }
     assert!(world.words().contains("serin crds") && world.event().contains("is not installed"));
     install(&world.server, &canary_without(&[]));
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
     assert!(
         world.passed.is_finished() && world.health.ready().good,
         "{}",
@@ -179,7 +179,7 @@ async fn missing_rights_are_named_by_verb_and_resource() {
         assert!(world.words().contains(words), "{}", world.words());
     }
     world.server.allow_all();
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
     assert!(world.passed.is_finished());
 }
 

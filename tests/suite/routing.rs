@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot build its world must stop")]
 
+mod announcement;
 mod confirmation;
 mod contract;
 mod golden;
@@ -12,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 use serin::{
     api::Canary,
-    rollout::{Subject, Weight},
+    rollout::{Destination, Subject, Weight},
     routing::{RouteContext, Router, Settings, router},
 };
 
@@ -86,6 +87,10 @@ impl Bench {
 
     fn handed_back(&self, live: &Value, original: bool) -> Value {
         applied(live, &self.router.hand_back(&self.cx(), live, original).unwrap())
+    }
+
+    fn announced(&self, live: &Value, destination: Destination) -> Value {
+        applied(live, &self.router.announce(&self.cx(), live, destination).unwrap())
     }
 
     /// The weight that the route carries, given that it is drawn.

@@ -111,7 +111,14 @@ fn whole(number: f64) -> usize {
 /// The road of the release: where it is, what lies behind it.
 fn steps(board: &Board, width: usize) -> Line {
     let line = captioned("steps");
-    let phase = |line: Line| line.right(width.saturating_sub(1), Ink::Faint, &board.phase);
+    let phase = |line: Line| {
+        let fits = line.width() + board.phase.len() + 2 < width;
+        if fits {
+            line.right(width.saturating_sub(1), Ink::Faint, &board.phase)
+        } else {
+            line
+        }
+    };
     if board.steps.is_empty() {
         return phase(line.then(Ink::Faint, "no release under way"));
     }
@@ -146,11 +153,14 @@ fn history(board: &Board, width: usize) -> Line {
 
 fn checks(board: &Board) -> Vec<Line> {
     let ink = if board.failed_checks > 0 { Ink::Bad } else { Ink::Plain };
-    let count = format!(
-        "{} of {} failures that end a release",
-        board.failed_checks, board.threshold
-    );
-    let mut lines = vec![captioned("checks").then(ink, count)];
+    let mut lines = vec![captioned("checks")];
+    if board.threshold > 0 {
+        let count = format!(
+            "{} failed; the release is rolled back at {}",
+            board.failed_checks, board.threshold
+        );
+        lines = vec![captioned("checks").then(ink, count)];
+    }
     lines.extend(board.metrics.iter().map(metric));
     lines
 }
@@ -207,14 +217,23 @@ fn gauge(line: Line, metric: &MetricBoard, ink: Ink) -> Line {
 }
 
 /// What Serin says of itself: why things are as they are, what it waits for, and what then.
+///
+/// It always takes four lines, so that the picture keeps its shape.
 fn why(board: &Board, width: usize) -> Vec<Line> {
     let Some(why) = &board.why else {
-        return vec![captioned("now").then(Ink::Faint, "nothing yet"), captioned("next")];
+        return vec![
+            captioned("now").then(Ink::Faint, "Serin has nothing to do yet"),
+            captioned("next"),
+        ];
     };
     let room = width.saturating_sub(MARGIN + 1);
-    let mut now = wrapped(&why.message, room).into_iter().take(2);
-    let mut lines = vec![captioned("now").then(Ink::Strong, now.next().unwrap_or_default())];
-    lines.extend(now.map(|text| Line::blank().to(MARGIN).then(Ink::Strong, text)));
+    let bad = board.failed_checks > 0 || board.phase == "Failed";
+    let ink = if bad { Ink::Bad } else { Ink::Strong };
+    let texts = wrapped(&why.message, room);
+    let mut lines = vec![captioned("now").then(ink, texts.first().map_or("", String::as_str))];
+    if let Some(rest) = texts.get(1..).filter(|rest| !rest.is_empty()) {
+        lines.push(Line::blank().to(MARGIN).then(ink, rest.join(" ")));
+    }
     let mut next = captioned("next");
     if let Some(awaiting) = &why.awaiting {
         next = next.then(Ink::Plain, format!("waits for {awaiting}"));
@@ -222,10 +241,13 @@ fn why(board: &Board, width: usize) -> Vec<Line> {
     if let Some(left) = board.left() {
         next = next.then(Ink::Canary, format!(", {} left", span(left)));
     }
-    if let Some(then) = &why.then {
-        next = next.then(Ink::Faint, format!(", then: {then}"));
-    }
     lines.push(next);
+    lines.extend(
+        why.then
+            .as_ref()
+            .map(|then| Line::blank().to(MARGIN).then(Ink::Faint, format!("then {then}"))),
+    );
+    lines.resize(4, Line::blank());
     lines
 }
 

@@ -21,6 +21,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
+use crate::controller::StartError;
+
 use self::{board::Board, look::Onlooker, screen::Screen, stage::Stage, story::Story};
 
 /// How often the picture changes, in the wall's time.
@@ -53,6 +55,10 @@ fn speed(text: &str) -> Result<f64, String> {
 enum DemoError {
     #[error("the embedded cluster refused a request: {}", words(.0))]
     Cluster(#[from] kube::Error),
+    #[error("the controller could not start: {0}")]
+    Start(#[from] StartError),
+    #[error("the controller ended before the demo")]
+    Ended,
     #[error("the picture could not be drawn: {0}")]
     Output(#[from] io::Error),
 }
@@ -79,7 +85,7 @@ pub async fn run(args: Args) -> ExitCode {
 }
 
 async fn play(args: Args) -> Result<ExitCode, DemoError> {
-    let stage = Stage::set(args.speed).await?;
+    let mut stage = Stage::set(args.speed).await?;
     let start = stage.clock.now();
     let mut view = View::open(args.plain, start)?;
     let (mut onlooker, mut story) = (Onlooker::default(), Story::new(start));
@@ -98,6 +104,10 @@ async fn play(args: Args) -> Result<ExitCode, DemoError> {
         }
         tokio::select! {
             _ = &mut interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+            ended = &mut stage.controller => {
+                ended.map_err(|_| DemoError::Ended)??;
+                return Err(DemoError::Ended);
+            }
             () = tokio::time::sleep(FRAME) => {}
         }
     }

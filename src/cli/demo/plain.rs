@@ -35,7 +35,7 @@ pub(super) fn changes(before: &Board, after: &Board, start: DateTime<Utc>) -> Ve
             .as_ref()
             .map(|what| format!("; waits for {what}"))
             .unwrap_or_default();
-        told.push(format!("now {}{awaiting}", why.message));
+        told.push(format!("now {}{awaiting}", why.message.trim()));
     }
     let passed = (after.now - start).num_seconds().max(0);
     let clock = format!("{:02}:{:02}", passed / 60, passed % 60);

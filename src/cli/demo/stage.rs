@@ -34,7 +34,8 @@ pub(super) struct Stage {
     pub(super) reader: SimReader,
     pub(super) speed: f64,
     client: kube::Client,
-    controller: JoinHandle<Result<(), StartError>>,
+    /// Serin; it runs until the stage is dropped.
+    pub(super) controller: JoinHandle<Result<(), StartError>>,
 }
 
 impl Stage {

@@ -70,6 +70,8 @@ enum At {
     Deployed,
     /// Serin takes it over.
     Adopted,
+    /// Serin has it.
+    TakenOver,
     /// A release is shipped; whether its run was seen to begin.
     Shipped {
         release: usize,
@@ -138,7 +140,11 @@ impl Story {
                 "kubectl apply -f canary.yaml".clone_into(&mut self.command);
                 Some(Act::Adopt)
             }
-            At::Adopted if board.phase == "Initialized" && paused => Some(self.ship(0, board)),
+            At::Adopted if board.phase == "Initialized" => {
+                self.go(At::TakenOver, board.now);
+                None
+            }
+            At::TakenOver if paused => Some(self.ship(0, board)),
             At::Shipped { release, begun: false } if !is_resting(board) => {
                 self.at = At::Shipped { release, begun: true };
                 None
@@ -187,7 +193,13 @@ impl Story {
             "Failed" if !runs && board.weight == 0 => Some(Ending::RolledBack),
             _ => None,
         };
-        let reason = board.outcome.clone();
+        // The Event's words begin with what everybody sees: that the canary's way up is halted.
+        let reason = board
+            .outcome
+            .rsplit(" advancement ")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         self.told.push(Told {
             version,
             ending,

@@ -1,5 +1,6 @@
 //! A live application is taken over without a dropped request: the target serves until the primary does.
 
+use super::super::announcement::announcing;
 use super::super::notice::{Alert, Severity};
 use super::super::observation::Selects;
 use super::super::round::{self, Progress};
@@ -51,6 +52,8 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
     let observation = turn.observation;
     if !up {
         wait_for_primary(turn);
+    } else if still_announcing(turn) {
+        announcement_awaited(turn);
     } else if turn.drawn_since().is_none() {
         route_awaited(turn);
     } else if turn
@@ -168,6 +171,27 @@ fn wait_for_primary(turn: &mut Turn<'_>) {
         .awaiting("the primary's pods")
         .until(deadline, "the alert says so; the target keeps serving");
     }
+}
+
+fn still_announcing(turn: &mut Turn<'_>) -> bool {
+    let past = turn.past_deadline();
+    announcing(turn.canary, turn.observation, &turn.memory, past, turn.now)
+}
+
+fn announcement_awaited(turn: &mut Turn<'_>) {
+    let announced = turn.memory.announced_seen;
+    turn.settled(announced);
+    let message = if announced.is_some() {
+        "the route names the new Services without traffic; the data plane is given time to load their pods"
+    } else {
+        "the new Services are named in the route, without traffic"
+    };
+    let (reason, message) =
+        super::turn_route::trouble(turn.observation).unwrap_or_else(|| ("AnnouncingRoute", message.to_owned()));
+    let deadline = turn.deadline();
+    turn.why(reason, &message)
+        .awaiting("the data plane to know the new Services")
+        .until(deadline, "traffic goes to them all the same");
 }
 
 fn route_awaited(turn: &mut Turn<'_>) {

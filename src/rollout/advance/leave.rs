@@ -25,6 +25,7 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
     let deadline = turn.deadline();
     for since in [
         turn.memory.apex_seen.map(|(_, since)| since),
+        turn.memory.apex_announced_seen,
         turn.memory.handed_back_seen,
     ] {
         turn.settled(since);
@@ -39,6 +40,9 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
         Handover::Unknown => "the target cannot be read now".to_owned(),
         Handover::Raising => format!("the target takes over from the primary: {ready} of {needed} pods ready"),
         Handover::SwitchingApex => "the apex Service is pointed at the target's pods".to_owned(),
+        Handover::Announcing => {
+            "the route names the apex Service; the data plane is given time to load its pods".to_owned()
+        }
         Handover::HandingBack => "the route is pointed at the apex Service".to_owned(),
         Handover::Abandoned => "the deadline has passed; the Canary is released as things are".to_owned(),
         Handover::Done => "the target has everything back; the Canary is released".to_owned(),

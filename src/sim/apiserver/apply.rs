@@ -8,6 +8,7 @@ use super::{
     decode::{self, Source},
     errors::{FieldError, Refusal},
     managed_fields, metadata, patch,
+    resource::Resource,
     state::State,
     typed, update,
 };
@@ -62,18 +63,11 @@ fn intent(call: &Call) -> Result<Value, Refusal> {
         config["apiVersion"].as_str(),
         config["kind"].as_str().unwrap_or_default(),
     );
-    if version != Some(resource.api_version().as_str()) {
+    if version != Some(resource.api_version().as_str()) || kind != resource.kind {
+        let version = version.unwrap_or_default();
+        let slash = if version.contains('/') { "" } else { "/" };
         return Err(Refusal::bad_request(format!(
-            "Incorrect version specified in apply patch. Specified patch version: {}, expected: {}",
-            version.unwrap_or_default(),
-            resource.api_version()
-        )));
-    }
-    if kind != resource.kind {
-        return Err(Refusal::unexpected(format!(
-            "failed to create typed patch object ({}): expected kind {}, got {kind:?}",
-            place(call, &config),
-            resource.kind
+            "invalid object type: {slash}{version}, Kind={kind}"
         )));
     }
     if config["metadata"]
@@ -101,9 +95,8 @@ fn intent(call: &Call) -> Result<Value, Refusal> {
 /// The object as error texts name it.
 fn place(call: &Call, config: &Value) -> String {
     let (namespace, name) = (metadata::text(config, "namespace"), metadata::text(config, "name"));
-    format!(
-        "{namespace}/{name}; {}, Kind={}",
-        call.resource.api_version(),
-        call.resource.kind
-    )
+    let Resource {
+        group, version, kind, ..
+    } = &*call.resource;
+    format!("{namespace}/{name}; {group}/{version}, Kind={kind}")
 }

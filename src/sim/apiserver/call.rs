@@ -25,6 +25,7 @@ pub(super) enum Verb {
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) user: String,
+    pub(super) user_agent: String,
     pub(super) verb: Verb,
     pub(super) resource: Arc<Resource>,
     /// Empty for the object itself.
@@ -75,6 +76,7 @@ impl Call {
     pub(super) fn internal(user: &str, verb: Verb, resource: &Arc<Resource>, key: &Key, now: DateTime<Utc>) -> Self {
         Self {
             user: user.to_owned(),
+            user_agent: String::new(),
             verb,
             resource: resource.clone(),
             subresource: String::new(),
@@ -93,9 +95,10 @@ impl Call {
         Key::new(&self.namespace, &self.name)
     }
 
-    /// The field manager: the parameter, or else the user in place of the user agent.
+    /// The field manager: the parameter, or else the name of the user agent, or else, unlike the real server, the user.
     pub(super) fn manager(&self) -> &str {
-        self.query.get("fieldManager").unwrap_or(&self.user)
+        let agent = self.user_agent.split('/').next().filter(|name| !name.is_empty());
+        self.query.get("fieldManager").or(agent).unwrap_or(&self.user)
     }
 
     pub(super) fn field_validation(&self) -> Result<FieldValidation, Refusal> {

@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions: what they add to the catalogue, and the status that the server gives them.
+//! Custom resource definitions: what they add to the catalogue, and the status that the server gives them.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 /// The finalizer that keeps a definition until its objects are gone.
 pub(super) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// Serves what a stored CustomResourceDefinition defines, and no longer what a removed one defined.
+/// Serves what a stored definition defines, and no longer what a removed one defined.
 pub(super) fn serve(catalogue: &mut Catalogue, resource: &Resource, change: &Change) {
     if resource.qualified() != CRDS {
         return;

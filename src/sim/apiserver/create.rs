@@ -10,6 +10,7 @@ use super::{
     errors::{FieldError, Refusal},
     generation, managed_fields, metadata,
     names::{self, NameRule},
+    prune,
     state::State,
     store::Key,
     strategy, validate,
@@ -45,7 +46,7 @@ pub(super) fn insert(state: &mut State, call: &Call, mut object: Value) -> Resul
     let generated = name_object(state, call, &mut object);
     let name = metadata::text(&object, "name").to_owned();
     namespace_is_open(state, call, &name)?;
-    if metadata::text(&object, "resourceVersion") != "" && metadata::text(&object, "resourceVersion") != "0" {
+    if !matches!(metadata::text(&object, "resourceVersion"), "" | "0") {
         return Err(Refusal::unexpected(
             "resourceVersion should not be set on objects to be created",
         ));
@@ -66,9 +67,13 @@ pub(super) fn insert(state: &mut State, call: &Call, mut object: Value) -> Resul
     if generation::counts(resource) {
         meta.insert("generation".into(), 1.into());
     }
-    strategy::prepare_create(state, call, &mut object)?;
+    strategy::prepare_create(state, call, &mut object);
+    if resource.custom {
+        // A default status shows on the first read: the server fills in defaults when it reads, too.
+        prune::default(resource.schema(), &mut object);
+    }
     let mut errors = validate::object(resource, None, &object);
-    errors.extend(name_errors(call, &name));
+    errors.extend(name_errors(call, metadata::text(&object, "generateName"), &name));
     if !errors.is_empty() {
         return Err(Refusal::invalid(&resource.group, &resource.kind, &name, &errors));
     }
@@ -117,18 +122,28 @@ fn name_object(state: &mut State, call: &Call, object: &mut Value) -> bool {
     true
 }
 
-fn name_errors(call: &Call, name: &str) -> Option<FieldError> {
+fn name_errors(call: &Call, base: &str, name: &str) -> Vec<FieldError> {
     if name.is_empty() {
-        return Some(FieldError::required(
+        return vec![FieldError::required(
             "metadata.name",
             "name or generateName is required",
-        ));
+        )];
     }
     let rule = match call.resource.qualified() {
         "namespaces" | "services" => NameRule::Label,
         _ => NameRule::Subdomain,
     };
-    names::check(name, rule)
+    // A base may end with a dash, as the ending of the name follows it.
+    let whole = base
+        .strip_suffix('-')
+        .map_or_else(|| base.to_owned(), |start| format!("{start}a"));
+    let base_error = names::check(&whole, rule)
+        .filter(|_| !base.is_empty())
+        .map(|error| FieldError {
+            field: "metadata.generateName".to_owned(),
+            ..error
+        });
+    base_error.into_iter().chain(names::check(name, rule)).collect()
 }
 
 /// Nothing is created in a namespace that does not exist or is going.

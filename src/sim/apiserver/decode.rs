@@ -34,7 +34,7 @@ pub(super) fn object(call: &Call, mut object: Value, source: Source) -> Result<D
     envelope(call, fields)?;
     metadata::of(&mut object);
     if !resource.custom
-        && let Some(why) = wrong_type(resource.schema(), &object, &resource.kind, "")
+        && let Some(why) = wrong_type(resource.schema(), &object, "", "")
     {
         return Err(mismatch(call, &object, source, &why));
     }
@@ -77,16 +77,24 @@ fn envelope(call: &Call, fields: &mut Map<String, Value>) -> Result<(), Refusal>
     let (version, kind) = (resource.api_version(), resource.kind.as_str());
     let given = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (given_version, given_kind) = (given("apiVersion"), given("kind"));
-    if !given_kind.is_empty() && given_kind != kind {
+    let known = given_version.is_empty() || given_version == version || given_version == resource.storage_version;
+    if !known || (!given_kind.is_empty() && given_kind != kind) {
         let short = given_version.rsplit('/').next().unwrap_or_default();
+        let shown = if given_kind.is_empty() { kind } else { &given_kind };
+        let why = if known {
+            let internal = if resource.group.is_empty() {
+                "core"
+            } else {
+                &resource.group
+            };
+            format!("converting ({short}.{shown}) to ({internal}.{kind}): unknown conversion")
+        } else {
+            format!(
+                "no kind {shown:?} is registered for version {given_version:?} in scheme \"pkg/runtime/scheme.go:111\""
+            )
+        };
         return Err(Refusal::bad_request(format!(
-            "{given_kind} in version {short:?} cannot be handled as a {kind}: converting ({given_kind}) to ({kind}): \
-             unknown conversion"
-        )));
-    }
-    if !given_version.is_empty() && given_version != version && given_version != resource.storage_version {
-        return Err(Refusal::bad_request(format!(
-            "the API version in the data ({given_version}) does not match the expected API version ({version})"
+            "{shown} in version {short:?} cannot be handled as a {kind}: {why}"
         )));
     }
     fields.insert("apiVersion".to_owned(), resource.storage_version.clone().into());
@@ -108,17 +116,20 @@ fn mismatch(call: &Call, object: &Value, source: Source, why: &str) -> Refusal {
 }
 
 /// The first value whose type is not that of its field, in the words of Go's JSON decoder.
-fn wrong_type(schema: &Schema, value: &Value, kind: &str, path: &str) -> Option<String> {
+fn wrong_type(schema: &Schema, value: &Value, owner: &str, path: &str) -> Option<String> {
     let fits = match (&schema.shape, value) {
         (_, Value::Null) | (Shape::Any, _) => true,
         (Shape::Object(object), Value::Object(fields)) => {
-            return fields.iter().find_map(|(name, child)| {
-                let schema = object.fields.get(name).or(object.values.as_ref())?;
-                wrong_type(schema, child, kind, &prune::join(path, name))
-            });
+            return fields
+                .iter()
+                .find_map(|(name, child)| match (object.fields.get(name), &object.values) {
+                    (Some(schema), _) => wrong_type(schema, child, &object.type_name, &prune::join(path, name)),
+                    (None, Some(schema)) => wrong_type(schema, child, owner, path),
+                    (None, None) => None,
+                });
         }
         (Shape::List(list), Value::Array(items)) => {
-            return items.iter().find_map(|item| wrong_type(&list.items, item, kind, path));
+            return items.iter().find_map(|item| wrong_type(&list.items, item, owner, path));
         }
         (Shape::Scalar(scalar), value) => match scalar {
             Scalar::Text => value.is_string(),
@@ -145,5 +156,5 @@ fn wrong_type(schema: &Schema, value: &Value, kind: &str, path: &str) -> Option<
         Shape::Object(object) if object.values.is_some() => "map[string]string",
         _ => "struct",
     };
-    (!fits).then(|| format!("json: cannot unmarshal {given} into Go struct field {kind}.{path} of type {wanted}"))
+    (!fits).then(|| format!("json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {wanted}"))
 }

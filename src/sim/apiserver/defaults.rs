@@ -4,6 +4,7 @@
 //! belong to whoever wrote the object. What the server allots (a Service's address) is not here but in
 //! [`super::strategy`].
 
+use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
 use super::resource::Resource;
@@ -17,13 +18,22 @@ pub(super) fn fill(resource: &Resource, object: &mut Value) {
             absent(spec, "replicas", 1);
             template(spec);
         }
-        "daemonsets.apps" => daemon_set(child(object, "spec")),
+        "daemonsets.apps" => {
+            let annotations = child(child(object, "metadata"), "annotations");
+            absent(annotations, super::strategy::TEMPLATE_GENERATION, "0");
+            daemon_set(child(object, "spec"));
+        }
         "pods" => pod(child(object, "spec")),
         "services" => service(object),
-        "secrets" => absent(object, "type", "Opaque"),
+        "secrets" => secret(object),
         "namespaces" => {
             child(object, "spec");
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            if !name.is_empty() {
+                child(child(object, "metadata"), "labels")["kubernetes.io/metadata.name"] = name.into();
+            }
         }
+        "nodes" => node(object),
         "leases.coordination.k8s.io" => {
             child(object, "spec");
         }
@@ -33,6 +43,7 @@ pub(super) fn fill(resource: &Resource, object: &mut Value) {
         super::crd::CRDS => super::crd::fill(object),
         _ => {}
     }
+    condition_times(resource, object);
 }
 
 fn deployment(spec: &mut Value) {
@@ -200,6 +211,60 @@ fn service(object: &mut Value) {
         absent(spec, "allocateLoadBalancerNodePorts", true);
     }
     child(child(object, "status"), "loadBalancer");
+}
+
+/// `stringData` is written, never read: it becomes `data`.
+fn secret(object: &mut Value) {
+    empty(object, "type", "Opaque");
+    let plain = object.as_object_mut().and_then(|fields| fields.remove("stringData"));
+    for (key, value) in plain.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        let bytes = ByteString(value.as_str().unwrap_or_default().as_bytes().to_vec());
+        child(object, "data")[key] = serde_json::to_value(bytes).unwrap_or_default();
+    }
+}
+
+fn node(object: &mut Value) {
+    child(object, "spec");
+    let status = child(object, "status");
+    if let Some(capacity) = status.get("capacity").cloned() {
+        absent(status, "allocatable", capacity);
+    }
+    absent(child(child(status, "daemonEndpoints"), "kubeletEndpoint"), "Port", 0);
+    let info = child(status, "nodeInfo");
+    for field in NODE_INFO {
+        absent(info, field, "");
+    }
+}
+
+/// What a node tells of itself; always there, if only as empty texts.
+const NODE_INFO: [&str; 10] = [
+    "architecture",
+    "bootID",
+    "containerRuntimeVersion",
+    "kernelVersion",
+    "kubeProxyVersion",
+    "kubeletVersion",
+    "machineID",
+    "operatingSystem",
+    "osImage",
+    "systemUUID",
+];
+
+/// Times of conditions are there, if only as null, where the Go type is no pointer.
+fn condition_times(resource: &Resource, object: &mut Value) {
+    let times: &[&str] = match resource.qualified() {
+        "deployments.apps" => &["lastTransitionTime", "lastUpdateTime"],
+        "pods" => &["lastProbeTime", "lastTransitionTime"],
+        "nodes" => &["lastHeartbeatTime", "lastTransitionTime"],
+        _ if resource.custom => &[],
+        _ => &["lastTransitionTime"],
+    };
+    let Some(status) = object.get_mut("status") else { return };
+    for condition in items(status, "conditions") {
+        for time in times {
+            absent(condition, time, Value::Null);
+        }
+    }
 }
 
 fn autoscaler(spec: &mut Value) {

@@ -208,7 +208,11 @@ fn remove(state: &mut State, call: &Call, options: &Options, before: &Arc<Value>
         state.commit(call, call.key(), Some(after))
     };
     if finalizers.is_empty() && grace == Some(0) {
-        state.commit(call, call.key(), None);
+        let object = if call.dry_run {
+            object
+        } else {
+            state.commit(call, call.key(), None)
+        };
         return Ok(Outcome { object, gone: true });
     }
     Ok(Outcome { object, gone: false })
@@ -243,7 +247,7 @@ fn grace(call: &Call, options: &Options, object: &Value) -> Grace {
     }
     Grace::Seconds(
         asked
-            .or(object["spec"]["terminationGracePeriodSeconds"].as_i64())
+            .or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_i64())
             .unwrap_or(POD_GRACE),
     )
 }

@@ -11,6 +11,8 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
     pub(super) message: String,
     pub(super) details: Option<Value>,
+    /// Answered as plain text, by the part of the server that knows no APIs.
+    pub(super) plain: bool,
 }
 
 /// One field that an object has wrong.
@@ -41,6 +43,7 @@ impl Refusal {
             reason,
             message: message.into(),
             details: None,
+            plain: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl Refusal {
             reason,
             message,
             details: Some(Value::Object(details)),
+            plain: false,
         }
     }
 
@@ -67,6 +71,14 @@ impl Refusal {
         Self {
             details: Some(json!({})),
             ..Self::plain(404, "NotFound", "the server could not find the requested resource")
+        }
+    }
+
+    /// No API group or version of that name.
+    pub(super) fn no_such_group() -> Self {
+        Self {
+            plain: true,
+            ..Self::plain(404, "", "404 page not found\n")
         }
     }
 
@@ -134,10 +146,12 @@ impl Refusal {
         } else {
             format!("{kind}.{group}")
         };
-        let bodies: Vec<String> = errors
-            .iter()
-            .map(|error| format!("{}: {}", error.field, error.body()))
-            .collect();
+        let mut bodies: Vec<String> = Vec::new();
+        for body in errors.iter().map(|error| format!("{}: {}", error.field, error.body())) {
+            if !bodies.contains(&body) {
+                bodies.push(body);
+            }
+        }
         let why = match bodies.as_slice() {
             [] => String::new(),
             [only] => format!(": {only}"),
@@ -147,8 +161,8 @@ impl Refusal {
             .iter()
             .map(|error| json!({"reason": error.reason(), "message": error.body(), "field": error.field}))
             .collect();
-        let mut details = json!({"kind": kind});
-        for (key, value) in [("name", name), ("group", group)] {
+        let mut details = json!({});
+        for (key, value) in [("name", name), ("group", group), ("kind", kind)] {
             if !value.is_empty() {
                 details[key] = value.into();
             }
@@ -222,7 +236,7 @@ impl Refusal {
     }
 
     /// Fields of an apply that other managers own.
-    pub(super) fn apply_conflict(message: String, causes: Vec<Value>) -> Self {
+    pub(super) fn apply_conflict(message: String, causes: &[Value]) -> Self {
         Self {
             details: Some(json!({"causes": causes})),
             ..Self::plain(409, "Conflict", message)

@@ -27,7 +27,7 @@ pub(super) enum Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FieldSet {
     members: BTreeSet<Step>,
-    children: BTreeMap<Step, FieldSet>,
+    children: BTreeMap<Step, Self>,
 }
 
 impl Step {

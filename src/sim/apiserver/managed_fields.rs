@@ -70,7 +70,7 @@ pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
     }
     let skeleton = skeleton::of(&call.resource);
     let base = if creating { skeleton } else { without_managers(before) };
-    let comparison = ignoring(call, typed::compare(call.resource.schema(), &base, after));
+    let comparison = ignoring(call, &typed::compare(call.resource.schema(), &base, after));
     let changed = comparison.added.union(&comparison.modified);
     let gone = changed.union(&comparison.removed);
     let own = Manager::updater(call);
@@ -87,7 +87,8 @@ pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
             .get(&own)
             .map(|share| share.fields.difference(&comparison.removed));
         fields = previous.unwrap_or_default().union(&fields);
-        let time = Some(metadata::seconds(call.now));
+        // The scale endpoint notes no times.
+        let time = (call.subresource != "scale").then(|| metadata::seconds(call.now));
         managers.insert(
             own,
             Share {
@@ -133,7 +134,7 @@ pub(super) fn apply(call: &Call, live: Option<&Value>, config: &Value, force: bo
     let merged = typed::merge(schema, &base, config);
     let merged = drop_abandoned(call, merged, &last, &managers);
 
-    let comparison = ignoring(call, typed::compare(schema, &base, &merged));
+    let comparison = ignoring(call, &typed::compare(schema, &base, &merged));
     let changed = comparison.added.union(&comparison.modified);
     let others = || managers.iter().filter(|(manager, _)| **manager != own);
     let conflicts: Vec<(Manager, FieldSet)> = others()
@@ -219,7 +220,7 @@ fn refuse(conflicts: &[(Manager, FieldSet)], managers: &Managers) -> Refusal {
         }
         several => format!("Apply failed with {} conflicts: {}", several.len(), lines.join("\n")),
     };
-    Refusal::apply_conflict(message, causes)
+    Refusal::apply_conflict(message, &causes)
 }
 
 impl Manager {
@@ -387,7 +388,7 @@ fn filtered(call: &Call, fields: &FieldSet) -> FieldSet {
     fields.without(&ignored)
 }
 
-fn ignoring(call: &Call, comparison: typed::Comparison) -> typed::Comparison {
+fn ignoring(call: &Call, comparison: &typed::Comparison) -> typed::Comparison {
     typed::Comparison {
         added: filtered(call, &comparison.added),
         modified: filtered(call, &comparison.modified),

@@ -1,6 +1,6 @@
 //! How the lists and maps of built-in kinds merge, which the types of k8s-openapi do not say.
 //!
-//! The facts are those of the API server's own OpenAPI document (the `x-kubernetes-list-type`, `-list-map-keys` and
+//! The facts are those of the API server's own `OpenAPI` document (the `x-kubernetes-list-type`, `-list-map-keys` and
 //! `-map-type` extensions); a list that is not named here is atomic, a map merges key by key.
 
 use std::{

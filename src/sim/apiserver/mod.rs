@@ -17,8 +17,10 @@ mod delete;
 mod discovery;
 mod errors;
 mod field_set;
+mod gateway_crds;
 mod gc;
 mod generation;
+mod json_patch;
 mod managed_fields;
 mod merge_keys;
 mod metadata;
@@ -66,7 +68,7 @@ use self::{
 use super::fault::{Fault, NoFault};
 use crate::clock::Clock;
 
-pub use self::rbac::Denial;
+pub use self::{gateway_crds::route_definitions, rbac::Denial};
 
 /// How a server behaves.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Validation of custom resources against the OpenAPI schema of their definition.
+//! Validation of custom resources against the `OpenAPI` schema of their definition.
 //!
 //! Messages are those of the real server, down to "in body". CEL rules are not evaluated.
 

@@ -7,14 +7,11 @@ use super::{
     call::Call,
     create::Stored,
     decode::{self, Source},
-    errors::Refusal,
-    managed_fields, metadata,
+    errors::{FieldError, Refusal},
+    json_patch, managed_fields, metadata,
     state::State,
     strategic, update,
 };
-
-/// The most operations that a JSON patch may have.
-const MOST_OPERATIONS: usize = 10_000;
 
 /// Serves PATCH.
 pub(super) fn patch(state: &mut State, call: &Call) -> Result<Stored, Refusal> {
@@ -22,10 +19,14 @@ pub(super) fn patch(state: &mut State, call: &Call) -> Result<Stored, Refusal> {
         return apply::apply(state, call);
     }
     Kind::of(call)?;
+    if call.query.get("force").is_some() {
+        let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
+        return Err(Refusal::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
+    }
     let before = state
         .current(call)
         .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
-    let patched = patched(call, &before, call.document()?)?;
+    let patched = patched(call, &before, &call.document()?)?;
     let decoded = decode::object(call, patched, Source::Patch)?;
     let mut after = decoded.object;
     placed(call, &after)?;
@@ -39,11 +40,11 @@ pub(super) fn patch(state: &mut State, call: &Call) -> Result<Stored, Refusal> {
 }
 
 /// What a patch of the call's media type makes of an object.
-pub(super) fn patched(call: &Call, before: &Value, document: Value) -> Result<Value, Refusal> {
+pub(super) fn patched(call: &Call, before: &Value, document: &Value) -> Result<Value, Refusal> {
     match Kind::of(call)? {
-        Kind::Json => json_patch(before, document),
-        Kind::Merge => merge(before, &document),
-        Kind::Strategic => strategic::merge(call.resource.schema(), before, &document),
+        Kind::Json => json_patch::apply(before, document),
+        Kind::Merge => merge(before, document),
+        Kind::Strategic => strategic::merge(call.resource.schema(), before, document),
     }
 }
 
@@ -86,28 +87,18 @@ pub(super) fn placed(call: &Call, object: &Value) -> Result<(), Refusal> {
     update::check_name(call, object)
 }
 
-fn json_patch(before: &Value, document: Value) -> Result<Value, Refusal> {
-    let patch: json_patch::Patch = serde_json::from_value(document)
-        .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
-    if patch.0.len() > MOST_OPERATIONS {
-        let message = format!(
-            "Request entity too large: The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
-            patch.0.len()
-        );
-        return Err(Refusal::too_large(message));
-    }
-    let mut after = before.clone();
-    json_patch::patch(&mut after, &patch).map_err(|_| Refusal::unprocessable())?;
-    Ok(after)
-}
-
 fn merge(before: &Value, document: &Value) -> Result<Value, Refusal> {
     if !document.is_object() {
-        return Err(Refusal::bad_request(
-            "error decoding patch: the patch must be an object",
-        ));
+        let given = match document {
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Bool(_) => "bool",
+            _ => "number",
+        };
+        let message = format!("json: cannot unmarshal {given} into Go value of type map[string]interface {{}}");
+        return Err(Refusal::bad_request(format!("error decoding patch: {message}")));
     }
     let mut after = before.clone();
-    json_patch::merge(&mut after, document);
+    ::json_patch::merge(&mut after, document);
     Ok(after)
 }

@@ -61,9 +61,8 @@ impl Denials {
         review["status"] = if denied {
             json!({"allowed": false})
         } else {
-            json!({"allowed": true, "reason": "embedded"})
+            json!({"allowed": true})
         };
-        review["metadata"] = json!({});
         review
     }
 
@@ -105,7 +104,6 @@ impl Denials {
             }
         }
         review["status"] = json!({"resourceRules": rules, "nonResourceRules": [], "incomplete": false});
-        review["metadata"] = json!({});
         review
     }
 }

@@ -42,7 +42,7 @@ impl Revision {
             Some("0") => Ok(Self::Any),
             Some(text) => text.parse().map(Self::At).map_err(|_| {
                 let why = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-                Refusal::bad_request(format!("resourceVersion: {why}"))
+                Refusal::bad_request(format!("invalid resource version: resourceVersion: {why}"))
             }),
         }
     }
@@ -94,6 +94,9 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
         .filter(|(_, object)| selector.matches(object))
         .collect();
     let mut meta = json!({"resourceVersion": revision.to_string()});
+    if call.resource.custom {
+        meta["continue"] = "".into();
+    }
     if let Some(limit) = limit.filter(|&limit| found.len() > limit) {
         if selector.is_empty() {
             meta["remainingItemCount"] = (found.len() - limit).into();
@@ -108,8 +111,8 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
             .into();
         }
     }
-    let items = found.iter().map(|(_, object)| item(call, object)).collect();
-    Ok(listing(call, meta, items))
+    let items: Vec<Value> = found.iter().map(|(_, object)| item(call, object)).collect();
+    Ok(listing(call, &meta, &items))
 }
 
 /// Waits are not simulated: a revision of the future is refused at once, as the real server does after three seconds.
@@ -123,7 +126,7 @@ fn reached(state: &State, revision: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn listing(call: &Call, meta: Value, items: Vec<Value>) -> Value {
+fn listing(call: &Call, meta: &Value, items: &[Value]) -> Value {
     let (kind, api_version) = if call.metadata_only {
         ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
     } else {
@@ -148,7 +151,10 @@ fn item(call: &Call, object: &Value) -> Value {
 impl Page {
     fn token(&self) -> String {
         let text = format!("{}/{}/{}", self.revision, self.after.namespace, self.after.name);
-        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+        text.bytes()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect()
     }
 
     fn parse(token: &str) -> Result<Self, Refusal> {
@@ -165,6 +171,9 @@ impl Page {
                 after: Key::new(namespace, name),
             })
         };
-        read().ok_or_else(|| Refusal::bad_request("continue key is not valid"))
+        read().ok_or_else(|| {
+            let why = "illegal base64 data at input byte 0";
+            Refusal::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        })
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::{
     api::{
-        apps::v1 as apps, autoscaling::v2 as autoscaling, coordination::v1 as coordination, core::v1 as core,
-        discovery::v1 as discovery,
+        apps::v1 as apps, authorization::v1 as authorization, autoscaling::v2 as autoscaling,
+        coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
 };
@@ -42,6 +42,10 @@ pub(super) struct ScalePaths {
 }
 
 /// One kind in one version.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a row of a table of independent yes-or-no rules"
+)]
 pub(super) struct Resource {
     pub(super) group: String,
     pub(super) version: String,
@@ -50,7 +54,7 @@ pub(super) struct Resource {
     pub(super) singular: String,
     pub(super) short_names: Vec<String>,
     pub(super) namespaced: bool,
-    /// Defined by a CustomResourceDefinition.
+    /// Defined by a custom resource definition.
     pub(super) custom: bool,
     /// Whether `status` is a subresource.
     pub(super) status: bool,
@@ -66,7 +70,7 @@ pub(super) struct Resource {
     pub(super) storage_version: String,
     /// The key of the table that holds the objects of all versions.
     pub(super) storage: Arc<str>,
-    /// The OpenAPI schema of a custom resource, for validation; null for built-in kinds.
+    /// The `OpenAPI` schema of a custom resource, for validation; null for built-in kinds.
     pub(super) openapi: Value,
     schema: LazyLock<Arc<Schema>, Box<dyn FnOnce() -> Arc<Schema> + Send>>,
 }
@@ -129,7 +133,7 @@ impl Resource {
     }
 }
 
-/// The names that a CustomResourceDefinition gives its kind.
+/// The names that a custom resource definition gives its kind.
 #[derive(Clone, Debug)]
 pub(super) struct CrdNames {
     pub(super) group: String,
@@ -245,6 +249,17 @@ pub(super) static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
     .into_iter()
     .map(Arc::new)
     .collect()
+});
+
+/// The reviews of one's own rights: answered, never stored.
+pub(super) static REVIEWS: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
+    vec![
+        Arc::new(resource::<authorization::SelfSubjectAccessReview>(
+            &[],
+            Rules::default(),
+        )),
+        Arc::new(resource::<authorization::SelfSubjectRulesReview>(&[], Rules::default())),
+    ]
 });
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! The shape of a kind: which fields exist, what their defaults are, and how lists and maps merge.
 //!
-//! A [`Schema`] is read from the OpenAPI schema of a CustomResourceDefinition, or, for built-in kinds, from the JSON
+//! A [`Schema`] is read from the `OpenAPI` schema of a custom resource definition, or, for built-in kinds, from the JSON
 //! schema that k8s-openapi carries together with the merge table of [`super::merge_keys`]. Pruning, defaulting and
 //! server-side apply walk the same tree.
 
@@ -53,7 +53,8 @@ pub(super) struct Object {
     pub(super) atomic: bool,
     /// A whole Kubernetes object with `apiVersion`, `kind` and `metadata`.
     pub(super) embedded: bool,
-    pub(super) required: Vec<String>,
+    /// The Go type of a built-in struct, as decoding errors name it; empty otherwise.
+    pub(super) type_name: String,
 }
 
 /// A list and how its items are told apart.
@@ -155,7 +156,15 @@ impl Reader<'_> {
             return known.clone();
         }
         if merge_keys::is_free_form(name) {
-            return Schema::any();
+            let whole = Object {
+                preserve: true,
+                atomic: true,
+                ..Object::default()
+            };
+            return Arc::new(Schema {
+                shape: Shape::Object(whole),
+                ..Schema::clone(&Schema::any())
+            });
         }
         let definition = self
             .definitions
@@ -226,7 +235,10 @@ impl Reader<'_> {
             preserve: node["x-kubernetes-preserve-unknown-fields"].as_bool().unwrap_or(false),
             atomic: node["x-kubernetes-map-type"] == "atomic" || name.is_some_and(merge_keys::is_atomic),
             embedded: node["x-kubernetes-embedded-resource"].as_bool().unwrap_or(false),
-            required,
+            type_name: name
+                .and_then(|name| name.rsplit('.').next())
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 }

@@ -132,13 +132,32 @@ fn field_term(term: &str, resource: &Resource) -> Result<FieldTerm, Refusal> {
         )));
     };
     if !supported(path, resource) {
-        return Err(Refusal::bad_request(format!("field label not supported: {path}")));
+        let plain = !resource.custom && !has_own_fields(resource);
+        return Err(Refusal::bad_request(if plain {
+            format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        } else {
+            format!("field label not supported: {path}")
+        }));
     }
     Ok(FieldTerm {
         path: path.to_owned(),
         value: value.to_owned(),
         equal,
     })
+}
+
+/// Whether a built-in kind can be selected by more than its name.
+fn has_own_fields(resource: &Resource) -> bool {
+    [
+        "status.phase",
+        "reason",
+        "spec.unschedulable",
+        "type",
+        "spec.type",
+        "status.replicas",
+    ]
+    .into_iter()
+    .any(|path| supported(path, resource))
 }
 
 /// The fields that a kind can be selected by.

@@ -20,12 +20,16 @@ use tower::BoxError;
 use super::{
     AuditEntry, Inner,
     call::{Call, Verb},
-    create, delete, discovery,
-    errors::Refusal,
-    patch,
+    create,
+    decode::{self, Source},
+    delete, discovery,
+    errors::{FieldError, FieldErrorKind, Refusal},
+    managed_fields, patch,
     path::{Query, ResourcePath, Target},
     read,
+    resource::{REVIEWS, Resource},
     state::State,
+    store::Key,
     subresources, update, watch,
 };
 use crate::sim::fault::{Action, Failure, Fault, RequestInfo};
@@ -210,7 +214,7 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
         return discovery::answer(&state.catalogue, target).map(ok);
     };
     if is_review(path) {
-        return review(state, incoming, path);
+        return review(server, state, incoming, path);
     }
     let call = call(server, state, incoming, path)?;
     state.denials.check(&call)?;
@@ -244,10 +248,15 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
 
 /// Reads a request to a resource.
 fn call(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath) -> Result<Call, Refusal> {
-    let resource = state
-        .catalogue
-        .find(&path.group, &path.version, &path.plural)
-        .ok_or_else(Refusal::no_such_path)?;
+    let Some(resource) = state.catalogue.find(&path.group, &path.version, &path.plural) else {
+        let served = |resource: &Resource| resource.group == path.group && resource.version == path.version;
+        let group_served = state.catalogue.all().any(|resource| served(resource));
+        return Err(if group_served {
+            Refusal::no_such_path()
+        } else {
+            Refusal::no_such_group()
+        });
+    };
     let verb = incoming.verb().ok_or_else(Refusal::method_not_allowed)?;
     let misplaced = resource.namespaced && path.namespace.is_empty() && !matches!(verb, Verb::List | Verb::Watch);
     if misplaced || (!resource.namespaced && !path.namespace.is_empty()) {
@@ -256,6 +265,9 @@ fn call(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath)
         } else {
             Refusal::no_such_path()
         });
+    }
+    if verb == Verb::Create && !path.name.is_empty() && path.subresource.is_empty() {
+        return Err(Refusal::method_not_allowed());
     }
     let subresource = path.subresource.as_str();
     let served = match subresource {
@@ -271,11 +283,7 @@ fn call(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath)
     if !subresource.is_empty() && !matches!(verb, Verb::Get | Verb::Update | Verb::Patch) {
         return Err(Refusal::method_not_allowed());
     }
-    if let Some(mode) = incoming.query.get("dryRun").filter(|mode| *mode != "All") {
-        return Err(Refusal::bad_request(format!(
-            "dryRun: Unsupported value: {mode:?}: supported values: \"All\""
-        )));
-    }
+    check_dry_run(verb, incoming.query.get("dryRun"))?;
     let content_type = incoming
         .header(header::CONTENT_TYPE)
         .split(';')
@@ -284,6 +292,7 @@ fn call(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath)
         .trim();
     let mut call = Call {
         user: incoming.user.to_string(),
+        user_agent: incoming.header(header::USER_AGENT).to_owned(),
         verb,
         resource: resource.clone(),
         subresource: subresource.to_owned(),
@@ -302,29 +311,61 @@ fn call(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath)
     Ok(call)
 }
 
+fn check_dry_run(verb: Verb, mode: Option<&str>) -> Result<(), Refusal> {
+    let Some(mode) = mode.filter(|mode| *mode != "All") else {
+        return Ok(());
+    };
+    let options = match verb {
+        Verb::Create => "CreateOptions",
+        Verb::Update => "UpdateOptions",
+        Verb::Patch => "PatchOptions",
+        _ => "DeleteOptions",
+    };
+    let value = Value::from(vec![mode]);
+    let error = FieldError::new(
+        "dryRun",
+        FieldErrorKind::NotSupported(value),
+        "supported values: \"All\"",
+    );
+    Err(Refusal::invalid("meta.k8s.io", options, "", &[error]))
+}
+
 fn is_review(path: &ResourcePath) -> bool {
     path.group == "authorization.k8s.io"
 }
 
 /// The reviews of a client's own rights: answered, never stored.
-fn review(state: &State, incoming: &Incoming, path: &ResourcePath) -> Result<Reply, Refusal> {
+fn review(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePath) -> Result<Reply, Refusal> {
+    let resource = REVIEWS
+        .iter()
+        .find(|resource| resource.plural == path.plural)
+        .ok_or_else(Refusal::no_such_path)?;
     if incoming.verb() != Some(Verb::Create) {
         return Err(Refusal::method_not_allowed());
     }
-    let asked: Value = serde_json::from_slice(&incoming.body)
-        .map_err(|error| Refusal::bad_request(format!("error decoding JSON: {error}")))?;
-    let body = match path.plural.as_str() {
-        "selfsubjectaccessreviews" => state.denials.access_review(&incoming.user, asked),
-        "selfsubjectrulesreviews" => {
-            let resources = state.catalogue.all().map(AsRef::as_ref);
-            state.denials.rules_review(&incoming.user, asked, resources)
-        }
-        _ => return Err(Refusal::no_such_path()),
+    let mut call = Call::internal(
+        &incoming.user,
+        Verb::Create,
+        resource,
+        &Key::default(),
+        server.clock().now(),
+    );
+    incoming.header(header::USER_AGENT).clone_into(&mut call.user_agent);
+    call.query = incoming.query.clone();
+    call.body = incoming.body.clone();
+    let decoded = decode::object(&call, call.document()?, Source::Body)?;
+    let (mut asked, warnings) = (decoded.object, decoded.warnings);
+    managed_fields::track_update(&call, &Value::Null, &mut asked);
+    let body = if resource.kind == "SelfSubjectAccessReview" {
+        state.denials.access_review(&incoming.user, asked)
+    } else {
+        let resources = state.catalogue.all().map(AsRef::as_ref);
+        state.denials.rules_review(&incoming.user, asked, resources)
     };
     Ok(Reply::Document {
         code: 201,
         body,
-        warnings: Vec::new(),
+        warnings,
     })
 }
 
@@ -344,6 +385,17 @@ fn fail(failure: &Failure) -> Result<Answer, BoxError> {
 }
 
 fn refuse(refusal: &Refusal) -> Answer {
+    if refusal.plain {
+        let mut answer = document(refusal.code, &Value::Null, &[]);
+        *answer.body_mut() = Full::new(Bytes::from(refusal.message.clone()))
+            .map_err(|never: Infallible| match never {})
+            .boxed_unsync();
+        answer.headers_mut().insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        return answer;
+    }
     document(refusal.code, &refusal.status(), &[])
 }
 

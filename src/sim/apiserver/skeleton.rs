@@ -26,6 +26,9 @@ pub(super) fn of(resource: &Resource) -> Value {
         "services" => json!({"spec": {}, "status": {"loadBalancer": {}}}),
         "pods" => json!({"spec": {"containers": null}, "status": {}}),
         "namespaces" => json!({"spec": {}, "status": {}}),
+        "selfsubjectaccessreviews.authorization.k8s.io" | "selfsubjectrulesreviews.authorization.k8s.io" => {
+            json!({"spec": {}, "status": {"allowed": false}})
+        }
         "leases.coordination.k8s.io" => json!({"spec": {}}),
         "nodes" => json!({"spec": {}, "status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "nodeInfo": {}}}),
         "events" => json!({

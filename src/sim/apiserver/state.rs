@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     AuditEntry, Observer, Snapshot, Write, background,
     call::Call,
-    crd,
+    crd, metadata,
     names::Random,
     rbac::Denials,
     resource::{BUILT_IN, Resource, join_group},
@@ -130,10 +130,10 @@ impl State {
         for observer in &self.observers {
             observer(&write);
         }
-        change
-            .after
-            .clone()
-            .or_else(|| change.before.clone())
-            .unwrap_or_default()
+        change.after.clone().unwrap_or_else(|| {
+            let mut last = change.before.as_deref().cloned().unwrap_or_default();
+            metadata::of(&mut last).insert("resourceVersion".to_owned(), change.revision.to_string().into());
+            Arc::new(last)
+        })
     }
 }

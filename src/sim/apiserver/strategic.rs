@@ -86,14 +86,11 @@ fn merge_map(
 fn merge_list(schema: Option<&Schema>, mut items: Vec<Value>, patch: &[Value]) -> Result<Value, Refusal> {
     let list = schema.and_then(Schema::items);
     if list.is_some_and(|list| list.topology == Topology::Set) {
-        items.extend(
-            patch
-                .iter()
-                .filter(|item| !items.contains(item))
-                .cloned()
-                .collect::<Vec<_>>(),
-        );
-        return Ok(Value::Array(items));
+        let order = items.clone();
+        items.retain(|item| !patch.contains(item));
+        return Ok(Value::Array(interleave(items, patch.to_vec(), |item| {
+            order.iter().position(|known| known == item)
+        })));
     }
     let (Some(list), Some(key)) = (list, merge_key(schema)) else {
         return Ok(Value::Array(patch.to_vec()));
@@ -106,20 +103,42 @@ fn merge_list(schema: Option<&Schema>, mut items: Vec<Value>, patch: &[Value]) -
             .collect();
         return Ok(Value::Array(rest));
     }
+    let id = |item: &Value| item.get(&key).cloned();
+    let order: Vec<Option<Value>> = items.iter().map(id).collect();
+    let mut patched = Vec::new();
     for item in patch {
-        let Some(id) = item.get(&key) else {
+        if id(item).is_none() {
             return Err(Refusal::unexpected(format!(
                 "map: {item} does not contain declared merge key: {key}"
             )));
-        };
-        let at = items.iter().position(|known| known.get(&key) == Some(id));
-        match (item["$patch"].as_str(), at) {
-            (Some("delete"), _) => items.retain(|known| known.get(&key) != Some(id)),
-            (_, Some(at)) => items[at] = merge_value(Some(&list.items), items[at].take(), item)?,
-            (_, None) => items.push(merge_value(Some(&list.items), Value::Null, item)?),
+        }
+        let at = items.iter().position(|known| id(known) == id(item));
+        let before = at.map_or(Value::Null, |at| items.remove(at));
+        if item["$patch"] != "delete" {
+            patched.push(merge_value(Some(&list.items), before, item)?);
         }
     }
-    Ok(Value::Array(items))
+    Ok(Value::Array(interleave(items, patched, |item| {
+        order.iter().position(|known| *known == id(item))
+    })))
+}
+
+/// Both lists in one: the patched items first, but behind those that stood before them.
+fn interleave(kept: Vec<Value>, patched: Vec<Value>, place: impl Fn(&Value) -> Option<usize>) -> Vec<Value> {
+    let (mut kept, mut patched) = (kept.into_iter().peekable(), patched.into_iter().peekable());
+    let mut all = Vec::new();
+    loop {
+        let next = match (kept.peek(), patched.peek()) {
+            (None, None) => return all,
+            (Some(_), None) => kept.next(),
+            (None, Some(_)) => patched.next(),
+            (Some(left), Some(right)) => match (place(left), place(right)) {
+                (Some(left), Some(right)) if left < right => kept.next(),
+                _ => patched.next(),
+            },
+        };
+        all.extend(next);
+    }
 }
 
 fn merge_key(schema: Option<&Schema>) -> Option<String> {
@@ -148,22 +167,22 @@ mod tests {
 
     use super::{super::schema::builtin, *};
 
-    fn pod(containers: Value) -> Value {
+    fn pod(containers: &Value) -> Value {
         json!({"metadata": {"finalizers": ["a"], "labels": {"x": "1", "y": "2"}},
             "spec": {"template": {"spec": {"containers": containers}}}})
     }
 
     #[test]
     fn containers_merge_by_name_and_go_by_directive() {
-        let before = pod(json!([{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]));
-        let patch = pod(json!([
+        let before = pod(&json!([{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]));
+        let patch = pod(&json!([
             {"name": "b", "$patch": "delete"},
             {"name": "a", "env": [{"name": "Y", "value": "2"}]},
             {"name": "c", "image": "c:1"},
         ]));
         let after = merge(&builtin::<Deployment>(), &before, &patch).unwrap();
         let want = json!([
-            {"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]},
+            {"name": "a", "image": "a:1", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]},
             {"name": "c", "image": "c:1"},
         ]);
         assert_eq!(after["spec"]["template"]["spec"]["containers"], want);
@@ -172,17 +191,17 @@ mod tests {
     #[test]
     fn finalizers_add_up_and_null_removes() {
         let patch = json!({"metadata": {"finalizers": ["b", "a"], "labels": {"x": null}}});
-        let after = merge(&builtin::<Deployment>(), &pod(json!([])), &patch).unwrap();
+        let after = merge(&builtin::<Deployment>(), &pod(&json!([])), &patch).unwrap();
         assert_eq!(
             after["metadata"],
-            json!({"finalizers": ["a", "b"], "labels": {"y": "2"}})
+            json!({"finalizers": ["b", "a"], "labels": {"y": "2"}})
         );
     }
 
     #[test]
     fn an_item_without_its_key_is_refused() {
-        let patch = pod(json!([{"image": "a:1"}]));
-        let refusal = merge(&builtin::<Deployment>(), &pod(json!([])), &patch).unwrap_err();
+        let patch = pod(&json!([{"image": "a:1"}]));
+        let refusal = merge(&builtin::<Deployment>(), &pod(&json!([])), &patch).unwrap_err();
         assert!(refusal.message.contains("does not contain declared merge key: name"));
     }
 }

@@ -2,13 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::{call::Call, crd, errors::Refusal, generation, metadata, state::State};
+use super::{call::Call, crd, generation, metadata, state::State};
 
 /// The first two octets of the cluster addresses of Services.
 const SERVICE_NETWORK: &str = "10.96";
 
+/// The annotation in which a `DaemonSet` counts its templates.
+pub(super) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 /// Prepares a new object.
-pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value) -> Result<(), Refusal> {
+pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value) {
     let resource = &call.resource;
     if resource.status && resource.qualified() != "nodes" {
         remove(object, "status");
@@ -17,19 +20,16 @@ pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value)
         "namespaces" => {
             object["spec"]["finalizers"] = json!(["kubernetes"]);
             object["status"] = json!({"phase": "Active"});
-            let name = metadata::text(object, "name").to_owned();
-            metadata::set(object, "metadata.labels", {
-                let mut labels = object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
-                labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
-                labels.into()
-            });
         }
         crd::CRDS => {
             crd::fill(object);
             object["status"] = crd::established(object, &metadata::seconds(call.now));
             metadata::of(object).insert("finalizers".into(), json!([crd::CLEANUP]));
         }
-        "pods" => object["status"] = json!({"phase": "Pending"}),
+        "pods" => {
+            object["status"] = json!({"phase": "Pending", "qosClass": quality(&object["spec"])});
+            admit_pod(&mut object["spec"]);
+        }
         "services" => {
             object["status"] = json!({"loadBalancer": {}});
             address(state, call, object);
@@ -37,6 +37,7 @@ pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value)
         "replicasets.apps" => object["status"] = json!({"replicas": 0}),
         "deployments.apps" => object["status"] = json!({}),
         "daemonsets.apps" => {
+            object["metadata"]["annotations"][TEMPLATE_GENERATION] = "1".into();
             object["status"] = json!({
                 "currentNumberScheduled": 0,
                 "desiredNumberScheduled": 0,
@@ -45,11 +46,10 @@ pub(super) fn prepare_create(state: &mut State, call: &Call, object: &mut Value)
             });
         }
         "horizontalpodautoscalers.autoscaling" => {
-            object["status"] = json!({"currentMetrics": null, "desiredReplicas": 0})
+            object["status"] = json!({"currentMetrics": null, "desiredReplicas": 0});
         }
         _ => {}
     }
-    Ok(())
 }
 
 /// Prepares a changed object: each endpoint writes its own half, and the generation follows.
@@ -68,6 +68,9 @@ pub(super) fn prepare_update(call: &Call, before: &Value, after: &mut Value) {
     }
     if resource.qualified() == "services" {
         keep_addresses(before, after);
+    }
+    if resource.qualified() == "daemonsets.apps" {
+        count_template(before, after);
     }
     if generation::moves(resource, before, after) {
         metadata::of(after).insert("generation".into(), (metadata::generation(before) + 1).into());
@@ -103,6 +106,54 @@ fn prepare_status(call: &Call, before: &Value, after: &mut Value) {
         "deployments.apps" => metadata::keep(after, before, &["labels"]),
         "pods" => metadata::keep(after, before, &["ownerReferences"]),
         _ => {}
+    }
+}
+
+/// A `DaemonSet` counts the changes of its template in an annotation.
+fn count_template(before: &Value, after: &mut Value) {
+    let known = before["metadata"]["annotations"][TEMPLATE_GENERATION]
+        .as_str()
+        .and_then(|text| text.parse().ok());
+    let changed = before["spec"]["template"] != after["spec"]["template"];
+    let count = known.unwrap_or(0) + i64::from(changed);
+    metadata::of(after).entry("annotations").or_insert_with(|| json!({}));
+    after["metadata"]["annotations"][TEMPLATE_GENERATION] = count.to_string().into();
+}
+
+/// What the admission plugins that are on by default add to a pod: priority, and patience with its node.
+fn admit_pod(spec: &mut Value) {
+    spec["priority"] = 0.into();
+    spec["preemptionPolicy"] = "PreemptLowerPriority".into();
+    let mut tolerations = spec["tolerations"].as_array().cloned().unwrap_or_default();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        if !tolerations.iter().any(|toleration| toleration["key"] == key) {
+            let toleration = json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+            tolerations.push(toleration);
+        }
+    }
+    spec["tolerations"] = tolerations.into();
+}
+
+/// The quality-of-service class of a pod, from its requests and limits of cpu and memory.
+fn quality(spec: &Value) -> &'static str {
+    let lists = ["containers", "initContainers"]
+        .into_iter()
+        .filter_map(|list| spec[list].as_array());
+    let resources: Vec<&Value> = lists.flatten().map(|container| &container["resources"]).collect();
+    let of = |part: &str, name: &str| resources.iter().map(|all| all[part].get(name)).collect::<Vec<_>>();
+    let any = ["requests", "limits"].into_iter().any(|part| {
+        ["cpu", "memory"]
+            .into_iter()
+            .any(|name| of(part, name).iter().any(Option::is_some))
+    });
+    let guaranteed = ["cpu", "memory"].into_iter().all(|name| {
+        let (requests, limits) = (of("requests", name), of("limits", name));
+        limits.iter().all(Option::is_some) && requests == limits
+    });
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
     }
 }
 

@@ -36,7 +36,7 @@ fn scale(state: &mut State, call: &Call, paths: &ScalePaths) -> Result<Value, Re
         Verb::Update => call.document()?,
         Verb::Patch => {
             let document = call.document()?;
-            super::patch::patched(call, &current, document)?
+            super::patch::patched(call, &current, &document)?
         }
         _ => return Ok(current),
     };

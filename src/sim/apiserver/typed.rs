@@ -185,12 +185,12 @@ pub(super) fn remove(schema: &Schema, value: &Value, gone: &FieldSet) -> Option<
             let map: Map<String, Value> = as_map(Some(value))?
                 .iter()
                 .filter(|(name, _)| !gone.has(&Step::field(name)))
-                .filter_map(|(name, child)| match gone.below(&Step::field(name)) {
-                    Some(below) => {
-                        let left = remove(&child_schema(object, name), child, below).unwrap_or(Value::Null);
-                        Some((name.clone(), left))
-                    }
-                    None => Some((name.clone(), child.clone())),
+                .map(|(name, child)| {
+                    let left = match gone.below(&Step::field(name)) {
+                        Some(below) => remove(&child_schema(object, name), child, below).unwrap_or(Value::Null),
+                        None => child.clone(),
+                    };
+                    (name.clone(), left)
                 })
                 .collect();
             (!map.is_empty()).then_some(Value::Object(map))

@@ -60,7 +60,9 @@ pub(super) fn change(
     fresh(call, before, &mut after)?;
     strategy::prepare_update(call, before, &mut after);
     system_metadata(before, &mut after);
+    // The general rules and those of the kind both check metadata, and a client sees each mistake twice.
     let mut errors = metadata_errors(before, &after);
+    errors.extend(errors.clone());
     errors.extend(validate::object(&call.resource, Some(before), &after));
     if !errors.is_empty() {
         return Err(Refusal::invalid(
@@ -129,7 +131,7 @@ fn system_metadata(before: &Value, after: &mut Value) {
     if metadata::text(after, "uid").is_empty() {
         metadata::keep(after, before, &["uid"]);
     }
-    metadata::keep(after, before, &["creationTimestamp"]);
+    metadata::keep(after, before, &["creationTimestamp", "selfLink"]);
     if metadata::is_terminating(before) {
         metadata::keep(after, before, &["deletionTimestamp"]);
     }

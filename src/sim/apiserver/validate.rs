@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{
     errors::{FieldError, FieldErrorKind},
-    openapi,
-    resource::Resource,
+    metadata, openapi,
+    resource::{Resource, ScalePaths},
 };
 
 /// Everything that is wrong with an object; `before` is the stored one, if any.
@@ -14,6 +14,7 @@ pub(super) fn object(resource: &Resource, before: Option<&Value>, object: &Value
     let mut errors = common(object);
     if resource.custom {
         errors.extend(openapi::validate(&resource.openapi, object, ""));
+        errors.extend(resource.scale.as_ref().and_then(|paths| scale(paths, object)));
         return errors;
     }
     match resource.qualified() {
@@ -46,30 +47,46 @@ fn common(object: &Value) -> Vec<FieldError> {
             ));
         }
     }
-    let mut controllers = 0;
-    for (index, owner) in object["metadata"]["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    let mut owning: Vec<String> = Vec::new();
+    for owner in object["metadata"]["ownerReferences"].as_array().into_iter().flatten() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().is_none_or(str::is_empty) {
-                let path = format!("metadata.ownerReferences[{index}].{field}");
+                let path = format!("metadata.ownerReferences.{field}");
                 errors.push(match field {
                     "apiVersion" => FieldError::invalid(path, "", "version must not be empty"),
                     _ => FieldError::invalid(path, "", "must not be empty"),
                 });
             }
         }
-        controllers += usize::from(owner["controller"] == true);
+        if owner["controller"] == true {
+            let text = |field: &str| owner[field].as_str().unwrap_or_default();
+            owning.push(format!("{}/{}", text("kind"), text("name")));
+        }
     }
-    if controllers > 1 {
+    if let [first, second, ..] = owning.as_slice() {
         let owners = object["metadata"]["ownerReferences"].clone();
-        let detail = "Only one reference can have Controller set to true.";
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}"
+        );
         errors.push(FieldError::invalid("metadata.ownerReferences", owners, detail));
     }
     errors
+}
+
+/// The number that a scale endpoint reads must be one.
+fn scale(paths: &ScalePaths, object: &Value) -> Option<FieldError> {
+    let path = format!(".{}", paths.spec_replicas);
+    let value = metadata::at(object, &paths.spec_replicas).filter(|value| !value.is_null())?;
+    match value.as_i64() {
+        Some(replicas) if replicas >= 0 => None,
+        Some(replicas) => Some(FieldError::invalid(path, replicas, "should be a non-negative integer")),
+        None => {
+            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let given = if value.is_string() { "string" } else { "float64" };
+            let detail = format!("{path} accessor error: {shown} is of the type {given}, expected int64");
+            Some(FieldError::invalid(path, 0, detail))
+        }
+    }
 }
 
 /// At most 63 characters: letters, digits, and `-_.` inside.
@@ -95,14 +112,14 @@ fn workload(before: Option<&Value>, object: &Value) -> Vec<FieldError> {
     let selector = &spec["selector"];
     if !selector.is_object() {
         errors.push(FieldError::required("spec.selector", ""));
-    } else if !selects(selector, labels) {
+    }
+    if !selector.is_object() || !selects(selector, labels) {
         let detail = "`selector` does not match template `labels`";
-        let shown = if labels.is_null() {
-            serde_json::json!({})
-        } else {
-            labels.clone()
-        };
-        errors.push(FieldError::invalid("spec.template.metadata.labels", shown, detail));
+        errors.push(FieldError::invalid(
+            "spec.template.metadata.labels",
+            labels.clone(),
+            detail,
+        ));
     }
     if spec["template"]["spec"]["containers"]
         .as_array()
@@ -227,7 +244,7 @@ fn autoscaler(object: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// ConfigMaps and Secrets that call themselves immutable are.
+/// Configuration objects that call themselves immutable are.
 fn configuration(before: Option<&Value>, object: &Value) -> Vec<FieldError> {
     let Some(before) = before else { return Vec::new() };
     let mut errors = Vec::new();

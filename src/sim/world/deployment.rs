@@ -110,7 +110,7 @@ pub(super) fn leeway(deployment: &Deployment) -> Leeway {
         share.div_euclid(100) + i32::from(share.rem_euclid(100) > 0)
     });
     let unavailable = part(unavailable, wanted, |share| share.div_euclid(100)).min(wanted);
-    if surge == 0 && unavailable == 0 {
+    if wanted > 0 && surge == 0 && unavailable == 0 {
         return Leeway { surge, unavailable: 1 };
     }
     Leeway { surge, unavailable }
@@ -466,4 +466,30 @@ fn merge(kind: Kind, meta: &ObjectMeta, body: Value) -> Write {
 /// A typed object as JSON. The types of the API always have a JSON form.
 pub(super) fn value(object: &impl serde::Serialize) -> Value {
     serde_json::to_value(object).expect("a Kubernetes object must have a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leeway_is_rounded_towards_having_more_pods() {
+        for (replicas, rolling, surge, unavailable) in [
+            (4, json!({}), 1, 1),
+            (3, json!({}), 1, 0),
+            (10, json!({ "maxSurge": "15%", "maxUnavailable": "15%" }), 2, 1),
+            (2, json!({ "maxSurge": 0, "maxUnavailable": "25%" }), 0, 1),
+            (2, json!({ "maxSurge": 0, "maxUnavailable": 5 }), 0, 2),
+            (0, json!({}), 0, 0),
+        ] {
+            let mut manifest = super::super::manifests::deployment("test", "app", "app:1", replicas);
+            manifest["spec"]["strategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": rolling });
+            let deployment: Deployment = serde_json::from_value(manifest).expect("the manifest must be a Deployment");
+            assert_eq!(
+                leeway(&deployment),
+                Leeway { surge, unavailable },
+                "{replicas} replicas with {rolling}"
+            );
+        }
+    }
 }

@@ -12,27 +12,24 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::{
-    Client,
-    api::{Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
-    runtime::watcher,
-};
+use futures::{StreamExt, stream};
+use kube::{Client, api::ObjectMeta};
 use tokio::sync::Notify;
 
 use super::{
     deployment::{self, Plan},
     endpointslice::{self, SERVICE_LABEL},
     mirror::{Mirror, News, controller},
-    pod, replicaset, router,
+    plane::DataPlane,
+    pod::{self, Seen},
+    replicaset, router,
     script::{RouterSays, Script},
-    traffic::{Answerer, Backend, Split, Traffic},
-    write::{Kind, Place, What, Write},
+    traffic::Traffic,
+    wire::{self, Answer},
+    write::{Kind, Place, Write},
 };
 use crate::clock::Clock;
 
-const MANAGER: &str = "kube-controller-manager";
 /// After a write that lost against another one.
 const SOON: Duration = Duration::from_millis(50);
 /// After a write that failed for any other reason.
@@ -92,17 +89,11 @@ pub(super) struct Engine {
     mirror: Mirror,
     /// The kinds whose first list is complete: nobody decides on half a view.
     listed: BTreeSet<Kind>,
-    traffic: Traffic,
-    /// Where the data plane sends requests: the backends of each route that it has taken over.
-    taken: BTreeMap<Place, Vec<Backend>>,
+    plane: DataPlane,
     /// When each object is to be looked at.
     due: BTreeMap<Place, DateTime<Utc>>,
-    /// When each pod was first seen, by uid.
-    born: HashMap<String, DateTime<Utc>>,
-    /// When the deletion of each pod was first seen, by uid.
-    leaving: HashMap<String, DateTime<Utc>>,
-    /// The number of each pod's address, by uid.
-    addresses: HashMap<String, usize>,
+    /// What is remembered of each pod, by uid.
+    seen: HashMap<String, Seen>,
     /// How many names were made.
     names: u64,
 }
@@ -116,12 +107,9 @@ impl Engine {
             seed,
             mirror: Mirror::default(),
             listed: BTreeSet::new(),
-            traffic,
-            taken: BTreeMap::new(),
+            plane: DataPlane::new(traffic),
             due: BTreeMap::new(),
-            born: HashMap::new(),
-            leaving: HashMap::new(),
-            addresses: HashMap::new(),
+            seen: HashMap::new(),
             names: 0,
         }
     }
@@ -129,14 +117,14 @@ impl Engine {
     /// Runs for ever.
     pub(super) async fn run(mut self) {
         let mut news = pin!(stream::select_all(
-            KINDS.map(|kind| Box::pin(watch(self.client.clone(), kind)))
+            KINDS.map(|kind| Box::pin(wire::watch(self.client.clone(), kind)))
         ));
         let changed = self.plot.changed.clone();
         loop {
             while let Some(name) = self.next_due() {
                 self.look(&name).await;
             }
-            self.turn_traffic();
+            self.plane.turn(&self.mirror, &self.plot.get(), self.clock.now());
             let next = self.due.values().min().copied().filter(|_| self.has_view());
             let clock = self.clock.clone();
             let timer = async move {
@@ -345,20 +333,14 @@ impl Engine {
     }
 
     fn look_at_pod(&mut self, name: &Place, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
-        let pod = self.mirror.pods.get(&name.namespace, &name.name)?.clone();
+        let pod = self.mirror.pods.get(&name.namespace, &name.name)?;
+        let count = self.seen.len();
         let uid = pod.metadata.uid.clone()?;
-        let born = *self.born.entry(uid.clone()).or_insert(now);
-        let count = self.addresses.len();
-        let number = *self.addresses.entry(uid.clone()).or_insert(count);
-        let deleted = pod.metadata.deletion_timestamp.is_some();
-        let leaving = deleted.then(|| *self.leaving.entry(uid).or_insert(now));
-        let address = format!(
-            "10.{}.{}.{}",
-            number / 64516 % 256,
-            number / 254 % 254,
-            number % 254 + 1
-        );
-        Some(pod::plan(&pod, script, born, leaving, &address, now))
+        let seen = self.seen.entry(uid).or_insert_with(|| Seen::new(now, count));
+        if pod.metadata.deletion_timestamp.is_some() {
+            seen.leaving.get_or_insert(now);
+        }
+        Some(pod::plan(pod, script, seen, now))
     }
 
     fn look_at_service(&self, name: &Place, script: &Script) -> Option<Plan> {
@@ -378,7 +360,7 @@ impl Engine {
             &self.mirror.routes
         };
         let Some(route) = shelf.get(&name.namespace, &name.name) else {
-            self.taken.remove(name);
+            self.plane.forget(name);
             return None;
         };
         let missing = router::backends(name.kind, route)
@@ -386,7 +368,7 @@ impl Engine {
             .map(|backend| backend.service)
             .find(|service| self.mirror.services.get(&name.namespace, service).is_none());
         if !matches!(script.router_says(&name.name), RouterSays::Rejects(_)) {
-            self.taken.insert(name.clone(), router::backends(name.kind, route));
+            self.plane.take(name, router::backends(name.kind, route));
         }
         let write = router::plan(
             name.kind,
@@ -401,150 +383,21 @@ impl Engine {
         })
     }
 
-    /// Records where requests go now.
-    fn turn_traffic(&self) {
-        let (now, script) = (self.clock.now(), self.plot.get());
-        let routed: BTreeSet<_> = self
-            .taken
-            .iter()
-            .flat_map(|(route, backends)| {
-                let itself = (&route.namespace, &route.name);
-                backends
-                    .iter()
-                    .map(move |backend| (&route.namespace, &backend.service))
-                    .chain([itself])
-            })
-            .collect();
-        for (route, backends) in &self.taken {
-            let split = Split::of(backends, |service| self.behind(&route.namespace, service));
-            self.traffic.turn(
-                (route.namespace.clone(), route.name.clone()),
-                split,
-                |image, part| script.behaviour_of(image, part),
-                now,
-            );
-        }
-        for service in self.mirror.services.all() {
-            let Place { namespace, name, .. } = named(Kind::Service, &service.metadata);
-            if !routed.contains(&(&namespace, &name)) {
-                let split = Split::of(
-                    &[Backend {
-                        service: name.clone(),
-                        weight: 1,
-                    }],
-                    |name| self.behind(&namespace, name),
-                );
-                self.traffic.turn(
-                    (namespace, name),
-                    split,
-                    |image, part| script.behaviour_of(image, part),
-                    now,
-                );
-            }
-        }
-    }
-
-    /// The pods that a Service's endpoints offer and that are there.
-    fn behind(&self, namespace: &str, service: &str) -> Vec<Answerer> {
-        let named = |slice: &&Arc<EndpointSlice>| {
-            slice
-                .metadata
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.get(SERVICE_LABEL))
-                .is_some_and(|of| of == service)
-        };
-        let slices = self.mirror.slices.in_namespace(namespace).filter(named);
-        let endpoints = slices.flat_map(|slice| slice.endpoints.iter().flatten());
-        let offered = endpoints.filter(|endpoint| {
-            endpoint
-                .conditions
-                .as_ref()
-                .is_none_or(|conditions| conditions.ready != Some(false))
-        });
-        let pods = offered.filter_map(|endpoint| {
-            let target = endpoint.target_ref.as_ref()?;
-            let pod = self.mirror.pods.get(namespace, target.name.as_deref()?)?;
-            let image = pod.spec.as_ref()?.containers.first()?.image.clone()?;
-            let uid = pod
-                .metadata
-                .uid
-                .clone()
-                .filter(|uid| target.uid.as_ref() == Some(uid))?;
-            pod::is_ready(pod).then(|| Answerer {
-                uid,
-                pod: target.name.clone().unwrap_or_default(),
-                image,
-            })
-        });
-        pods.collect()
-    }
-
     /// Sends one write and takes the answer as news. On failure it tells after what time to look again.
     async fn send(&mut self, write: &Write) -> Result<(), Duration> {
-        let Place { kind, namespace, name } = &write.on;
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind.resource());
-        let post = PostParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        let answer = match &write.what {
-            What::Create(body) => match serde_json::from_value(body.clone()) {
-                Ok(object) => api.create(&post, &object).await.map(Some),
-                Err(_) => return Ok(()),
-            },
-            What::Merge(body) => {
-                let patch = PatchParams {
-                    field_manager: Some(MANAGER.to_owned()),
-                    ..PatchParams::default()
-                };
-                api.patch(name, &patch, &Patch::Merge(body)).await.map(Some)
+        match wire::send(&self.client, write).await {
+            Answer::Is(object) => self.hear(write.on.kind, News::Is(object)),
+            Answer::Gone => self.bury(&write.on),
+            Answer::Outdated(object) => {
+                match object {
+                    Some(object) => self.hear(write.on.kind, News::Is(object)),
+                    None => self.bury(&write.on),
+                }
+                return Err(SOON);
             }
-            What::Status(body) => match serde_json::from_value::<DynamicObject>(body.clone()) {
-                Ok(object) => api.replace_status(name, &post, &object).await.map(Some),
-                Err(_) => return Ok(()),
-            },
-            What::Delete { uid, grace } => {
-                let only = Preconditions {
-                    uid: Some(uid.clone()),
-                    resource_version: None,
-                };
-                let params = DeleteParams {
-                    grace_period_seconds: *grace,
-                    preconditions: Some(only),
-                    ..DeleteParams::default()
-                };
-                let answer = api.delete(name, &params).await;
-                answer.map(|answer| answer.left().filter(|_| *grace != Some(0)))
-            }
-        };
-        match answer {
-            Ok(Some(object)) => {
-                self.hear(*kind, News::Is(Box::new(object)));
-                Ok(())
-            }
-            Ok(None) => {
-                self.bury(&write.on);
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
-                self.refresh(&api, &write.on).await;
-                Err(SOON)
-            }
-            Err(error) => {
-                tracing::debug!(%error, on = ?write.on, "a write of the embedded cluster failed");
-                Err(LATER)
-            }
+            Answer::Failed => return Err(LATER),
         }
-    }
-
-    /// Reads an object that turned out to be different from what was seen of it.
-    async fn refresh(&mut self, api: &Api<DynamicObject>, name: &Place) {
-        match api.get_opt(&name.name).await {
-            Ok(Some(object)) => self.hear(name.kind, News::Is(Box::new(object))),
-            Ok(None) => self.bury(name),
-            Err(_) => {}
-        }
+        Ok(())
     }
 }
 
@@ -554,19 +407,4 @@ fn named(kind: Kind, meta: &ObjectMeta) -> Place {
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     )
-}
-
-/// The endless news of one kind. A broken watch begins again by itself.
-fn watch(client: Client, kind: Kind) -> impl Stream<Item = (Kind, News)> {
-    let api: Api<DynamicObject> = Api::all_with(client, &kind.resource());
-    let news = |event| match event {
-        watcher::Event::Init => News::ListBegins,
-        watcher::Event::InitDone => News::ListEnds,
-        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => News::Is(Box::new(object)),
-        watcher::Event::Delete(object) => News::Went(Box::new(object)),
-    };
-    let watcher = kube::runtime::WatchStreamExt::default_backoff(watcher(api, watcher::Config::default()));
-    watcher
-        .inspect_err(|error| tracing::debug!(%error, "a watch of the embedded cluster broke"))
-        .filter_map(move |event| std::future::ready(event.ok().map(|event| (kind, news(event)))))
 }

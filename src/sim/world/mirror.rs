@@ -227,3 +227,59 @@ impl Mirror {
         with_shelf!(self, kind, shelf => shelf.bury(namespace, name));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(revision: u64, uid: &str) -> Box<DynamicObject> {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "app", "namespace": "test", "uid": uid, "resourceVersion": revision.to_string() },
+        });
+        Box::new(serde_json::from_value(object).expect("must be an object"))
+    }
+
+    fn seen(mirror: &Mirror) -> Option<String> {
+        mirror
+            .pods
+            .get("test", "app")
+            .and_then(|pod| pod.metadata.resource_version.clone())
+    }
+
+    #[test]
+    fn an_older_event_does_not_undo_an_answer() {
+        let mut mirror = Mirror::default();
+        for revision in [5, 9, 7] {
+            mirror.note(Kind::Pod, News::Is(pod(revision, "a")));
+        }
+        assert_eq!(seen(&mirror).as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn what_was_deleted_here_does_not_come_back_by_a_late_event() {
+        let mut mirror = Mirror::default();
+        mirror.note(Kind::Pod, News::Is(pod(5, "a")));
+        mirror.bury(&Place::new(Kind::Pod, "test", "app"));
+        mirror.note(Kind::Pod, News::Is(pod(6, "a")));
+        assert_eq!(seen(&mirror), None);
+        mirror.note(Kind::Pod, News::Is(pod(8, "b")));
+        mirror.note(Kind::Pod, News::Went(pod(7, "a")));
+        assert_eq!(
+            seen(&mirror).as_deref(),
+            Some("8"),
+            "the next object of that name stays"
+        );
+    }
+
+    #[test]
+    fn a_new_list_drops_what_it_does_not_name() {
+        let mut mirror = Mirror::default();
+        mirror.note(Kind::Pod, News::Is(pod(5, "a")));
+        mirror.note(Kind::Pod, News::ListBegins);
+        mirror.note(Kind::Pod, News::ListEnds);
+        assert_eq!(seen(&mirror), None);
+    }
+}

@@ -13,6 +13,7 @@ pub mod invariants;
 pub mod manifests;
 pub mod metrics;
 mod mirror;
+mod plane;
 mod pod;
 mod replicaset;
 mod route_crds;
@@ -20,6 +21,7 @@ mod router;
 pub mod script;
 mod stamp;
 pub mod traffic;
+mod wire;
 mod write;
 
 use kube::Client;

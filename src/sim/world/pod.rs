@@ -94,24 +94,41 @@ fn crashing(first: Duration, run: Duration, age: Duration) -> (Look, Option<Dura
     }
 }
 
-/// Looks at one pod. `born` is when it was first seen, `leaving` when its deletion was, `address` is its own.
-pub(super) fn plan(
-    pod: &Pod,
-    script: &Script,
+/// What the kubelet remembers of a pod.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// When it was first seen.
     born: DateTime<Utc>,
-    leaving: Option<DateTime<Utc>>,
-    address: &str,
-    now: DateTime<Utc>,
-) -> Plan {
-    if let Some(since) = leaving {
+    /// When its deletion was.
+    pub(super) leaving: Option<DateTime<Utc>>,
+    /// Its address.
+    address: String,
+}
+
+impl Seen {
+    /// A pod that is new now, after `count` others: each has an address of its own.
+    pub(super) fn new(now: DateTime<Utc>, count: usize) -> Self {
+        let address = format!("10.{}.{}.{}", count / 64_516 % 256, count / 254 % 254, count % 254 + 1);
+        Self {
+            born: now,
+            leaving: None,
+            address,
+        }
+    }
+}
+
+/// Looks at one pod.
+pub(super) fn plan(pod: &Pod, script: &Script, seen: &Seen, now: DateTime<Utc>) -> Plan {
+    if let Some(since) = seen.leaving {
         return end(pod, script, since, now);
     }
     if is_finished(pod) {
         return Plan::default();
     }
+    let born = seen.born;
     let age = (now - born).to_std().unwrap_or_default();
     let (look, next) = look(script.life_of(pod), script.pace, age);
-    let status = drawn(pod, look, address, born, now);
+    let status = drawn(pod, look, &seen.address, born, now);
     let differs = pod.status.as_ref() != Some(&status);
     let write = || {
         let body = value(&Pod {
@@ -264,4 +281,82 @@ fn on(pod: &Pod) -> Place {
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_a_function_of_its_age() {
+        let pace = Pace {
+            start: Duration::from_secs(1),
+            ready: Duration::from_secs(3),
+            ..Pace::default()
+        };
+        let run = Duration::from_secs(4);
+        for (life, age, state, restarts, next) in [
+            (
+                Life::ReadyAfter(Duration::from_secs(5)),
+                0,
+                State::Waiting("ContainerCreating"),
+                0,
+                Some(1),
+            ),
+            (
+                Life::ReadyAfter(Duration::from_secs(5)),
+                1,
+                State::Running { ready: false },
+                0,
+                Some(5),
+            ),
+            (
+                Life::ReadyAfter(Duration::from_secs(5)),
+                5,
+                State::Running { ready: true },
+                0,
+                None,
+            ),
+            (Life::NeverReady, 900, State::Running { ready: false }, 0, None),
+            (
+                Life::ReadyUntil(Duration::from_secs(9)),
+                8,
+                State::Running { ready: true },
+                0,
+                Some(9),
+            ),
+            (
+                Life::ReadyUntil(Duration::from_secs(9)),
+                9,
+                State::Running { ready: false },
+                0,
+                None,
+            ),
+            (Life::ImagePullBackOff, 0, State::Waiting("ErrImagePull"), 0, Some(1)),
+            (Life::ImagePullBackOff, 60, State::Waiting("ImagePullBackOff"), 0, None),
+            (Life::CrashesAfter(run), 6, State::Running { ready: true }, 0, Some(7)),
+            (
+                Life::CrashesAfter(run),
+                7,
+                State::Waiting("CrashLoopBackOff"),
+                1,
+                Some(17),
+            ),
+            (Life::CrashesAfter(run), 17, State::Running { ready: true }, 1, Some(21)),
+            (
+                Life::CrashesAfter(run),
+                22,
+                State::Waiting("CrashLoopBackOff"),
+                2,
+                Some(41),
+            ),
+        ] {
+            let seen = look(life, pace, Duration::from_secs(age));
+            assert_eq!(
+                seen,
+                (Look { state, restarts }, next.map(Duration::from_secs)),
+                "{life:?} at {age} s"
+            );
+        }
+    }
 }

@@ -19,6 +19,8 @@ pub enum Pods {
     Named(String),
     /// Those with this label.
     Labelled(String, String),
+    /// Those that both speak of.
+    Both(Box<Self>, Box<Self>),
 }
 
 impl Pods {
@@ -30,6 +32,12 @@ impl Pods {
     /// Pods whose name contains this text.
     pub fn named(text: impl Into<String>) -> Self {
         Self::Named(text.into())
+    }
+
+    /// Those of these that `other` speaks of too.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self::Both(Box::new(self), Box::new(other))
     }
 
     fn fits(&self, pod: &Pod) -> bool {
@@ -49,6 +57,7 @@ impl Pods {
             Self::Labelled(key, value) => {
                 pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
             }
+            Self::Both(one, other) => one.fits(pod) && other.fits(pod),
         }
     }
 }

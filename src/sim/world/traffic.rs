@@ -5,7 +5,7 @@
 //! over time is what the metrics source of the embedded cluster measures.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -240,7 +240,15 @@ impl Traffic {
         }
     }
 
-    /// The entries that there are.
+    /// These entries are all that there are: nobody calls any other one from now on.
+    pub(super) fn keep(&self, live: &BTreeSet<Entry>, now: DateTime<Utc>) {
+        let gone = self.entries().into_iter().filter(|entry| !live.contains(entry));
+        for entry in gone.collect::<Vec<_>>() {
+            self.turn(entry, Split::default(), |_, _| Behaviour::default(), now);
+        }
+    }
+
+    /// The entries that there are, or were.
     pub fn entries(&self) -> Vec<Entry> {
         self.lock().keys().cloned().collect()
     }

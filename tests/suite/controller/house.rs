@@ -12,6 +12,7 @@ use serin::{
     controller::{self, Outside, Vitals, leader::Claim, settings::Settings},
     sim::{
         apiserver::{ApiServer, Options},
+        fault::{Fault, NoFault},
         world::{Script, SimCaller, SimReader, SimSender, World, manifests, route_crds},
     },
     telemetry::{health::Health, metrics::Metrics},
@@ -28,6 +29,7 @@ pub struct House {
     outside: Outside,
     provider: Mutex<String>,
     serin: Mutex<JoinHandle<()>>,
+    fault: Arc<dyn Fault>,
 }
 
 impl House {
@@ -38,6 +40,11 @@ impl House {
 
     /// The same with a controller of these settings.
     pub async fn with(settings: Settings) -> Self {
+        Self::faulty(settings, Arc::new(NoFault)).await
+    }
+
+    /// The same with a bad road between the controller and the API server.
+    pub async fn faulty(settings: Settings, fault: Arc<dyn Fault>) -> Self {
         let clock = Clock::virtual_at(DateTime::from_timestamp(1_700_000_000, 0).expect("must be a time"));
         let watch_delay = Duration::ZERO..=Duration::from_secs(2);
         let api = ApiServer::new(Options {
@@ -60,7 +67,7 @@ impl House {
             alerts: Arc::new(SimSender::new(clock.clone())),
         };
         let client = api.client("team");
-        let serin = Mutex::new(start(&api, &settings, &outside, &clock));
+        let serin = Mutex::new(start(&api, &fault, &settings, &outside, &clock));
         let house = Self {
             api,
             clock,
@@ -70,6 +77,7 @@ impl House {
             outside,
             provider: Mutex::default(),
             serin,
+            fault,
         };
         house
             .create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "test"}}))
@@ -81,7 +89,7 @@ impl House {
     pub fn restart(&self) {
         let mut serin = self.serin.lock().expect("must not be poisoned");
         serin.abort();
-        *serin = start(&self.api, &self.settings, &self.outside, &self.clock);
+        *serin = start(&self.api, &self.fault, &self.settings, &self.outside, &self.clock);
     }
 
     /// Deployment, Service and Canary `podinfo`.
@@ -120,7 +128,7 @@ impl House {
         }))
         .await;
         canaries
-            .delete("podinfo", &DeleteParams::orphan())
+            .delete("podinfo", &DeleteParams::default())
             .await
             .expect("must be deleted");
         self.create(&self.canary_manifest()).await;
@@ -204,6 +212,16 @@ impl House {
         );
     }
 
+    pub async fn reached(&self, phase: &str, seconds: u64) -> bool {
+        for _ in 0..seconds * 10 {
+            if self.canary()["status"]["phase"] == phase {
+                return true;
+            }
+            self.clock.sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+
     pub fn object(&self, version: &str, kind: &str, name: &str) -> Value {
         self.api.object(version, kind, "test", name).unwrap_or_default()
     }
@@ -274,8 +292,19 @@ impl Drop for House {
     }
 }
 
-fn start(api: &ApiServer, settings: &Settings, outside: &Outside, clock: &Clock) -> JoinHandle<()> {
-    let (client, settings, outside, clock) = (api.client("serin"), settings.clone(), outside.clone(), clock.clone());
+fn start(
+    api: &ApiServer,
+    fault: &Arc<dyn Fault>,
+    settings: &Settings,
+    outside: &Outside,
+    clock: &Clock,
+) -> JoinHandle<()> {
+    let (client, settings, outside, clock) = (
+        api.client_with("serin", fault.clone()),
+        settings.clone(),
+        outside.clone(),
+        clock.clone(),
+    );
     let vitals = Vitals {
         metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()),
         health: Health::default(),

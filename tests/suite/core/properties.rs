@@ -23,6 +23,7 @@ enum Happening {
     LosePrimaryPod,
     ForeignWeight(u8),
     ForeignApex,
+    ForeignRoute,
     TargetToZero,
     LosePrimary,
     Suspend(bool),
@@ -50,6 +51,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::LosePrimaryPod),
         1 => (0u8..=100).prop_map(Happening::ForeignWeight),
         1 => Just(Happening::ForeignApex),
+        1 => Just(Happening::ForeignRoute),
         1 => Just(Happening::TargetToZero),
         1 => Just(Happening::LosePrimary),
         1 => any::<bool>().prop_map(Happening::Suspend),
@@ -118,6 +120,13 @@ fn happen(world: &mut World, happening: &Happening) {
             // Before the switch the apex is the application's only way in; a rival that breaks that broke it without us.
             if world.block().is_some_and(|block| block.stage != Stage::Initializing) {
                 world.actual.apex = Some(Selects::Other);
+            }
+        }
+        Happening::ForeignRoute => {
+            // A deployment tool puts the route back to what the team wrote.
+            if world.actual.route.is_some() {
+                world.actual.handed_back = true;
+                world.actual.announced = None;
             }
         }
         Happening::TargetToZero => {
@@ -224,8 +233,14 @@ proptest! {
         gates in any::<bool>(),
         recreate in any::<bool>(),
         replicas in 1u32..5,
+        adopted in any::<bool>(),
     ) {
-        let mut world = World::new(replicas, &analysis(promotion_step, gates));
+        let analysis = analysis(promotion_step, gates);
+        let mut world = if adopted {
+            World::with_route(replicas, &analysis)
+        } else {
+            World::new(replicas, &analysis)
+        };
         world.recreate = recreate;
         for one in &happenings {
             happen(&mut world, one);
@@ -250,8 +265,13 @@ proptest! {
     fn a_deleted_canary_is_released_whatever_was_going_on(
         happenings in prop::collection::vec(happening(), 1..40),
         recreate in any::<bool>(),
+        adopted in any::<bool>(),
     ) {
-        let mut world = World::new(3, &analysis(None, false));
+        let mut world = if adopted {
+            World::with_route(3, &analysis(None, false))
+        } else {
+            World::new(3, &analysis(None, false))
+        };
         world.recreate = recreate;
         for one in &happenings {
             happen(&mut world, one);

@@ -17,7 +17,7 @@ pub fn until(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) 
         world.pass_when_due();
         world.pass_time(TimeDelta::seconds(1));
     }
-    panic!("never: {what}; {:#?}", world.log);
+    panic!("never: {what}; {:#?} {:#?} {:#?}", world.log, world.block(), world.observe());
 }
 
 /// Steps of 20 up to 60.
@@ -49,6 +49,87 @@ fn a_live_application_is_adopted_and_then_at_rest() {
         "silent at rest: {:#?}",
         &world.log[log..]
     );
+}
+
+/// The writes of the route, in words.
+fn route_writes(world: &World) -> Vec<&str> {
+    let routes = world.log.iter().filter(|line| line.starts_with("Route"));
+    routes.map(String::as_str).collect()
+}
+
+#[test]
+fn a_route_of_the_teams_own_hears_of_its_destinations_before_they_get_traffic() {
+    let mut world = World::with_route(3, &linear());
+    until(&mut world, "announced", |w| w.actual.announced.is_some());
+    assert!(world.actual.handed_back, "and the apex has the traffic");
+    // Two seconds of settling, of which the first pass after the write sees the first moment.
+    for _ in 0..2 {
+        world.refresh();
+        world.pass_when_due();
+        assert!(world.actual.handed_back, "{:#?}", world.log);
+        let why = world.block().expect("a block").why;
+        assert_eq!(why.reason, "AnnouncingRoute");
+        world.pass_time(TimeDelta::seconds(1));
+    }
+    until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
+    assert_eq!(route_writes(&world), ["RouteAnnounced(Sides)", "Route(Weight(0))"]);
+    world.deleting = true;
+    until(&mut world, "released", |w| w.gone);
+    assert_eq!(
+        route_writes(&world)[2..],
+        ["RouteAnnounced(Apex)", "RouteHandedBack { original: false }"]
+    );
+}
+
+#[test]
+fn a_route_that_serin_makes_needs_no_announcement() {
+    let world = initialized(&linear());
+    assert_eq!(route_writes(&world), ["Route(Weight(0))"]);
+}
+
+#[test]
+fn an_announcement_that_somebody_takes_back_is_made_again_and_settles_anew() {
+    let mut world = World::with_route(3, &linear());
+    until(&mut world, "announced", |w| w.actual.announced.is_some());
+    world.refresh();
+    world.pass(None);
+    world.pass_time(TimeDelta::seconds(1));
+    world.actual.announced = None;
+    until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
+    assert_eq!(
+        route_writes(&world),
+        ["RouteAnnounced(Sides)", "RouteAnnounced(Sides)", "Route(Weight(0))"]
+    );
+}
+
+#[test]
+fn a_successor_lets_the_announcement_settle_again() {
+    let mut world = World::with_route(3, &linear());
+    until(&mut world, "announced", |w| w.actual.announced.is_some());
+    let announced = world.actual.announced;
+    world.refresh();
+    world.pass(None);
+    world.pass_time(TimeDelta::seconds(1));
+    world.crash();
+    let from = world.now;
+    until(&mut world, "switched", |w| !w.actual.handed_back);
+    assert!(world.now - from >= TimeDelta::seconds(2), "{:#?}", world.log);
+    assert_eq!(route_writes(&world).len(), 2, "{announced:?} was not announced again");
+}
+
+#[test]
+fn an_announcement_that_is_never_confirmed_ends_with_the_patience() {
+    let mut world = World::with_route(3, &linear());
+    world.unconfirmed = true;
+    until(&mut world, "announced", |w| w.actual.announced.is_some());
+    for _ in 0..50 {
+        world.refresh();
+        world.pass_when_due();
+        world.pass_time(TimeDelta::seconds(1));
+    }
+    assert!(world.actual.handed_back, "{:#?}", world.log);
+    until(&mut world, "switched", |w| !w.actual.handed_back);
+    assert_eq!(world.actual.apex, Some(Selects::Target), "the target keeps serving");
 }
 
 #[test]

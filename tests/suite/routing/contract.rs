@@ -11,12 +11,12 @@ use serin::{
 use super::{Bench, applied, weight};
 
 /// One bench for each provider.
-fn each() -> impl Iterator<Item = Bench> {
+pub(super) fn each() -> impl Iterator<Item = Bench> {
     ROUTERS.iter().map(|router| Bench::plain(router.meta().ids[0].text()))
 }
 
 /// A route of that provider that somebody else made: all to the apex Service, with fields that no provider draws.
-fn adopted(bench: &Bench) -> Value {
+pub(super) fn adopted(bench: &Bench) -> Value {
     let mut object = bench.handed_back(&bench.created(0), false);
     let metadata = object["metadata"].as_object_mut().unwrap();
     metadata.remove("ownerReferences");
@@ -27,7 +27,7 @@ fn adopted(bench: &Bench) -> Value {
     object
 }
 
-fn rules_key(object: &Value) -> &'static str {
+pub(super) fn rules_key(object: &Value) -> &'static str {
     if object["spec"].get("rules").is_some() {
         "rules"
     } else {
@@ -35,7 +35,7 @@ fn rules_key(object: &Value) -> &'static str {
     }
 }
 
-fn backends_key(object: &Value) -> &'static str {
+pub(super) fn backends_key(object: &Value) -> &'static str {
     if object["spec"].get("rules").is_some() {
         "backendRefs"
     } else {
@@ -48,7 +48,7 @@ fn rule_of(object: &mut Value) -> &mut Value {
     &mut object["spec"][key][0]
 }
 
-fn backends_of(object: &Value) -> &Value {
+pub(super) fn backends_of(object: &Value) -> &Value {
     &object["spec"][rules_key(object)][0][backends_key(object)]
 }
 

@@ -185,7 +185,8 @@ pub(super) fn block(canary: &Value) -> Option<Block> {
     serde_json::from_value(canary["status"]["serin"].clone()).ok()
 }
 
-/// The weights of the rules of a route that split between two Services: primary and canary.
+/// The weights of the rules of a route that split between two Services: primary and canary. A rule that only names the two,
+/// beside a Service that has the traffic, does not split yet.
 pub(super) fn splits(route: &Value, release: &Release) -> Vec<(u64, u64)> {
     let (rules, backends, given) = if route["kind"] == "HTTPProxy" {
         ("routes", "services", 0)
@@ -203,7 +204,10 @@ pub(super) fn splits(route: &Value, release: &Release) -> Vec<(u64, u64)> {
     rules
         .filter_map(|rule| {
             let (primary, canary) = (release.service(Side::Primary), release.service(Side::Canary));
-            Some((weight(rule, &primary)?, weight(rule, &canary)?))
+            let split = (weight(rule, &primary)?, weight(rule, &canary)?);
+            let mut all = rule[backends].as_array().into_iter().flatten();
+            let elsewhere = all.any(|it| it["weight"].as_u64().unwrap_or(given) > 0);
+            (split != (0, 0) || !elsewhere).then_some(split)
         })
         .collect()
 }

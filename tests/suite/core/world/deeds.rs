@@ -1,12 +1,22 @@
 //! What the API server does with each assertion that is not met.
 
-use serin::rollout::{Assertion, Block, Observation, Rehearsal, Side};
+use chrono::{DateTime, TimeDelta, Utc};
+use serin::rollout::{Assertion, Block, Destination, Observation, Rehearsal, Side, Stage};
 
-use super::{Pods, World, fingerprint, number};
+use super::{Actual, Pods, World, fingerprint, number};
 
 impl World {
     /// Makes it true, with the cache showing our own write at once.
     pub(super) fn apply(&mut self, assertion: &Assertion, block: &Block, observation: &Observation) {
+        let of_route = matches!(
+            assertion,
+            Assertion::Route(_) | Assertion::RouteAnnounced(_) | Assertion::RouteHandedBack { .. }
+        );
+        let state = |it: &Actual| (it.route, it.handed_back, it.announced);
+        if of_route && state(&self.actual) != state(&self.cached) {
+            // A write of a route carries the version that was seen, and is refused where that is late.
+            return self.refresh();
+        }
         self.hold_deed(assertion, block, observation);
         self.log.push(format!("{assertion:?}"));
         let now = self.now;
@@ -62,8 +72,20 @@ impl World {
                 if self.actual.route != Some(*weight) {
                     self.route_since = now;
                 }
+                if self.actual.handed_back && block.stage == Stage::Initializing {
+                    self.assert_announced(block);
+                }
                 (self.actual.route, self.actual.handed_back) = (Some(*weight), false);
-                (self.cached.route, self.cached.handed_back) = (Some(*weight), false);
+                self.route_written(None);
+            }
+            Assertion::RouteAnnounced(destination) => {
+                let apex_gets = *destination == Destination::Apex;
+                assert!(
+                    !apex_gets || !self.actual.handed_back,
+                    "what gets the traffic needs no announcement: {:#?}",
+                    self.log
+                );
+                self.route_written(Some(now));
             }
             Assertion::Apex(selects) => (self.actual.apex, self.cached.apex) = (Some(*selects), Some(*selects)),
             Assertion::Rehearsed { run, .. } => self.memory.rehearsal = Some((*run, Rehearsal::Accepted)),
@@ -71,12 +93,40 @@ impl World {
                 self.actual.stored.retain(|one| keep.contains(one));
                 self.cached.stored = self.actual.stored.clone();
             }
-            Assertion::RouteHandedBack { .. } => (self.actual.handed_back, self.cached.handed_back) = (true, true),
+            Assertion::RouteHandedBack { .. } => {
+                if !self.actual.handed_back {
+                    self.assert_announced(block);
+                }
+                self.actual.handed_back = true;
+                self.route_written(None);
+            }
             Assertion::Released => (self.actual.owned, self.cached.owned) = (false, false),
             Assertion::Unfinalized => {
                 self.actual.finalizer = false;
                 self.gone = true;
             }
         }
+    }
+
+    /// What a write of the route leaves, as the cache shows it at once.
+    fn route_written(&mut self, announced: Option<DateTime<Utc>>) {
+        self.actual.announced = announced;
+        self.cached.route = self.actual.route;
+        self.cached.handed_back = self.actual.handed_back;
+        self.cached.announced = announced;
+    }
+
+    /// Traffic goes to other Services only when the data plane has had the time to load them, or the patience is over.
+    fn assert_announced(&self, block: &Block) {
+        let settled = self
+            .actual
+            .announced
+            .is_some_and(|at| self.now - at >= TimeDelta::seconds(2));
+        let late = self.now - block.since >= TimeDelta::seconds(60);
+        assert!(
+            settled || late,
+            "switched to Services that were not announced: {:#?}",
+            self.log
+        );
     }
 }

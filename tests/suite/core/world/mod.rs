@@ -39,6 +39,8 @@ pub struct Actual {
     pub owned: bool,
     /// The route leads to the apex.
     pub handed_back: bool,
+    /// Since when the route also names the Services that it does not lead to.
+    pub announced: Option<DateTime<Utc>>,
 }
 
 /// The whole: what is, what the cache shows, and what the process knows.
@@ -68,6 +70,8 @@ pub struct World {
     pub bad: BTreeSet<u32>,
     /// Gates answer no.
     pub gates_closed: bool,
+    /// The data plane says nothing about the route.
+    pub unconfirmed: bool,
     /// Hooks that answer no, by name.
     pub refusing: BTreeSet<String>,
     /// Metrics cannot be asked.
@@ -134,6 +138,7 @@ impl World {
             finalizer: false,
             owned: true,
             handed_back: false,
+            announced: None,
         };
         Self {
             cached: actual.clone(),
@@ -150,6 +155,7 @@ impl World {
             broken: BTreeSet::new(),
             bad: BTreeSet::new(),
             gates_closed: false,
+            unconfirmed: false,
             refusing: BTreeSet::new(),
             metrics_down: false,
             no_data: false,
@@ -168,6 +174,15 @@ impl World {
             judged: BTreeSet::new(),
             unjudged: false,
         }
+    }
+
+    /// The same with a route of the team's own, which leads to the apex.
+    pub fn with_route(replicas: u32, analysis: &serde_json::Value) -> Self {
+        let mut world = Self::new(replicas, analysis);
+        world.actual.route = Some(Weight::ZERO);
+        world.actual.handed_back = true;
+        world.refresh();
+        world
     }
 
     /// The block in the status.
@@ -259,12 +274,19 @@ impl World {
                 })
             }),
             route: self.cached.route.map_or(Known::Absent, |weight| {
+                let (home, both) = (self.cached.handed_back, self.cached.announced.is_some());
                 Known::Present(RouteFacts {
-                    weight: (!self.cached.handed_back).then_some(weight),
-                    drawn: !self.cached.handed_back,
+                    weight: (!home).then_some(weight),
+                    drawn: !home && !both,
                     owned: self.cached.owned,
-                    confirmed: Confirmation::Confirmed,
-                    handed_back: self.cached.handed_back,
+                    confirmed: if self.unconfirmed {
+                        Confirmation::Pending
+                    } else {
+                        Confirmation::Confirmed
+                    },
+                    announced: !home || both,
+                    apex_announced: home || both,
+                    handed_back: home && !both,
                 })
             }),
             stored: Known::Present(self.cached.stored.iter().cloned().collect()),
@@ -356,6 +378,7 @@ impl World {
                 return self.crash();
             }
             writes += 1;
+            self.wake = Some(now);
             self.apply(&assertion, &block, &observation);
             self.wake = Some(now);
         }

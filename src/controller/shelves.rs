@@ -1,0 +1,474 @@
+//! What the caches hold, one shelf a kind: plain data, without a lock and without waking anybody.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::interest::{self, Interest};
+use super::meta;
+use super::overlay::{Over, Overlay};
+use super::resource::{CanaryKey, ObjectKey, Resource};
+
+/// How long a live read that found nothing is believed. What is created meanwhile is found by the create that comes second.
+const ABSENT: TimeDelta = TimeDelta::seconds(5);
+
+/// The shelves of all kinds.
+#[derive(Debug)]
+pub struct Shelves {
+    routes: Vec<Resource>,
+    shelves: HashMap<Resource, Shelf>,
+    overlay: Overlay,
+    interest: Interest,
+    /// Named only after their kind's watch had begun, and not asked for since: nobody knows whether they are there.
+    unsure: HashSet<ObjectKey>,
+    /// When a live read last found nothing.
+    absent: HashMap<ObjectKey, DateTime<Utc>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    serving: Serving,
+    /// The watch has begun: from here on what nobody names is dropped.
+    begun: bool,
+    objects: HashMap<(String, String), Arc<Value>>,
+    /// What the list that runs now has brought so far.
+    listed: Option<HashSet<(String, String)>>,
+}
+
+/// How a kind's watch stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Serving {
+    /// The first list has not ended.
+    #[default]
+    Filling,
+    /// The cache holds what the API server has, give or take the delay of the watch.
+    Filled,
+    /// Refused; the verb that was.
+    Forbidden(&'static str),
+    /// The API server does not serve the kind.
+    NoKind,
+}
+
+/// What the caches know about one object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    /// It is there.
+    Is(Arc<Value>),
+    /// It is not in the cache. Only a live read may say that it does not exist.
+    Missing,
+    /// A live read said so a moment ago, and the watch has brought nothing since.
+    Absent,
+    /// The cache cannot say: it is not filled, or the object was not kept.
+    Unsure,
+    /// The kind may not be read.
+    Forbidden(&'static str),
+    /// The kind is not served.
+    NoKind,
+}
+
+type Woken = BTreeSet<CanaryKey>;
+
+impl Shelves {
+    /// Empty shelves. `routes` are the kinds of route objects.
+    pub fn new(routes: Vec<Resource>) -> Self {
+        Self {
+            routes,
+            shelves: HashMap::new(),
+            overlay: Overlay::default(),
+            interest: Interest::default(),
+            unsure: HashSet::new(),
+            absent: HashMap::new(),
+        }
+    }
+
+    /// A list begins.
+    pub fn list_begins(&mut self, resource: Resource) {
+        let shelf = self.shelf(resource);
+        shelf.begun = true;
+        shelf.listed = Some(HashSet::new());
+    }
+
+    /// A list has ended: what it did not bring is gone. Returns whether it was the first, and whom that wakes.
+    pub fn list_ends(&mut self, resource: Resource) -> (bool, Woken) {
+        let shelf = self.shelf(resource);
+        let listed = shelf.listed.take().unwrap_or_default();
+        let held = shelf.objects.iter();
+        let lost: Vec<_> = held
+            .filter(|(place, _)| !listed.contains(*place))
+            .map(|(_, object)| object.clone())
+            .collect();
+        let first = shelf.serving != Serving::Filled;
+        shelf.serving = Serving::Filled;
+        (
+            first,
+            lost.into_iter()
+                .flat_map(|object| self.removed(resource, &object))
+                .collect(),
+        )
+    }
+
+    /// How the kind's watch stands from now on.
+    pub fn serving(&mut self, resource: Resource, serving: Serving) {
+        self.shelf(resource).serving = serving;
+    }
+
+    /// Whether the first list of the kind has ended, one way or another.
+    pub fn settled(&self, resource: Resource) -> bool {
+        self.shelves
+            .get(&resource)
+            .is_some_and(|shelf| shelf.serving != Serving::Filling)
+    }
+
+    /// A projected object is there. Returns whom that wakes.
+    pub fn applied(&mut self, resource: Resource, object: Arc<Value>) -> Woken {
+        let place = place(&object);
+        let key = ObjectKey::new(resource, &place.0, &place.1);
+        let named = interest::key_of(resource, &object);
+        self.overlay.passed(&key, &object, false);
+        self.absent.remove(&key);
+        let woken = if resource == Resource::CANARY {
+            let mut woken = self.note_names(&object);
+            woken.insert(CanaryKey::new(&place.0, &place.1));
+            woken
+        } else {
+            self.interest.in_object(&named).cloned().collect()
+        };
+        let wanted = keeps_all(resource) || self.interest.named(&named);
+        if !is_grouped(resource) {
+            self.unsure.remove(&named);
+        }
+        let shelf = self.shelf(resource);
+        if let Some(listed) = &mut shelf.listed {
+            listed.insert(place.clone());
+        }
+        // A late event says less than what was listed live meanwhile.
+        let known = shelf.objects.get(&place).is_some_and(|held| is_newer(held, &object));
+        if wanted && !known {
+            shelf.objects.insert(place, object);
+        }
+        woken
+    }
+
+    /// An object is gone. Returns whom that wakes.
+    pub fn removed(&mut self, resource: Resource, object: &Value) -> Woken {
+        let place = place(object);
+        self.overlay
+            .passed(&ObjectKey::new(resource, &place.0, &place.1), object, true);
+        self.shelf(resource).objects.remove(&place);
+        if resource == Resource::CANARY {
+            let canary = CanaryKey::new(place.0, place.1);
+            let change = self.interest.set(&canary, BTreeSet::new());
+            self.drop_unnamed(&change.dropped);
+            return change.neighbours.into_iter().chain([canary]).collect();
+        }
+        self.interest
+            .in_object(&interest::key_of(resource, object))
+            .cloned()
+            .collect()
+    }
+
+    /// All objects of a group were listed live.
+    pub fn listed(&mut self, group: &ObjectKey, objects: impl IntoIterator<Item = Arc<Value>>) {
+        for object in objects {
+            self.applied(group.resource, object);
+        }
+        self.unsure.remove(group);
+    }
+
+    /// Lays the answer of a write, or of a live read, over the shelf. Returns whom a Canary's new names wake.
+    pub fn lay(&mut self, key: &ObjectKey, object: &Arc<Value>, now: DateTime<Utc>) -> Woken {
+        self.unsure.remove(key);
+        self.absent.remove(key);
+        // Not over the same or a newer object: its watch event has come already, and no other will clear the entry.
+        let passed = self
+            .held(key)
+            .is_some_and(|held| is_newer(held, object) || meta::version(held) == meta::version(object));
+        if passed {
+            self.overlay.clear(key);
+        } else {
+            self.overlay.lay(key.clone(), object.clone(), now);
+        }
+        if key.resource == Resource::CANARY {
+            self.note_names(object)
+        } else {
+            Woken::new()
+        }
+    }
+
+    /// Lays a deletion over the shelf.
+    pub fn lay_gone(&mut self, key: &ObjectKey, now: DateTime<Utc>) {
+        self.unsure.remove(key);
+        match self.held(key).cloned() {
+            Some(held) => self
+                .overlay
+                .lay_gone(key.clone(), meta::uid(&held), meta::version(&held), now),
+            None => self.overlay.clear(key),
+        }
+    }
+
+    /// A live read found nothing.
+    pub fn lay_absent(&mut self, key: &ObjectKey, now: DateTime<Utc>) {
+        self.lay_gone(key, now);
+        self.absent.retain(|_, at| now - *at < ABSENT);
+        self.absent.insert(key.clone(), now);
+    }
+
+    /// What is known about an object.
+    pub fn seen(&self, key: &ObjectKey, now: DateTime<Utc>) -> Seen {
+        let absent = self.absent.get(key).is_some_and(|at| now - *at < ABSENT);
+        match self.overlay.over(key, now) {
+            Over::Is(object) => return Seen::Is(object),
+            Over::Gone if absent => return Seen::Absent,
+            Over::Gone => return Seen::Missing,
+            Over::Stale => return Seen::Unsure,
+            Over::Clear => {}
+        }
+        if let Some(unknown) = self.unserved(key.resource) {
+            return unknown;
+        }
+        match self.held(key) {
+            Some(object) => Seen::Is(object.clone()),
+            None if absent => Seen::Absent,
+            None if self.unsure.contains(key) => Seen::Unsure,
+            None => Seen::Missing,
+        }
+    }
+
+    /// All objects of a group, with what is laid over them; `Err` says why they are not known.
+    pub fn group(&self, key: &ObjectKey, now: DateTime<Utc>) -> Result<Vec<Arc<Value>>, Seen> {
+        if let Some(unknown) = self.unserved(key.resource) {
+            return Err(unknown);
+        }
+        if self.unsure.contains(key) {
+            return Err(Seen::Unsure);
+        }
+        let mine = |object: &Arc<Value>| interest::key_of(key.resource, object) == *key;
+        let mut objects: HashMap<&str, Arc<Value>> = HashMap::new();
+        if let Some(shelf) = self.shelves.get(&key.resource) {
+            let near = shelf
+                .objects
+                .iter()
+                .filter(|((namespace, _), object)| *namespace == key.namespace && mine(object));
+            objects.extend(near.map(|((_, name), object)| (name.as_str(), object.clone())));
+        }
+        for laid in self.overlay.keys(key.resource, &key.namespace) {
+            match self.overlay.over(laid, now) {
+                Over::Is(object) if mine(&object) => drop(objects.insert(&laid.name, object)),
+                Over::Gone => drop(objects.remove(laid.name.as_str())),
+                Over::Stale if objects.get(laid.name.as_str()).is_none_or(mine) => return Err(Seen::Unsure),
+                _ => {}
+            }
+        }
+        Ok(objects.into_values().collect())
+    }
+
+    /// All Canaries.
+    pub fn canaries(&self) -> impl Iterator<Item = &Arc<Value>> {
+        self.shelves
+            .get(&Resource::CANARY)
+            .into_iter()
+            .flat_map(|shelf| shelf.objects.values())
+    }
+
+    fn shelf(&mut self, resource: Resource) -> &mut Shelf {
+        self.shelves.entry(resource).or_default()
+    }
+
+    fn held(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
+        self.shelves
+            .get(&key.resource)?
+            .objects
+            .get(&(key.namespace.clone(), key.name.clone()))
+    }
+
+    /// Why a kind's shelf says nothing, if it doesn't.
+    fn unserved(&self, resource: Resource) -> Option<Seen> {
+        match self
+            .shelves
+            .get(&resource)
+            .map_or(&Serving::Filling, |shelf| &shelf.serving)
+        {
+            Serving::Filling => Some(Seen::Unsure),
+            Serving::Filled => None,
+            Serving::Forbidden(verb) => Some(Seen::Forbidden(verb)),
+            Serving::NoKind => Some(Seen::NoKind),
+        }
+    }
+
+    fn note_names(&mut self, canary: &Value) -> Woken {
+        let key = CanaryKey::new(meta::namespace(canary), meta::name(canary));
+        let change = self.interest.set(&key, interest::names(canary, &self.routes));
+        self.drop_unnamed(&change.dropped);
+        for new in change.new {
+            if self.shelves.get(&new.resource).is_some_and(|shelf| shelf.begun) {
+                self.unsure.insert(new);
+            }
+        }
+        change.neighbours.into_iter().filter(|other| *other != key).collect()
+    }
+
+    fn drop_unnamed(&mut self, keys: &[ObjectKey]) {
+        for key in keys {
+            self.unsure.remove(key);
+            if let Some(shelf) = self.shelves.get_mut(&key.resource) {
+                let other = |object: &Value| interest::key_of(key.resource, object) != *key;
+                shelf
+                    .objects
+                    .retain(|(namespace, _), object| *namespace != key.namespace || other(object));
+            }
+        }
+    }
+}
+
+fn place(object: &Value) -> (String, String) {
+    (meta::namespace(object).to_owned(), meta::name(object).to_owned())
+}
+
+/// Kinds of which there are few, all of them of interest.
+fn keeps_all(resource: Resource) -> bool {
+    [Resource::CANARY, Resource::METRIC_TEMPLATE, Resource::ALERT_PROVIDER].contains(&resource)
+}
+
+/// Kinds of which a Canary names a group, not one: one of them says nothing about the others.
+fn is_grouped(resource: Resource) -> bool {
+    [Resource::ENDPOINT_SLICE, Resource::REVISION].contains(&resource)
+}
+
+/// Whether `held` is a later state of the same object.
+fn is_newer(held: &Value, object: &Value) -> bool {
+    let (held_version, version) = (meta::version(held), meta::version(object));
+    meta::uid(held) == meta::uid(object) && held_version != version && meta::reached(held_version, version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
+    }
+
+    fn object(resource: Resource, name: &str, version: &str) -> Arc<Value> {
+        let labels = json!({"kubernetes.io/service-name": name});
+        let metadata =
+            json!({"namespace": "test", "name": name, "uid": name, "resourceVersion": version, "labels": labels});
+        Arc::new(json!({"kind": resource.kind, "metadata": metadata}))
+    }
+
+    fn canary() -> Arc<Value> {
+        Arc::new(json!({
+            "metadata": {"namespace": "test", "name": "podinfo", "uid": "c"},
+            "spec": {"targetRef": {"name": "podinfo"}},
+        }))
+    }
+
+    fn key(resource: Resource, name: &str) -> ObjectKey {
+        ObjectKey::new(resource, "test", name)
+    }
+
+    fn filled(resources: &[Resource]) -> Shelves {
+        let mut shelves = Shelves::new(Vec::new());
+        for resource in resources {
+            shelves.list_begins(*resource);
+            shelves.list_ends(*resource);
+        }
+        shelves
+    }
+
+    #[test]
+    fn what_nobody_names_is_dropped_and_what_is_named_later_is_asked_for() {
+        let mut shelves = filled(&[Resource::DEPLOYMENT]);
+        assert!(
+            shelves
+                .applied(Resource::DEPLOYMENT, object(Resource::DEPLOYMENT, "podinfo", "1"))
+                .is_empty()
+        );
+        assert_eq!(
+            shelves.seen(&key(Resource::DEPLOYMENT, "podinfo"), now()),
+            Seen::Missing
+        );
+        shelves.applied(Resource::CANARY, canary());
+        assert_eq!(shelves.seen(&key(Resource::DEPLOYMENT, "podinfo"), now()), Seen::Unsure);
+        let woken = shelves.applied(Resource::DEPLOYMENT, object(Resource::DEPLOYMENT, "podinfo", "2"));
+        assert_eq!(woken, Woken::from([CanaryKey::new("test", "podinfo")]));
+        assert!(matches!(
+            shelves.seen(&key(Resource::DEPLOYMENT, "podinfo"), now()),
+            Seen::Is(_)
+        ));
+        shelves.removed(Resource::CANARY, &canary());
+        assert_eq!(
+            shelves.seen(&key(Resource::DEPLOYMENT, "podinfo"), now()),
+            Seen::Missing
+        );
+    }
+
+    #[test]
+    fn one_slice_of_a_service_does_not_tell_of_all() {
+        let mut shelves = filled(&[Resource::ENDPOINT_SLICE]);
+        shelves.applied(Resource::CANARY, canary());
+        let group = key(Resource::ENDPOINT_SLICE, "podinfo-primary");
+        let slice = object(Resource::ENDPOINT_SLICE, "podinfo-primary", "5");
+        shelves.applied(Resource::ENDPOINT_SLICE, slice.clone());
+        assert_eq!(shelves.group(&group, now()), Err(Seen::Unsure));
+        shelves.listed(&group, [slice.clone()]);
+        assert_eq!(shelves.group(&group, now()), Ok(vec![slice.clone()]));
+        shelves.applied(
+            Resource::ENDPOINT_SLICE,
+            object(Resource::ENDPOINT_SLICE, "podinfo-primary", "4"),
+        );
+        assert_eq!(
+            shelves.group(&group, now()),
+            Ok(vec![slice]),
+            "a late event takes nothing back"
+        );
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_bring_is_gone() {
+        let mut shelves = filled(&[]);
+        shelves.applied(Resource::CANARY, canary());
+        shelves.list_begins(Resource::SERVICE);
+        shelves.applied(Resource::SERVICE, object(Resource::SERVICE, "podinfo", "1"));
+        assert_eq!(
+            shelves.seen(&key(Resource::SERVICE, "podinfo"), now()),
+            Seen::Unsure,
+            "the list has not ended"
+        );
+        shelves.list_ends(Resource::SERVICE);
+        assert!(matches!(
+            shelves.seen(&key(Resource::SERVICE, "podinfo"), now()),
+            Seen::Is(_)
+        ));
+        shelves.list_begins(Resource::SERVICE);
+        let (first, woken) = shelves.list_ends(Resource::SERVICE);
+        assert!(!first && woken.contains(&CanaryKey::new("test", "podinfo")));
+        assert_eq!(shelves.seen(&key(Resource::SERVICE, "podinfo"), now()), Seen::Missing);
+    }
+
+    #[test]
+    fn a_live_read_that_found_nothing_is_believed_for_a_moment() {
+        let mut shelves = filled(&[Resource::SERVICE]);
+        let key = key(Resource::SERVICE, "podinfo");
+        shelves.lay_absent(&key, now());
+        assert_eq!(shelves.seen(&key, now()), Seen::Absent);
+        assert_eq!(shelves.seen(&key, now() + ABSENT), Seen::Missing);
+        shelves.lay_absent(&key, now());
+        shelves.applied(Resource::SERVICE, object(Resource::SERVICE, "podinfo", "1"));
+        assert_eq!(shelves.seen(&key, now()), Seen::Missing);
+    }
+
+    #[test]
+    fn kinds_that_cannot_be_read_say_so() {
+        let mut shelves = filled(&[Resource::SERVICE]);
+        shelves.serving(Resource::SERVICE, Serving::Forbidden("list"));
+        assert_eq!(
+            shelves.seen(&key(Resource::SERVICE, "podinfo"), now()),
+            Seen::Forbidden("list")
+        );
+        shelves.serving(Resource::SERVICE, Serving::NoKind);
+        assert_eq!(shelves.seen(&key(Resource::SERVICE, "podinfo"), now()), Seen::NoKind);
+    }
+}

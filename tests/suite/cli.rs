@@ -1,0 +1,115 @@
+//! The binary as a person meets it: exit codes, and what is said when something is wrong.
+
+use std::process::{Command, Output};
+
+fn serin(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
+    // No cluster of the machine that runs the tests is touched.
+    command
+        .env_clear()
+        .env("HOME", "/nowhere")
+        .env("KUBECONFIG", "/nowhere/config");
+    command.args(arguments).output().expect("the binary must start")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_version_is_printed_in_each_spelling() {
+    for arguments in [["version"], ["-version"], ["--version"]] {
+        let output = serin(&arguments);
+        assert!(output.status.success());
+        assert_eq!(printed(&output).trim(), concat!("serin ", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
+fn without_a_command_the_help_is_shown() {
+    let output = serin(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said(&output).contains("controller") && said(&output).contains("demo"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn an_unknown_flag_is_named() {
+    let output = serin(&["-mesh-povider=contour"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said(&output).contains("mesh-povider") && said(&output).contains("mesh-provider"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn flags_alone_mean_the_controller_which_says_that_there_is_no_cluster() {
+    let output = serin(&[
+        "-log-level=info",
+        "-mesh-provider=contour",
+        "-leader-election-namespace=x",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("no cluster to talk to") && said(&output).contains("-kubeconfig"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn an_api_server_that_does_not_answer_is_named() {
+    // Port 9 of this host: nobody listens there.
+    let output = serin(&["-master=http://127.0.0.1:9", "-leader-election-namespace=x"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("http://127.0.0.1:9") && said(&output).contains("does not answer"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn the_definitions_are_printed_and_written_alike() {
+    let output = serin(&["crds"]);
+    assert!(output.status.success());
+    assert_eq!(printed(&output), serin::api::crd::yaml());
+    let missing = serin(&["crds", "--dir", "/nowhere"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(said(&missing).contains("/nowhere"), "{}", said(&missing));
+}
+
+#[test]
+fn the_role_names_what_the_guard_checks() {
+    let output = serin(&["rbac"]);
+    assert!(output.status.success());
+    for resource in [
+        "canaries/status",
+        "controllerrevisions",
+        "httpproxies",
+        "httproutes",
+        "leases",
+    ] {
+        assert!(printed(&output).contains(resource), "{}", printed(&output));
+    }
+}
+
+#[test]
+fn the_charts_role_is_the_one_that_is_printed() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/serin/files/clusterrole.yaml");
+    let chart = std::fs::read_to_string(path).expect("the chart must have a role");
+    assert_eq!(
+        chart,
+        printed(&serin(&["rbac"])),
+        "serin rbac > charts/serin/files/clusterrole.yaml"
+    );
+}

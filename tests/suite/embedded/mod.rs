@@ -1,0 +1,16 @@
+//! The real controller on the embedded cluster: whole releases in virtual time, every write held against the invariants.
+//!
+//! Every watch event comes late by a random 0 to 5 seconds, so nothing here passes because a cache happened to be fresh.
+//! A test is named by behaviour; `core_NNN_...` is the acceptance case of that number in `spec/core.md` 8, played with
+//! `gatewayapi:v1` and without a scaler where the case does not depend on them.
+
+mod announcement;
+mod hooks;
+mod line;
+mod process;
+mod regressions;
+mod scheduler;
+mod services;
+mod setting;
+mod stage;
+mod story;
