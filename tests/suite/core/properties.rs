@@ -220,7 +220,7 @@ fn analysis(promotion_step: Option<u32>, gates: bool) -> serde_json::Value {
 /// How many random worlds are made: `SERIN_CASES`, or few enough for every day.
 fn cases() -> u32 {
     let wanted = std::env::var("SERIN_CASES").ok().and_then(|cases| cases.parse().ok());
-    wanted.unwrap_or(96)
+    wanted.unwrap_or(64)
 }
 
 proptest! {

@@ -187,7 +187,7 @@ fn comes_to_rest(world: &mut World) -> Result<(), String> {
 
 #[test]
 fn every_stage_survives_everything_and_comes_to_rest() {
-    // All of them take half a minute; by default each run of the tests takes every fifth.
+    // All of them take half a minute; by default each run of the tests takes every seventh.
     let every = if std::env::var_os("SERIN_CASES").is_some() {
         1
     } else {
