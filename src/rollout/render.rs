@@ -225,10 +225,10 @@ impl Scene<'_> {
             Stage::Promoting if self.capacity().primary_rolls_safely() => {
                 all.extend(self.template(block.running.clone()));
             }
-            // A primary that does not carry its share loses nothing; one that does is rolled at the deadline, for there is no other way.
+            // Pods that serve are taken at the deadline only, for then there is no other way.
             Stage::Restoring
                 if self.capacity().primary_rolls_safely()
-                    || !self.capacity().carries(Side::Primary, block.weight)
+                    || self.observation.primary_endpoints == Some(0)
                     || self.past_deadline() =>
             {
                 all.extend(self.template(block.promoted.clone()));

@@ -152,6 +152,9 @@ impl std::fmt::Display for Fingerprint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Baseline {
+    /// The target's `metadata.uid`: a Deployment that was deleted and made anew counts its revisions from the start.
+    #[serde(default)]
+    pub uid: String,
     /// The target's fingerprint when it was last taken note of.
     pub fingerprint: Fingerprint,
     /// The target's `deployment.kubernetes.io/revision` then: it moves only with the template.

@@ -86,8 +86,10 @@ fn adopt(block: &mut Block, canary: &Canary, observation: &Observation, target: 
         }
         Phase::Failed if weight == Weight::FULL => {
             start(block, canary, wanted, weight, Stage::HoldOnCanary);
-            // The primary has the revision that did not come up; what it had before is not known.
-            block.promoted = None;
+            // Where the primary has the revision that did not come up, what it had before is not known.
+            if block.promoted == block.running {
+                block.promoted = None;
+            }
             block.last_failed.clone_from(&block.running);
             ended(
                 block,

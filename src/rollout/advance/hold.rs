@@ -125,19 +125,24 @@ fn replace(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
 
 /// The primary gets the last good revision back, so that there is a healthy side to start from.
 pub(super) fn restore(turn: &mut Turn<'_>) {
-    let restored = turn
-        .observation
-        .primary
-        .is_present_and(|primary| primary.rollout.complete && primary.fingerprint == turn.block.promoted)
-        && turn.capacity().carries(Side::Primary, Weight::ZERO);
-    if restored {
+    let up = |turn: &Turn<'_>, revision: &Option<Fingerprint>| {
+        let primary = &turn.observation.primary;
+        primary.is_present_and(|primary| primary.rollout.complete && primary.fingerprint == *revision)
+            && turn.capacity().carries(Side::Primary, Weight::ZERO)
+    };
+    if up(turn, &turn.block.running) {
+        // It came up with the revision that was judged before the good one could be put back: that one is promoted.
+        turn.block.last_promoted = std::mem::replace(&mut turn.block.promoted, turn.block.running.clone());
+        turn.block.last_failed = None;
+    }
+    if up(turn, &turn.block.promoted) {
         turn.enter(Stage::Restarting);
         turn.block.outcome = None;
         homeward::bring_home(turn);
         turn.event("restored", "Restore", "Routing all traffic to primary");
         turn.why(
             "Restarting",
-            "the primary runs the last good revision again; traffic goes back to it",
+            "the primary runs a good revision again; traffic goes back to it",
         )
         .awaiting("traffic on the primary");
         return;

@@ -94,9 +94,12 @@ fn done(turn: &mut Turn<'_>) {
     });
 }
 
-/// Whether traffic may be on the primary already, and it carries it: what is pushed now is released after the takeover, and not copied
-/// to the pods that serve.
-fn primary_serves(turn: &Turn<'_>) -> bool {
+/// Whether traffic may be on the primary's pods already: what is pushed now is released after the takeover, and not copied to them.
+fn primary_serves(turn: &mut Turn<'_>) -> bool {
+    // A primary that lacks pods for so long waits for a new revision, as its alert says.
+    if turn.past_deadline() {
+        return false;
+    }
     let observation = turn.observation;
     let routed = observation
         .route
@@ -104,7 +107,10 @@ fn primary_serves(turn: &Turn<'_>) -> bool {
     let switched = observation
         .apex_service
         .is_present_and(|apex| apex.selects == Selects::Primary);
-    (routed || switched) && turn.block.promoted.is_some() && primary_up(turn)
+    let taken_over = observation
+        .primary
+        .is_present_and(|primary| primary.fingerprint == turn.block.promoted);
+    (routed || switched) && taken_over && observation.primary_endpoints != Some(0)
 }
 
 /// Whether the primary is there, of the right revision, and carries everything.

@@ -91,7 +91,8 @@ fn recoded(baseline: Option<&Baseline>, observation: &Observation) -> bool {
     let (Some(baseline), Some(target)) = (baseline, observation.target.present()) else {
         return false;
     };
-    baseline.anchor.is_some()
+    baseline.uid == target.uid
+        && baseline.anchor.is_some()
         && baseline.anchor == target.anchor
         && !baseline.paused
         && !target.paused
@@ -121,6 +122,7 @@ fn knows(block: &Block, fingerprint: &Fingerprint) -> bool {
 pub(super) fn baseline(observation: &Observation) -> Option<Baseline> {
     let target = observation.target.present().filter(|target| target.rollout.observed)?;
     Some(Baseline {
+        uid: target.uid.clone(),
         fingerprint: target.fingerprint.clone()?,
         anchor: target.anchor.clone().filter(|anchor| anchor.len() <= LONGEST_ANCHOR),
         paused: target.paused,

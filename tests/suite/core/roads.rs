@@ -17,7 +17,12 @@ pub fn until(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) 
         world.pass_when_due();
         world.pass_time(TimeDelta::seconds(1));
     }
-    panic!("never: {what}; {:#?} {:#?} {:#?}", world.log, world.block(), world.observe());
+    panic!(
+        "never: {what}; {:#?} {:#?} {:#?}",
+        world.log,
+        world.block(),
+        world.observe()
+    );
 }
 
 /// Steps of 20 up to 60.

@@ -53,7 +53,12 @@ fn whatever_flagger_left_comes_to_rest_with_the_revision_released_or_remembered_
         (Phase::Failed, 100),
     ];
     for (phase, weight) in all {
-        for (target, primary) in [(2, 1), (2, 2)] {
+        // After a failed promotion Flagger leaves the primary with the new template; anything else waits for a person.
+        let held = (phase, weight) == (Phase::Failed, 100);
+        for (target, primary) in [(2, 1), (2, 2)]
+            .into_iter()
+            .filter(|(_, primary)| !held || *primary == 2)
+        {
             let mut world = left(phase, weight, target, primary);
             world.unjudged = matches!(phase, Phase::Promoting | Phase::Finalising | Phase::Failed);
             until(&mut world, &format!("{phase:?} {weight}"), |w| {

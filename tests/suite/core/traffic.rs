@@ -6,7 +6,7 @@ use serin::api::Phase;
 use serin::rollout::{Refusal, Stage, Weight};
 
 use super::roads::{initialized, linear, until};
-use super::world::{World, fingerprint};
+use super::world::{Pods, World, fingerprint};
 
 fn seconds(world: &mut World, count: u32) {
     for _ in 0..count {
@@ -174,6 +174,17 @@ fn an_upgrade_while_traffic_is_held_on_the_canary_does_not_keep_it_there() {
     world.broken.clear();
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
     assert_eq!(world.block().map(|b| b.run), Some(1));
+}
+
+#[test]
+fn a_target_made_anew_after_an_upgrade_is_a_new_revision_and_not_another_reading() {
+    let mut world = initialized(&linear());
+    world.actual.target = None;
+    seconds(&mut world, 5);
+    world.versions = "2/1".into();
+    world.actual.target = Some(Pods::new(2, 3, world.now));
+    until(&mut world, "a run", |w| w.block().is_some_and(|b| b.run == 1));
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
 }
 
 #[test]

@@ -23,7 +23,8 @@ impl World {
         match assertion {
             Assertion::Finalizer => self.actual.finalizer = true,
             Assertion::Stored(wanted) => {
-                let sides = [self.actual.target.as_ref(), self.actual.primary.as_ref()];
+                // Copied from what was read, as the controller does.
+                let sides = [self.cached.target.as_ref(), self.cached.primary.as_ref()];
                 if sides
                     .into_iter()
                     .flatten()

@@ -380,6 +380,7 @@ impl World {
             writes += 1;
             self.wake = Some(now);
             self.apply(&assertion, &block, &observation);
+            self.wake = Some(now);
         }
     }
 
@@ -404,6 +405,7 @@ impl World {
     }
 }
 
-fn number(fingerprint: &Fingerprint) -> u32 {
+/// The template of a fingerprint.
+pub fn number(fingerprint: &Fingerprint) -> u32 {
     u32::from_str_radix(fingerprint.0.trim_start_matches("v1:").trim_start_matches('0'), 16).unwrap_or(0)
 }

@@ -6,6 +6,8 @@ use serin::rollout::{Fingerprint, Rollout, Workload};
 /// One side's Deployment and its pods.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pods {
+    /// When the Deployment was made; its uid is made of it.
+    pub made: DateTime<Utc>,
     /// The template.
     pub template: u32,
     /// `spec.replicas`.
@@ -24,6 +26,7 @@ impl Pods {
     /// A Deployment of which no pod is ready yet.
     pub const fn new(template: u32, replicas: u32, now: DateTime<Utc>) -> Self {
         Self {
+            made: now,
             template,
             replicas,
             ready: 0,
@@ -67,7 +70,7 @@ impl Pods {
     pub fn workload(&self, recreate: bool, now: DateTime<Utc>, fingerprint: Fingerprint) -> Workload {
         let complete = self.replicas > 0 && self.ready >= self.replicas && self.old == 0;
         Workload {
-            uid: "uid".into(),
+            uid: self.made.to_string(),
             fingerprint: Some(fingerprint),
             anchor: Some(self.anchor.to_string()),
             replicas: self.replicas,
