@@ -268,7 +268,9 @@ impl Engine {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
-        let drawn = assertions.iter().all(|it| rollout::met(it, &block, &observation, &held.memory));
+        let drawn = assertions
+            .iter()
+            .all(|it| rollout::met(it, &block, &observation, &held.memory));
         if !written && !drawn {
             self.is_of_now(&site).await?;
         }

@@ -78,7 +78,7 @@ pub fn remember(
 /// A number that changes when a hook or a metric takes another's place in its list.
 fn lists(canary: &Canary) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for analysis in &canary.spec.analysis {
+    if let Some(analysis) = &canary.spec.analysis {
         for hook in &analysis.webhooks {
             (hook.type_(), &hook.name, &hook.url).hash(&mut hasher);
         }

@@ -20,7 +20,11 @@ fn status_of(stage: &Stage, canary: &str) -> serde_json::Value {
 fn stalled(stage: &Stage, canary: &str) -> (String, String) {
     let status = status_of(stage, canary);
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-    let found = conditions.iter().find(|it| it["type"] == "Stalled" && it["status"] == "True").cloned().unwrap_or_default();
+    let found = conditions
+        .iter()
+        .find(|it| it["type"] == "Stalled" && it["status"] == "True")
+        .cloned()
+        .unwrap_or_default();
     let text = |part: &str| found[part].as_str().unwrap_or_default().to_owned();
     (text("reason"), text("message"))
 }
@@ -32,8 +36,14 @@ async fn a_canary_for_a_deployment_that_does_not_exist_says_so_and_begins_when_i
     let (reason, message) = stalled(&stage, "ghost");
     assert_eq!(reason, "TargetNotFound");
     assert!(message.contains("deployments.apps \"ghost\" not found"), "{message}");
-    stage.create(&manifests::deployment("test", "ghost", "ghost:1", 1)).await;
-    stage.until("taken over", |stage| status_of(stage, "ghost")["phase"] == "Initialized").await;
+    stage
+        .create(&manifests::deployment("test", "ghost", "ghost:1", 1))
+        .await;
+    stage
+        .until("taken over", |stage| {
+            status_of(stage, "ghost")["phase"] == "Initialized"
+        })
+        .await;
 }
 
 /// E10 of `spec/core.md` 7.1.
@@ -44,15 +54,29 @@ async fn of_two_canaries_for_one_target_the_older_one_has_it_and_the_other_touch
     second["spec"]["targetRef"]["name"] = json!("app");
     second["spec"]["service"]["name"] = json!("other");
     stage.create(&second).await;
-    stage.until("refused", |stage| stalled(stage, "second").0 == "TargetTaken").await;
-    assert!(stalled(&stage, "second").1.contains("Deployment app belongs to Canary app"), "{:?}", stalled(&stage, "second"));
+    stage
+        .until("refused", |stage| stalled(stage, "second").0 == "TargetTaken")
+        .await;
+    assert!(
+        stalled(&stage, "second")
+            .1
+            .contains("Deployment app belongs to Canary app"),
+        "{:?}",
+        stalled(&stage, "second")
+    );
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     assert!(stage.object("v1", "Service", "other").is_null());
     assert!(stage.object("projectcontour.io/v1", "HTTPProxy", "other").is_null());
     stage.delete(CANARY, "Canary", "second").await;
-    stage.until("gone", |stage| stage.object(CANARY, "Canary", "second").is_null()).await;
-    assert_eq!((stage.selects("app"), stage.ready("app-primary")), ("app-primary".into(), 3), "and it takes nothing with it");
+    stage
+        .until("gone", |stage| stage.object(CANARY, "Canary", "second").is_null())
+        .await;
+    assert_eq!(
+        (stage.selects("app"), stage.ready("app-primary")),
+        ("app-primary".into(), 3),
+        "and it takes nothing with it"
+    );
 }
 
 /// Core 90, W17.
@@ -60,17 +84,26 @@ async fn of_two_canaries_for_one_target_the_older_one_has_it_and_the_other_touch
 async fn core_090_a_malformed_canary_hurts_no_other_and_is_told_its_field() {
     let mut odd = manifests::canary("test", "odd", "contour", &manifests::analysis("10s", 2, 60, 20));
     odd["spec"]["analysis"]["stepWeight"] = json!(12.5);
-    let stage = Setting::new().object(odd).object(manifests::deployment("test", "odd", "odd:1", 1)).initialized().await;
+    let stage = Setting::new()
+        .object(odd)
+        .object(manifests::deployment("test", "odd", "odd:1", 1))
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     let (reason, message) = stalled(&stage, "odd");
     assert_eq!(reason, "MalformedSpec");
-    assert!(message.contains("spec.analysis.stepWeight") && message.contains("12.5"), "{message}");
+    assert!(
+        message.contains("spec.analysis.stepWeight") && message.contains("12.5"),
+        "{message}"
+    );
     assert_eq!(stage.replicas("odd"), 1);
     let mend = json!({ "apiVersion": CANARY, "kind": "Canary", "metadata": { "name": "odd", "namespace": "test" },
         "spec": { "analysis": { "stepWeight": 12 } } });
     stage.change(&mend).await;
-    stage.until("taken over", |stage| status_of(stage, "odd")["phase"] == "Initialized").await;
+    stage
+        .until("taken over", |stage| status_of(stage, "odd")["phase"] == "Initialized")
+        .await;
 }
 
 /// W45: what verification finds is in the status, and a mended spec goes on at once.
@@ -78,17 +111,37 @@ async fn core_090_a_malformed_canary_hurts_no_other_and_is_told_its_field() {
 async fn a_spec_that_must_not_be_acted_on_names_the_field_and_waits_for_its_correction() {
     for (patch, field) in [
         (json!({ "service": null }), "spec.service"),
-        (json!({ "analysis": { "stepWeight": null, "maxWeight": null, "stepWeights": [10, 10, 20] } }), "spec.analysis.stepWeights"),
+        (
+            json!({ "analysis": { "stepWeight": null, "maxWeight": null, "stepWeights": [10, 10, 20] } }),
+            "spec.analysis.stepWeights",
+        ),
         (json!({ "provider": "istio" }), "spec.provider"),
-        (json!({ "autoscalerRef": { "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app" } }), "spec.autoscalerRef"),
+        (
+            json!({ "autoscalerRef": { "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app" } }),
+            "spec.autoscalerRef",
+        ),
     ] {
         let stage = Setting::new().spec(&patch).raise().await;
-        stage.until("refused", |stage| stalled(stage, "app").0 == "InvalidSpec").await;
-        assert!(stalled(&stage, "app").1.contains(field), "{patch}: {:?}", stalled(&stage, "app"));
+        stage
+            .until("refused", |stage| stalled(stage, "app").0 == "InvalidSpec")
+            .await;
+        assert!(
+            stalled(&stage, "app").1.contains(field),
+            "{patch}: {:?}",
+            stalled(&stage, "app")
+        );
         stage.pass(60).await;
-        assert_eq!((stage.replicas("app"), stage.selects("app")), (3, "app".into()), "{patch}");
+        assert_eq!(
+            (stage.replicas("app"), stage.selects("app")),
+            (3, "app".into()),
+            "{patch}"
+        );
         assert!(stage.deployment("app-primary").is_null(), "{patch}");
-        let errors = stage.alerts().iter().filter(|(severity, _)| severity == "Error").count();
+        let errors = stage
+            .alerts()
+            .iter()
+            .filter(|(severity, _)| severity == "Error")
+            .count();
         assert_eq!(errors, 1, "{patch}: {:?}", stage.alerts());
     }
 }
@@ -100,10 +153,14 @@ async fn a_spec_that_turns_bad_in_the_middle_of_a_run_starts_no_other() {
     stage.push("app:2").await;
     stage.until_weight(20).await;
     stage.edit_canary(json!({ "analysis": { "mirror": true } })).await;
-    stage.until("over", |stage| stage.status()["serin"]["stage"] == "Resting").await;
+    stage
+        .until("over", |stage| stage.status()["serin"]["stage"] == "Resting")
+        .await;
     assert_eq!(stage.image("app-primary"), "app:2");
     stage.push("app:3").await;
-    stage.until("refused", |stage| stalled(stage, "app").0 == "InvalidSpec").await;
+    stage
+        .until("refused", |stage| stalled(stage, "app").0 == "InvalidSpec")
+        .await;
     stage.pass(60).await;
     assert_eq!((stage.replicas("app"), stage.weight()), (0, Some(0)));
 }
@@ -115,10 +172,19 @@ async fn a_query_that_does_not_parse_fails_the_check_with_its_error() {
         "spec": { "provider": { "type": "prometheus", "address": "http://prometheus" }, "query": "rate(errors{job=\"{{ target }[1m])" },
     });
     let metric = json!({ "name": "errors", "interval": "1m", "thresholdRange": { "max": 1 }, "templateRef": { "name": "errors" } });
-    let stage = Setting::new().object(template).analysis(&json!({ "metrics": [metric] })).initialized().await;
+    let stage = Setting::new()
+        .object(template)
+        .analysis(&json!({ "metrics": [metric] }))
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_phase("Failed").await;
-    assert_eq!(stage.events_with("Metric template errors.test query render error: "), 2, "{:#?}", stage.events());
+    assert_eq!(
+        stage.events_with("Metric template errors.test query render error: "),
+        2,
+        "{:#?}",
+        stage.events()
+    );
     assert_eq!(stage.image("app-primary"), "app:1");
 }
 
@@ -129,7 +195,10 @@ async fn a_provider_whose_kind_is_not_served_is_named_and_the_application_keeps_
     stage.pass(300).await;
     let message = stage.why("message");
     assert!(message.contains("HTTPRoute"), "{} {message}", stage.why("reason"));
-    assert_eq!((stage.phase(), stage.replicas("app"), stage.selects("app")), ("Initializing".into(), 3, "app".into()));
+    assert_eq!(
+        (stage.phase(), stage.replicas("app"), stage.selects("app")),
+        ("Initializing".into(), 3, "app".into())
+    );
     assert!(stage.answers().lost < 1.0);
     for crd in serin::sim::world::route_crds() {
         stage.api.apply_crd(&crd);
@@ -152,7 +221,11 @@ async fn a_prometheus_that_is_down_costs_no_failed_check_and_is_not_waited_for_f
     stage.numbers.unreachable(Some("connection refused"));
     stage.until_phase("Failed").await;
     assert_eq!(stage.status()["serin"]["outcome"]["reason"], "MetricsUnavailable");
-    let alerts = stage.alerts().into_iter().filter(|(_, text)| text.starts_with("Metrics unavailable for 3 checks")).count();
+    let alerts = stage
+        .alerts()
+        .into_iter()
+        .filter(|(_, text)| text.starts_with("Metrics unavailable for 3 checks"))
+        .count();
     assert_eq!(alerts, 1, "{:?}", stage.alerts());
 }
 
@@ -161,37 +234,75 @@ async fn a_prometheus_that_is_down_costs_no_failed_check_and_is_not_waited_for_f
 async fn core_063_the_metrics_servers_are_tried_when_a_canary_is_new() {
     let stage = Setting::new().without_canary().raise().await;
     stage.numbers.unreachable(Some("connection refused"));
-    stage.create(&manifests::canary("test", "app", "contour", &manifests::analysis("10s", 2, 60, 20))).await;
+    stage
+        .create(&manifests::canary(
+            "test",
+            "app",
+            "contour",
+            &manifests::analysis("10s", 2, 60, 20),
+        ))
+        .await;
     stage.until_phase("Initialized").await;
     stage.pass(30).await;
-    assert_eq!(stage.events_with("Error checking metric providers: "), 1, "{:#?}", stage.events());
+    assert_eq!(
+        stage.events_with("Error checking metric providers: "),
+        1,
+        "{:#?}",
+        stage.events()
+    );
     assert_eq!(stage.events_with("all the metrics providers are available!"), 0);
 }
 
 /// Core 64; and `onNoData: fail`, several series, NaN are told apart.
 #[tokio::test(start_paused = true)]
 async fn core_064_answers_that_are_no_number_fail_the_check_each_in_its_own_words() {
-    let metric = |query: &str| json!({ "name": "errors", "interval": "1m", "thresholdRange": { "max": 1 }, "query": query });
+    let metric =
+        |query: &str| json!({ "name": "errors", "interval": "1m", "thresholdRange": { "max": 1 }, "query": query });
     for (reading, words, value) in [
-        (Reading::NoData, "Halt advancement no values found for metric: errors", "no data"),
-        (Reading::NotFinite(f64::NAN), "Halt advancement no values found for metric: errors", "NaN"),
-        (Reading::NotFinite(f64::INFINITY), "the answer is +Inf, not a finite number", "+Inf"),
+        (
+            Reading::NoData,
+            "Halt advancement no values found for metric: errors",
+            "no data",
+        ),
+        (
+            Reading::NotFinite(f64::NAN),
+            "Halt advancement no values found for metric: errors",
+            "NaN",
+        ),
+        (
+            Reading::NotFinite(f64::INFINITY),
+            "the answer is +Inf, not a finite number",
+            "+Inf",
+        ),
         (Reading::Several(2), "2 series", "2 series"),
         (Reading::Failed("parse error".into()), "parse error", "parse error"),
     ] {
-        let stage = Setting::new().analysis(&json!({ "metrics": [metric("my_errors")] })).initialized().await;
+        let stage = Setting::new()
+            .analysis(&json!({ "metrics": [metric("my_errors")] }))
+            .initialized()
+            .await;
         stage.numbers.answer("my_errors", [reading.clone()]);
         stage.push("app:2").await;
         stage.until_phase("Failed").await;
         assert!(stage.events_with(words) >= 2, "{reading:?}: {:#?}", stage.events());
         let status = stage.status();
         assert_eq!(status["failedChecks"], 2);
-        let sample = status["serin"]["samples"][0]["value"].as_str().unwrap_or_default().to_owned();
+        let sample = status["serin"]["samples"][0]["value"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         assert!(sample.contains(value), "{reading:?} is shown as {sample}");
     }
-    let stage = Setting::new().analysis(&json!({ "metrics": [{ "name": "unknown-name", "interval": "1m" }] })).initialized().await;
+    let stage = Setting::new()
+        .analysis(&json!({ "metrics": [{ "name": "unknown-name", "interval": "1m" }] }))
+        .initialized()
+        .await;
     stage.push("app:2").await;
-    stage.until("refused or failed", |stage| stage.phase() == "Failed" || stalled(stage, "app").0 == "InvalidSpec").await;
+    stage
+        .until("refused or failed", |stage| {
+            stage.phase() == "Failed" || stalled(stage, "app").0 == "InvalidSpec"
+        })
+        .await;
     assert_eq!(stage.image("app-primary"), "app:1");
 }
 
@@ -209,20 +320,36 @@ async fn a_right_that_is_taken_away_is_named_with_verb_and_resource() {
     });
     stage.until_reason("WriteRefused").await;
     let message = stage.why("message");
-    assert!(message.contains("HTTPRoute app") && message.contains("cannot patch resource"), "{message}");
+    assert!(
+        message.contains("HTTPRoute app") && message.contains("cannot patch resource"),
+        "{message}"
+    );
     stage.pass(20).await;
     stage.api.allow_all();
-    stage.until("goes on", |stage| ["Succeeded", "Failed"].contains(&stage.phase().as_str())).await;
+    stage
+        .until("goes on", |stage| {
+            ["Succeeded", "Failed"].contains(&stage.phase().as_str())
+        })
+        .await;
     assert_eq!(stage.weight(), Some(0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_that_may_not_be_patched_is_named_and_no_traffic_moves() {
     let stage = Setting::new().initialized().await;
-    stage.api.deny(Denial { user: "serin-1".into(), verb: "patch".into(), group: "apps".into(), resource: "deployments".into() });
+    stage.api.deny(Denial {
+        user: "serin-1".into(),
+        verb: "patch".into(),
+        group: "apps".into(),
+        resource: "deployments".into(),
+    });
     stage.push("app:2").await;
     stage.until_reason("WriteRefused").await;
-    assert!(stage.why("message").contains("patch Deployment app"), "{}", stage.why("message"));
+    assert!(
+        stage.why("message").contains("patch Deployment app"),
+        "{}",
+        stage.why("message")
+    );
     stage.until_phase("Failed").await;
     assert_eq!(stage.story.weights(), [0]);
 }
@@ -231,10 +358,26 @@ async fn a_deployment_that_may_not_be_patched_is_named_and_no_traffic_moves() {
 #[tokio::test(start_paused = true)]
 async fn a_primary_that_may_not_be_created_is_named_and_the_target_serves_on() {
     let stage = Setting::new().without_canary().raise().await;
-    stage.api.deny(Denial { user: "serin-1".into(), verb: "create".into(), group: "apps".into(), resource: "deployments".into() });
-    stage.create(&manifests::canary("test", "app", "contour", &manifests::analysis("10s", 2, 60, 20))).await;
+    stage.api.deny(Denial {
+        user: "serin-1".into(),
+        verb: "create".into(),
+        group: "apps".into(),
+        resource: "deployments".into(),
+    });
+    stage
+        .create(&manifests::canary(
+            "test",
+            "app",
+            "contour",
+            &manifests::analysis("10s", 2, 60, 20),
+        ))
+        .await;
     stage.until_reason("WriteRefused").await;
-    assert!(stage.why("message").contains("cannot create resource"), "{}", stage.why("message"));
+    assert!(
+        stage.why("message").contains("cannot create resource"),
+        "{}",
+        stage.why("message")
+    );
     stage.pass(120).await;
     assert_eq!((stage.replicas("app"), stage.selects("app")), (3, "app".into()));
     stage.api.allow_all();
@@ -244,8 +387,21 @@ async fn a_primary_that_may_not_be_created_is_named_and_the_target_serves_on() {
 /// Invariant 10: a bad hook of a chat service prints no address.
 #[tokio::test(start_paused = true)]
 async fn no_secret_stands_in_any_object_or_event() {
-    let stage = Setting::new().script(|script| script.answers("app:2", Behaviour { success: 10.0, latency: 900.0 })).initialized().await;
-    stage.chat.fail(Some(serin::notify::NotifyError::Unsent("no connection".into())));
+    let stage = Setting::new()
+        .script(|script| {
+            script.answers(
+                "app:2",
+                Behaviour {
+                    success: 10.0,
+                    latency: 900.0,
+                },
+            )
+        })
+        .initialized()
+        .await;
+    stage
+        .chat
+        .fail(Some(serin::notify::NotifyError::Unsent("no connection".into())));
     stage.push("app:2").await;
     stage.until_phase("Failed").await;
     assert!(!stage.story.tell().contains("hook-of-the-team"));

@@ -42,7 +42,15 @@ impl Scenario {
         match self {
             Self::Adoption => setting.without_canary(),
             Self::Promotion => setting.analysis(&json!({ "stepWeightPromotion": 50 })),
-            Self::Rollback => setting.script(|script| script.answers("app:2", Behaviour { success: 80.0, latency: 90.0 })),
+            Self::Rollback => setting.script(|script| {
+                script.answers(
+                    "app:2",
+                    Behaviour {
+                        success: 80.0,
+                        latency: 90.0,
+                    },
+                )
+            }),
             Self::FailedPromotion => setting
                 .deployment(&json!({ "strategy": { "type": "Recreate" } }))
                 .script(|script| script.life(Pods::image("app:2").and(Pods::named("app-primary")), Life::NeverReady)),
@@ -55,7 +63,9 @@ impl Scenario {
     async fn play(self, stage: &Stage, provider: &str) {
         match self {
             Self::Adoption => {
-                let canary = Setting::with_provider(provider).canary.expect("the setting must have a Canary");
+                let canary = Setting::with_provider(provider)
+                    .canary
+                    .expect("the setting must have a Canary");
                 stage.create(&canary).await;
                 stage.until_phase("Initialized").await;
             }
@@ -82,7 +92,9 @@ impl Scenario {
             Self::FailedPromotion => {
                 stage.push("app:2").await;
                 stage.until_stage("HoldOnCanary").await;
-                stage.world.change(|script| script.life(Pods::Any, Life::ReadyAfter(Duration::from_secs(3))));
+                stage
+                    .world
+                    .change(|script| script.life(Pods::Any, Life::ReadyAfter(Duration::from_secs(3))));
                 stage.until_phase("Succeeded").await;
             }
             Self::Deletion => {
@@ -128,10 +140,14 @@ fn end(stage: &Stage) -> Value {
     let status = stage.status();
     let names = |api_version: &str, kind: &str| {
         let objects = stage.api.objects(api_version, kind, "test");
-        objects.iter().map(|object| object["metadata"]["name"].clone()).collect::<Vec<_>>()
+        objects
+            .iter()
+            .map(|object| object["metadata"]["name"].clone())
+            .collect::<Vec<_>>()
     };
     let sizes = ["app", "app-primary"].map(|name| (stage.replicas(name), stage.ready(name), stage.image(name)));
-    let selectors = ["app", "app-primary", "app-canary"].map(|name| stage.object("v1", "Service", name)["spec"]["selector"].take());
+    let selectors =
+        ["app", "app-primary", "app-canary"].map(|name| stage.object("v1", "Service", name)["spec"]["selector"].take());
     json!({
         "phase": status["phase"],
         "promoted": status["lastPromotedSpec"],
@@ -153,29 +169,60 @@ fn chosen(calls: usize, offset: usize) -> Vec<usize> {
     if std::env::var_os("SERIN_DEEP").is_some() || calls <= SAMPLE {
         return (0..calls).collect();
     }
-    (0..SAMPLE).map(|place| (place * calls + offset * calls / 5) / SAMPLE % calls).collect()
+    (0..SAMPLE)
+        .map(|place| (place * calls + offset * calls / 5) / SAMPLE % calls)
+        .collect()
 }
 
 async fn replay(scenario: Scenario, provider: &str) {
     let calls = Mishap::new(0, How::Counted);
     let undisturbed = scenario.whole(provider, &calls).await;
-    assert!(undisturbed.lost < 1.0, "{scenario:?} with {provider}: {} requests were lost", undisturbed.lost);
-    let kinds = [How::FailsBefore, How::FailsAfter, How::IsDelayed, How::KillsBefore, How::KillsAfter];
+    assert!(
+        undisturbed.lost < 1.0,
+        "{scenario:?} with {provider}: {} requests were lost",
+        undisturbed.lost
+    );
+    let kinds = [
+        How::FailsBefore,
+        How::FailsAfter,
+        How::IsDelayed,
+        How::KillsBefore,
+        How::KillsAfter,
+    ];
     for (offset, how) in kinds.into_iter().enumerate() {
         for nth in chosen(calls.calls(), offset) {
             let mishap = Mishap::new(nth, how);
             let told = |what: &str| {
                 let call = mishap.hit().unwrap_or_else(|| "not reached".into());
-                format!("{scenario:?} with {provider}, call {nth} of {} {how:?} ({call}): {what}", calls.calls())
+                format!(
+                    "{scenario:?} with {provider}, call {nth} of {} {how:?} ({call}): {what}",
+                    calls.calls()
+                )
             };
-            let played = std::panic::AssertUnwindSafe(scenario.whole(provider, &mishap)).catch_unwind().await;
-            let Ok(disturbed) = played else { panic!("{}", told("see above")) };
+            let played = std::panic::AssertUnwindSafe(scenario.whole(provider, &mishap))
+                .catch_unwind()
+                .await;
+            let Ok(disturbed) = played else {
+                panic!("{}", told("see above"))
+            };
             assert_eq!(disturbed.end, undisturbed.end, "{}", told("another end"));
-            assert!(disturbed.lost < 1.0, "{}", told(&format!("{} requests were lost", disturbed.lost)));
+            assert!(
+                disturbed.lost < 1.0,
+                "{}",
+                told(&format!("{} requests were lost", disturbed.lost))
+            );
             assert_eq!(disturbed.weights, undisturbed.weights, "{}", told("other weights"));
-            assert!(disturbed.hooks.is_superset(&undisturbed.hooks), "{}", told("a hook was not called"));
+            assert!(
+                disturbed.hooks.is_superset(&undisturbed.hooks),
+                "{}",
+                told("a hook was not called")
+            );
             for event in &undisturbed.events {
-                assert!(disturbed.events.contains(event), "{}", told(&format!("never told: {event}")));
+                assert!(
+                    disturbed.events.contains(event),
+                    "{}",
+                    told(&format!("never told: {event}"))
+                );
             }
         }
     }

@@ -79,7 +79,17 @@ impl Process {
             };
             let mut stopped = pin!(stopped);
             // A process that could not begin is started again.
-            while live(client.clone(), &settings, outside.clone(), vitals.clone(), clock.clone(), &mut stopped).await.is_err() {
+            while live(
+                client.clone(),
+                &settings,
+                outside.clone(),
+                vitals.clone(),
+                clock.clone(),
+                &mut stopped,
+            )
+            .await
+            .is_err()
+            {
                 clock.sleep(RESTART).await;
             }
         });

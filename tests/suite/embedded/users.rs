@@ -37,9 +37,14 @@ async fn a_failed_promotion_under_recreate_loses_no_request_and_goes_on_by_itsel
         assert_eq!((stage.weight(), stage.replicas("app")), (Some(100), 3), "{provider}");
         assert_eq!(stage.condition("Stalled"), ("True".into(), "PromotionFailed".into()));
         stage.pass(300).await;
-        stage.world.change(|script| script.life(Pods::Any, Life::ReadyAfter(Duration::from_secs(3))));
+        stage
+            .world
+            .change(|script| script.life(Pods::Any, Life::ReadyAfter(Duration::from_secs(3))));
         stage.until_phase("Succeeded").await;
-        assert_eq!((stage.weight(), stage.replicas("app"), stage.ready("app-primary")), (Some(0), 0, 3));
+        assert_eq!(
+            (stage.weight(), stage.replicas("app"), stage.ready("app-primary")),
+            (Some(0), 0, 3)
+        );
         no_request_lost(&stage);
     }
 }
@@ -49,9 +54,14 @@ async fn a_failed_promotion_under_recreate_loses_no_request_and_goes_on_by_itsel
 async fn a_restart_starts_no_rollout_and_writes_nothing() {
     let mut setting = Setting::new();
     for name in ["one", "two", "three", "four"] {
-        setting = setting.object(serin::sim::world::manifests::deployment("test", name, "app:1", 2)).object(
-            serin::sim::world::manifests::canary("test", name, "contour", &json!({ "interval": "10s", "threshold": 1, "stepWeight": 50 })),
-        );
+        setting = setting
+            .object(serin::sim::world::manifests::deployment("test", name, "app:1", 2))
+            .object(serin::sim::world::manifests::canary(
+                "test",
+                name,
+                "contour",
+                &json!({ "interval": "10s", "threshold": 1, "stepWeight": 50 }),
+            ));
     }
     let stage = setting.initialized().await;
     stage
@@ -80,7 +90,10 @@ async fn a_fingerprint_of_another_version_is_taken_over_without_a_rollout() {
     } } });
     let patch = kube::api::Patch::Merge(known);
     let api = stage.dynamic(CANARY, "Canary");
-    let as_serin = kube::api::PatchParams { field_manager: Some("serin".into()), ..Default::default() };
+    let as_serin = kube::api::PatchParams {
+        field_manager: Some("serin".into()),
+        ..Default::default()
+    };
     api.patch_status("app", &as_serin, &patch).await.expect("accepted");
     stage.serin.start();
     stage.pass(300).await;
@@ -96,7 +109,13 @@ async fn a_fingerprint_of_another_version_is_taken_over_without_a_rollout() {
 #[tokio::test(start_paused = true)]
 async fn a_foreign_edit_of_the_route_at_any_step_is_put_back_to_the_weight_of_that_step() {
     for (provider, api_version, kind, rules, backends) in [
-        ("gatewayapi:v1", "gateway.networking.k8s.io/v1", "HTTPRoute", "rules", "backendRefs"),
+        (
+            "gatewayapi:v1",
+            "gateway.networking.k8s.io/v1",
+            "HTTPRoute",
+            "rules",
+            "backendRefs",
+        ),
         ("contour", "projectcontour.io/v1", "HTTPProxy", "routes", "services"),
     ] {
         let stage = Setting::with_provider(provider).initialized().await;
@@ -108,15 +127,23 @@ async fn a_foreign_edit_of_the_route_at_any_step_is_put_back_to_the_weight_of_th
             spec[rules][0][backends][0]["weight"] = json!(100);
             spec[rules][0][backends][1]["weight"] = json!(0);
             stage.note("somebody writes 100/0");
-            stage.change(&named(api_version, kind, "app", &json!({ "spec": spec }))).await;
+            stage
+                .change(&named(api_version, kind, "app", &json!({ "spec": spec })))
+                .await;
             assert_eq!(stage.weight(), Some(0));
             let before = stage.clock.now();
             stage.until_weight(weight).await;
-            assert!((stage.clock.now() - before).num_seconds() <= 6, "{provider}: within a second of being seen");
+            assert!(
+                (stage.clock.now() - before).num_seconds() <= 6,
+                "{provider}: within a second of being seen"
+            );
         }
         stage.until_phase("Succeeded").await;
         let by_serin: Vec<u64> = stage.story.moments().into_iter().map(|moment| moment.weight).collect();
-        assert!(by_serin.windows(2).all(|pair| pair[0] <= pair[1] || pair[1] == 0), "{provider}: {by_serin:?}");
+        assert!(
+            by_serin.windows(2).all(|pair| pair[0] <= pair[1] || pair[1] == 0),
+            "{provider}: {by_serin:?}"
+        );
     }
 }
 
@@ -129,7 +156,12 @@ async fn a_rival_that_undoes_the_route_again_and_again_is_named_once_and_holds_t
     let mut spec = stage.object("gateway.networking.k8s.io/v1", "HTTPRoute", "app")["spec"].take();
     spec["rules"][0]["backendRefs"][0]["weight"] = json!(100);
     spec["rules"][0]["backendRefs"][1]["weight"] = json!(0);
-    let manifest = named("gateway.networking.k8s.io/v1", "HTTPRoute", "app", &json!({ "spec": spec }));
+    let manifest = named(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        "app",
+        &json!({ "spec": spec }),
+    );
     for _ in 0..40 {
         if stage.weight() != Some(0) {
             stage.change(&manifest).await;
@@ -137,7 +169,11 @@ async fn a_rival_that_undoes_the_route_again_and_again_is_named_once_and_holds_t
         stage.pass(1).await;
     }
     assert_eq!(stage.why("reason"), "Contested", "{}", stage.why("message"));
-    assert!(stage.why("message").contains("team"), "the rival's field manager: {}", stage.why("message"));
+    assert!(
+        stage.why("message").contains("team"),
+        "the rival's field manager: {}",
+        stage.why("message")
+    );
     assert_eq!(stage.status()["canaryWeight"], 20, "the intended weight stands");
     assert_eq!(stage.events_with("changed back by field manager team"), 1);
     stage.until_phase("Succeeded").await;
@@ -157,7 +193,11 @@ async fn a_live_application_is_taken_over_without_a_lost_request() {
                 ] },
             });
             setting = setting.service(&service).script(|script| {
-                script.pace(Pace { ready: Duration::from_secs(20), router: Duration::from_secs(8), ..Pace::default() })
+                script.pace(Pace {
+                    ready: Duration::from_secs(20),
+                    router: Duration::from_secs(8),
+                    ..Pace::default()
+                })
             });
             let stage = setting.initialized().await;
             no_request_lost(&stage);
@@ -173,14 +213,27 @@ async fn a_live_application_is_taken_over_without_a_lost_request() {
 #[tokio::test(start_paused = true)]
 async fn no_request_is_lost_in_a_whole_life_with_a_slow_data_plane() {
     for provider in ["gatewayapi:v1", "contour"] {
-        let pace = Pace { ready: Duration::from_secs(9), router: Duration::from_secs(1), stop: Duration::from_secs(10), ..Pace::default() };
+        let pace = Pace {
+            ready: Duration::from_secs(9),
+            router: Duration::from_secs(1),
+            stop: Duration::from_secs(10),
+            ..Pace::default()
+        };
         let stage = Setting::with_provider(provider)
-            .script(|script| script.pace(pace).life(Pods::image("app:3"), Life::ReadyAfter(Duration::from_secs(15))))
+            .script(|script| {
+                script
+                    .pace(pace)
+                    .life(Pods::image("app:3"), Life::ReadyAfter(Duration::from_secs(15)))
+            })
             .initialized()
             .await;
         for image in ["app:2", "app:3"] {
             stage.push(image).await;
-            stage.until("promoted", |stage| stage.phase() == "Succeeded" && stage.image("app-primary") == image).await;
+            stage
+                .until("promoted", |stage| {
+                    stage.phase() == "Succeeded" && stage.image("app-primary") == image
+                })
+                .await;
         }
         stage.push("app:4").await;
         stage.until_weight(40).await;
@@ -207,11 +260,17 @@ async fn a_canary_whose_target_goes_too_is_released_at_once() {
 /// Rank 16.
 #[tokio::test(start_paused = true)]
 async fn a_namespace_goes_without_waiting_for_a_hand_back() {
-    let stage = Setting::new().spec(&json!({ "revertOnDeletion": true })).initialized().await;
+    let stage = Setting::new()
+        .spec(&json!({ "revertOnDeletion": true }))
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_weight(20).await;
     let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(stage.team.clone());
-    namespaces.delete("test", &kube::api::DeleteParams::default()).await.expect("accepted");
+    namespaces
+        .delete("test", &kube::api::DeleteParams::default())
+        .await
+        .expect("accepted");
     let before = stage.clock.now();
     stage.until("gone", |stage| stage.canary().is_null()).await;
     assert!((stage.clock.now() - before).num_seconds() <= 30);
@@ -220,14 +279,20 @@ async fn a_namespace_goes_without_waiting_for_a_hand_back() {
 /// Rank 16: bounded, whatever is missing.
 #[tokio::test(start_paused = true)]
 async fn a_hand_back_to_a_target_that_does_not_come_up_ends_at_its_deadline() {
-    let stage = Setting::new().script(|script| script.life(Pods::image("app:2"), Life::NeverReady)).initialized().await;
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:2"), Life::NeverReady))
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_phase("Failed").await;
     stage.delete(CANARY, "Canary", "app").await;
     let before = stage.clock.now();
     stage.until("gone", |stage| stage.canary().is_null()).await;
     let took = (stage.clock.now() - before).num_seconds();
-    assert!((55..=90).contains(&took), "progressDeadlineSeconds is 60; it took {took}");
+    assert!(
+        (55..=90).contains(&took),
+        "progressDeadlineSeconds is 60; it took {took}"
+    );
 }
 
 /// Rank 17: the API server answers no read for a while in the middle of a run.
@@ -248,7 +313,12 @@ async fn reads_that_fail_for_a_while_change_nothing_but_the_time() {
     calls.reads_fail(false);
     stage.until_phase("Succeeded").await;
     assert_eq!(stage.story.weights(), [0, 20, 40, 60, 0]);
-    let images: Vec<_> = stage.story.primary_templates().into_iter().map(|(_, image)| image).collect();
+    let images: Vec<_> = stage
+        .story
+        .primary_templates()
+        .into_iter()
+        .map(|(_, image)| image)
+        .collect();
     assert_eq!(images, ["app:1", "app:2"]);
     no_request_lost(&stage);
 }
@@ -256,7 +326,10 @@ async fn reads_that_fail_for_a_while_change_nothing_but_the_time() {
 /// Rank 18, W9.
 #[tokio::test(start_paused = true)]
 async fn a_lost_primary_is_rebuilt_from_the_stored_revision_never_from_the_unproven_target() {
-    let stage = Setting::new().script(|script| script.life(Pods::image("app:2"), Life::NeverReady)).initialized().await;
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:2"), Life::NeverReady))
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_phase("Failed").await;
     stage.delete("apps/v1", "Deployment", "app-primary").await;
@@ -271,8 +344,12 @@ async fn a_run_whose_route_is_never_accepted_is_rolled_back_with_the_routers_wor
     let stage = Setting::new().initialized().await;
     stage.push("app:2").await;
     stage.until_weight(20).await;
-    stage.world.change(|script| script.router("app", RouterSays::Rejects("no such listener".into())));
-    stage.until("told why", |stage| stage.why("message").contains("no such listener")).await;
+    stage
+        .world
+        .change(|script| script.router("app", RouterSays::Rejects("no such listener".into())));
+    stage
+        .until("told why", |stage| stage.why("message").contains("no such listener"))
+        .await;
     stage.until_stage("RollingBack").await;
     stage.world.change(|script| script.router("app", RouterSays::Accepts));
     stage.until_phase("Failed").await;
@@ -284,7 +361,9 @@ async fn a_run_whose_route_is_never_accepted_is_rolled_back_with_the_routers_wor
 async fn the_deadline_measures_the_lack_of_progress() {
     let stage = Setting::new().initialized().await;
     let of_the_target = Pods::image("app:2").and(Pods::Labelled("app".into(), "app".into()));
-    stage.world.change(|script| script.life(of_the_target, Life::NeverReady));
+    stage
+        .world
+        .change(|script| script.life(of_the_target, Life::NeverReady));
     stage.push("app:2").await;
     for ready in 1..=3 {
         stage.pass(45).await;
@@ -297,7 +376,9 @@ async fn the_deadline_measures_the_lack_of_progress() {
             .collect();
         pods.sort();
         let name = pods.get(ready - 1).cloned().expect("three pods must be there");
-        stage.world.change(|script| script.life(Pods::Named(name), Life::ReadyAfter(Duration::from_secs(1))));
+        stage
+            .world
+            .change(|script| script.life(Pods::Named(name), Life::ReadyAfter(Duration::from_secs(1))));
     }
     stage.until_phase("Succeeded").await;
 }
@@ -305,7 +386,10 @@ async fn the_deadline_measures_the_lack_of_progress() {
 /// Rank 25: a slow router.
 #[tokio::test(start_paused = true)]
 async fn the_target_goes_down_and_a_step_counts_only_after_the_router_confirmed() {
-    let pace = Pace { router: Duration::from_secs(25), ..Pace::default() };
+    let pace = Pace {
+        router: Duration::from_secs(25),
+        ..Pace::default()
+    };
     let stage = Setting::new().script(|script| script.pace(pace)).initialized().await;
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
@@ -313,7 +397,10 @@ async fn the_target_goes_down_and_a_step_counts_only_after_the_router_confirmed(
     let confirmed = stage.story.confirmations();
     for pair in writes.windows(2).filter(|pair| pair[0].1 > 0 && pair[1].1 > pair[0].1) {
         let (from, to) = (pair[0].0, pair[1].0);
-        let at = confirmed.iter().find(|at| **at > from).expect("the router must have confirmed");
+        let at = confirmed
+            .iter()
+            .find(|at| **at > from)
+            .expect("the router must have confirmed");
         assert!((to - *at).num_seconds() >= 10, "{writes:?} {confirmed:?}");
     }
     no_request_lost(&stage);
@@ -322,7 +409,10 @@ async fn the_target_goes_down_and_a_step_counts_only_after_the_router_confirmed(
 /// Rank 26.
 #[tokio::test(start_paused = true)]
 async fn conditions_tell_ready_busy_and_stuck_apart() {
-    let stage = Setting::new().script(|script| script.life(Pods::image("app:3"), Life::NeverReady)).initialized().await;
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:3"), Life::NeverReady))
+        .initialized()
+        .await;
     let seen = |stage: &Stage| ["Promoted", "Ready", "Reconciling", "Stalled"].map(|type_| stage.condition(type_).0);
     assert_eq!(seen(&stage), ["True", "True", "False", "False"]);
     stage.push("app:2").await;
@@ -334,34 +424,55 @@ async fn conditions_tell_ready_busy_and_stuck_apart() {
     stage.until_phase("Failed").await;
     assert_eq!(seen(&stage), ["False", "False", "False", "True"]);
     assert_eq!(stage.status()["conditions"][0]["type"], "Promoted", "always the first");
-    assert_eq!(stage.status()["observedGeneration"], stage.canary()["metadata"]["generation"]);
+    assert_eq!(
+        stage.status()["observedGeneration"],
+        stage.canary()["metadata"]["generation"]
+    );
 }
 
 /// Rank 27: a failure is history once the team went back.
 #[tokio::test(start_paused = true)]
 async fn a_return_to_the_promoted_revision_clears_a_failure_without_a_run() {
-    let stage = Setting::new().script(|script| script.life(Pods::image("app:2"), Life::NeverReady)).initialized().await;
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:2"), Life::NeverReady))
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_phase("Failed").await;
     let run = stage.status()["serin"]["run"].clone();
     stage.push("app:1").await;
     stage.until("ready", |stage| stage.condition("Ready").0 == "True").await;
-    assert_eq!((stage.condition("Promoted").0, stage.replicas("app")), ("True".into(), 0));
+    assert_eq!(
+        (stage.condition("Promoted").0, stage.replicas("app")),
+        ("True".into(), 0)
+    );
     assert_eq!(stage.status()["serin"]["run"], run);
     stage.push("app:2").await;
-    stage.until("it may be tried again", |stage| stage.status()["serin"]["run"] != run).await;
+    stage
+        .until("it may be tried again", |stage| stage.status()["serin"]["run"] != run)
+        .await;
 }
 
 /// E29 and E43: the same revision is not tried again by itself; an annotation makes it a new one.
 #[tokio::test(start_paused = true)]
 async fn a_failed_revision_is_tried_again_when_its_template_gets_an_annotation() {
-    let stage = Setting::new().script(|script| script.life(Pods::image("app:2"), Life::NeverReady)).initialized().await;
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:2"), Life::NeverReady))
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_phase("Failed").await;
-    stage.world.change(|script| script.life(Pods::image("app:2"), Life::ReadyAfter(Duration::from_secs(3))));
+    stage
+        .world
+        .change(|script| script.life(Pods::image("app:2"), Life::ReadyAfter(Duration::from_secs(3))));
     stage.pass(120).await;
     assert_eq!(stage.phase(), "Failed");
-    stage.edit_deployment("app", json!({ "template": { "metadata": { "annotations": { "again": "1" } } } })).await;
+    stage
+        .edit_deployment(
+            "app",
+            json!({ "template": { "metadata": { "annotations": { "again": "1" } } } }),
+        )
+        .await;
     stage.until_phase("Succeeded").await;
     assert_eq!(stage.image("app-primary"), "app:2");
 }
@@ -374,10 +485,19 @@ async fn two_controllers_at_once_advance_a_canary_as_one_would() {
         stage.serin.start();
         stage.pass(20).await;
         stage.push("app:2").await;
-        stage.until("promoted", |stage| stage.image("app-primary") == "app:2" && stage.phase() == "Succeeded").await;
+        stage
+            .until("promoted", |stage| {
+                stage.image("app-primary") == "app:2" && stage.phase() == "Succeeded"
+            })
+            .await;
         steps_last_their_interval(&stage);
         assert_eq!(stage.story.weights(), [0, 20, 40, 60, 0]);
-        let images: Vec<_> = stage.story.primary_templates().into_iter().map(|(_, image)| image).collect();
+        let images: Vec<_> = stage
+            .story
+            .primary_templates()
+            .into_iter()
+            .map(|(_, image)| image)
+            .collect();
         assert_eq!(images, ["app:1", "app:2"], "the primary is written once");
     }
 }
@@ -385,7 +505,14 @@ async fn two_controllers_at_once_advance_a_canary_as_one_would() {
 /// Rank 34: with the Lease one acts, and the other takes over when it dies.
 #[tokio::test(start_paused = true)]
 async fn with_a_lease_the_second_process_takes_over_where_the_first_one_died() {
-    let stage = Setting::new().settings(|it| it.election = Election::Lease { namespace: "default".into() }).initialized().await;
+    let stage = Setting::new()
+        .settings(|it| {
+            it.election = Election::Lease {
+                namespace: "default".into(),
+            }
+        })
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_weight(40).await;
     stage.serin.kill();
@@ -394,8 +521,16 @@ async fn with_a_lease_the_second_process_takes_over_where_the_first_one_died() {
     stage.until_phase("Succeeded").await;
     steps_last_their_interval(&stage);
     assert_eq!(stage.story.weights(), [0, 20, 40, 60, 0]);
-    let next = stage.story.timed_weights().into_iter().find(|(at, _)| *at > died).expect("more writes must follow");
-    assert!((next.0 - died).num_seconds() >= 30, "the Lease of the dead one was waited out");
+    let next = stage
+        .story
+        .timed_weights()
+        .into_iter()
+        .find(|(at, _)| *at > died)
+        .expect("more writes must follow");
+    assert!(
+        (next.0 - died).num_seconds() >= 30,
+        "the Lease of the dead one was waited out"
+    );
 }
 
 fn steps_last_their_interval(stage: &Stage) {
@@ -429,28 +564,48 @@ async fn restarts_and_edits_of_the_interval_do_not_shorten_a_step() {
 #[tokio::test(start_paused = true)]
 async fn a_broken_primary_does_not_block_its_own_fix() {
     let stage = Setting::new().initialized().await;
-    stage.world.change(|script| script.life(Pods::image("app:1"), Life::NeverReady));
+    stage
+        .world
+        .change(|script| script.life(Pods::image("app:1"), Life::NeverReady));
     stage.pass(30).await;
     assert_eq!(stage.ready("app-primary"), 0);
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
-    assert_eq!((stage.image("app-primary"), stage.ready("app-primary"), stage.weight()), ("app:2".into(), 3, Some(0)));
+    assert_eq!(
+        (stage.image("app-primary"), stage.ready("app-primary"), stage.weight()),
+        ("app:2".into(), 3, Some(0))
+    );
 }
 
 /// Rank 36: the status says which revision was superseded.
 #[tokio::test(start_paused = true)]
 async fn a_newer_revision_before_any_traffic_replaces_the_run() {
-    let stage = Setting::new().script(|script| script.life(Pods::image("app:2"), Life::NeverReady)).initialized().await;
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:2"), Life::NeverReady))
+        .initialized()
+        .await;
     stage.push("app:2").await;
     stage.until_stage("Raising").await;
     stage.pass(20).await;
-    let first = stage.status()["serin"]["running"].as_str().unwrap_or_default().to_owned();
+    let first = stage.status()["serin"]["running"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     stage.push("app:3").await;
-    stage.until("superseded", |stage| stage.status()["serin"]["run"] == 2).await;
+    stage
+        .until("superseded", |stage| stage.status()["serin"]["run"] == 2)
+        .await;
     let short = first.trim_start_matches("v1:").get(..10).unwrap_or_default().to_owned();
-    assert!(stage.why("message").contains(&format!("supersedes {short}")), "{}", stage.why("message"));
+    assert!(
+        stage.why("message").contains(&format!("supersedes {short}")),
+        "{}",
+        stage.why("message")
+    );
     stage.until_phase("Succeeded").await;
-    assert_eq!((stage.image("app-primary"), stage.story.weights()), ("app:3".into(), vec![0, 20, 40, 60, 0]));
+    assert_eq!(
+        (stage.image("app-primary"), stage.story.weights()),
+        ("app:3".into(), vec![0, 20, 40, 60, 0])
+    );
 }
 
 /// W37: the target changes while its judged revision is being promoted.
@@ -460,18 +615,37 @@ async fn what_is_promoted_is_the_revision_that_was_judged() {
     stage.push("app:2").await;
     stage.until_stage("Promoting").await;
     stage.push("app:3").await;
-    stage.until("the judged one on the primary", |stage| stage.image("app-primary") == "app:2").await;
-    stage.until("then the next one", |stage| stage.image("app-primary") == "app:3" && stage.phase() == "Succeeded").await;
-    let images: Vec<_> = stage.story.primary_templates().into_iter().map(|(_, image)| image).collect();
+    stage
+        .until("the judged one on the primary", |stage| {
+            stage.image("app-primary") == "app:2"
+        })
+        .await;
+    stage
+        .until("then the next one", |stage| {
+            stage.image("app-primary") == "app:3" && stage.phase() == "Succeeded"
+        })
+        .await;
+    let images: Vec<_> = stage
+        .story
+        .primary_templates()
+        .into_iter()
+        .map(|(_, image)| image)
+        .collect();
     assert_eq!(images, ["app:1", "app:2", "app:3"]);
     let between = stage.story.weights();
-    assert!(between.ends_with(&[20, 40, 60, 0]), "the next one is judged like any other: {between:?}");
+    assert!(
+        between.ends_with(&[20, 40, 60, 0]),
+        "the next one is judged like any other: {between:?}"
+    );
 }
 
 /// Invariant 8, W33: nothing is written at rest, also not while Failed.
 #[tokio::test(start_paused = true)]
 async fn at_rest_nothing_is_written_whatever_the_phase() {
-    let stage = Setting::new().script(|script| script.life(Pods::image("app:3"), Life::NeverReady)).initialized().await;
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:3"), Life::NeverReady))
+        .initialized()
+        .await;
     let at_rest = async |stage: &Stage| {
         stage.pass(60).await;
         let writes = stage.story.writes_of_serin();
@@ -495,7 +669,11 @@ async fn a_suspended_canary_stands_still_and_goes_on_with_a_whole_interval() {
     stage.edit_canary(json!({ "suspend": true })).await;
     stage.pass(300).await;
     assert_eq!(stage.weight(), Some(40));
-    assert_eq!(stage.events_with("skipping canary run as object is suspended"), 1, "said once");
+    assert_eq!(
+        stage.events_with("skipping canary run as object is suspended"),
+        1,
+        "said once"
+    );
     stage.edit_canary(json!({ "suspend": false })).await;
     let before = stage.clock.now();
     stage.until_weight(60).await;
@@ -506,8 +684,15 @@ async fn a_suspended_canary_stands_still_and_goes_on_with_a_whole_interval() {
 /// Rank 38 of the status: what Flagger's tools read.
 #[tokio::test(start_paused = true)]
 async fn serins_own_metrics_follow_the_runs() {
-    let stage = Setting::new().script(|script| script.life(Pods::image("app:3"), Life::NeverReady)).initialized().await;
-    let read = |stage: &Stage| stage.serin.last(|process| process.metrics.text().expect("metrics must be readable"));
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:3"), Life::NeverReady))
+        .initialized()
+        .await;
+    let read = |stage: &Stage| {
+        stage
+            .serin
+            .last(|process| process.metrics.text().expect("metrics must be readable"))
+    };
     let has = |stage: &Stage, line: &str| {
         let text = read(stage);
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
@@ -518,19 +703,35 @@ async fn serins_own_metrics_follow_the_runs() {
     stage.pass(1).await;
     has(&stage, r#"flagger_canary_status{name="app",namespace="test"} 0"#);
     has(&stage, r#"flagger_canary_weight{workload="app",namespace="test"} 20"#);
-    has(&stage, r#"flagger_canary_weight{workload="app-primary",namespace="test"} 80"#);
+    has(
+        &stage,
+        r#"flagger_canary_weight{workload="app-primary",namespace="test"} 80"#,
+    );
     stage.until_phase("Succeeded").await;
     stage.pass(1).await;
-    has(&stage, r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#);
+    has(
+        &stage,
+        r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#,
+    );
     stage.push("app:3").await;
     stage.until_phase("Failed").await;
     stage.pass(1).await;
     has(&stage, r#"flagger_canary_status{name="app",namespace="test"} 2"#);
-    has(&stage, r#"flagger_canary_failures_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#);
+    has(
+        &stage,
+        r#"flagger_canary_failures_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#,
+    );
     let spec: Value = json!({ "skipAnalysis": true });
     stage.edit_canary(spec).await;
     stage.push("app:4").await;
-    stage.until("skipped", |stage| stage.image("app-primary") == "app:4" && stage.phase() == "Succeeded").await;
+    stage
+        .until("skipped", |stage| {
+            stage.image("app-primary") == "app:4" && stage.phase() == "Succeeded"
+        })
+        .await;
     stage.pass(1).await;
-    has(&stage, r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="skipped"} 1"#);
+    has(
+        &stage,
+        r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="skipped"} 1"#,
+    );
 }
