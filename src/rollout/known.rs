@@ -1,11 +1,11 @@
-//! What a read told us. A missing read is not an absent object: only a live GET that answers NotFound makes one `Absent`.
+//! What a read told us. A missing read is not an absent object: only a live GET that answers `NotFound` makes one `Absent`.
 
 /// The result of looking at one thing in the cluster (`design.md`, "What is known").
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Known<T> {
     /// It is there, and this is what it says.
     Present(T),
-    /// A live GET answered NotFound.
+    /// A live GET answered `NotFound`.
     Absent,
     /// Any passing error, or a cache that has not been filled yet. Nothing is created, deleted or scaled on it.
     #[default]

@@ -15,9 +15,9 @@ pub struct Observation {
     pub target: Known<Workload>,
     /// `<target>-primary`.
     pub primary: Known<Workload>,
-    /// Ready pods of the primary by EndpointSlices: unique, ready, not terminating, its own. `None`: not known.
+    /// Ready pods of the primary by `EndpointSlices`: unique, ready, not terminating, its own. `None`: not known.
     pub primary_endpoints: Option<u32>,
-    /// Ready pods of the target by EndpointSlices, like `primary_endpoints`.
+    /// Ready pods of the target by `EndpointSlices`, like `primary_endpoints`.
     pub canary_endpoints: Option<u32>,
     /// `<apex>-primary`.
     pub primary_service: Known<ServiceFacts>,
@@ -110,6 +110,10 @@ pub enum Selects {
 
 /// The route object, reduced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, read from the object"
+)]
 pub struct RouteFacts {
     /// The weight it carries; `None` when it does not split between our two Services (an adopted route before we touched it).
     pub weight: Option<Weight>,

@@ -54,12 +54,14 @@ pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStat
         failed_checks: i64::from(block.failed_checks),
         canary_weight: i64::from(block.weight.percent()),
         iterations: 0,
-        last_applied_spec: applied.map(ToString::to_string).or(before.last_applied_spec.clone()),
+        last_applied_spec: applied
+            .map(ToString::to_string)
+            .or_else(|| before.last_applied_spec.clone()),
         last_promoted_spec: block
             .promoted
             .as_ref()
             .map(ToString::to_string)
-            .or(before.last_promoted_spec.clone()),
+            .or_else(|| before.last_promoted_spec.clone()),
         last_transition_time: Some(now.trunc_subsecs(0)),
         conditions: conditions(canary, block, phase, &before, now),
         observed_generation: canary.metadata.generation,

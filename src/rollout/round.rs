@@ -195,7 +195,7 @@ impl Tally {
             }
             (_, Says::Metric(judged)) => self.count_metric(judged),
             (Question::Probe, Says::Refused(text)) => {
-                self.failures.push(format!("Error checking metric providers: {text}"))
+                self.failures.push(format!("Error checking metric providers: {text}"));
             }
             _ => {}
         }

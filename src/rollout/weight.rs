@@ -30,7 +30,7 @@ impl Weight {
 
     /// The weight of that many percent, more than 100 counting as 100.
     pub fn clamped(percent: i64) -> Self {
-        Self(u8::try_from(percent.clamp(0, 100)).expect("a number clamped to 0..=100 must fit"))
+        u8::try_from(percent.clamp(0, 100)).map_or(Self::FULL, Self)
     }
 
     /// The canary's percentage.

@@ -226,7 +226,7 @@ pub(super) fn return_traffic(turn: &mut Turn<'_>) {
 }
 
 fn returning_words(turn: &mut Turn<'_>, next: Option<DateTime<Utc>>) {
-    let at = next.unwrap_or(turn.now + super::delta(turn.spec().interval()));
+    let at = next.unwrap_or_else(|| turn.now + super::delta(turn.spec().interval()));
     let home = turn.block.weight.primary();
     turn.why(
         "Returning",

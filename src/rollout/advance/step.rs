@@ -134,7 +134,7 @@ fn dwell(turn: &mut Turn<'_>) {
     );
     let at = turn
         .next_check()
-        .unwrap_or(turn.now + super::delta(turn.spec().interval()));
+        .unwrap_or_else(|| turn.now + super::delta(turn.spec().interval()));
     let (weight, failed, threshold) = (turn.block.weight, turn.block.failed_checks, turn.spec().threshold());
     let closed = turn
         .block

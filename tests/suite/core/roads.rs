@@ -17,7 +17,7 @@ pub fn until(world: &mut World, what: &str, condition: impl Fn(&World) -> bool) 
         world.pass_when_due();
         world.pass_time(TimeDelta::seconds(1));
     }
-    panic!(
+    unreachable!(
         "never: {what}; {:#?} {:#?} {:#?}",
         world.log,
         world.block(),

@@ -202,9 +202,7 @@ async fn replay(scenario: Scenario, provider: &str) {
             let played = std::panic::AssertUnwindSafe(scenario.whole(provider, &mishap))
                 .catch_unwind()
                 .await;
-            let Ok(disturbed) = played else {
-                panic!("{}", told("see above"))
-            };
+            let disturbed = played.unwrap_or_else(|_| unreachable!("{}", told("see above")));
             assert_eq!(disturbed.end, undisturbed.end, "{}", told("another end"));
             assert!(
                 disturbed.lost < 1.0,

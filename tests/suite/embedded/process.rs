@@ -45,7 +45,6 @@ pub struct Recipe {
 /// One running controller.
 pub struct Process {
     pub metrics: Metrics,
-    pub health: Health,
     line: Line,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -62,7 +61,7 @@ impl Process {
         let health = Health::default();
         let vitals = Vitals {
             metrics: metrics.clone(),
-            health: health.clone(),
+            health,
         };
         let outside = Outside {
             metrics: Arc::new(line.before(recipe.numbers.clone())),
@@ -95,7 +94,6 @@ impl Process {
         });
         Self {
             metrics,
-            health,
             line,
             stop: Some(stop),
             task,
@@ -178,11 +176,6 @@ impl Processes {
         *started += 1;
         let process = Process::start(&self.recipe, &format!("serin-{started}"));
         self.with(|running| running.push(process));
-    }
-
-    /// Changes what the next ones are started with.
-    pub fn change(&mut self, change: impl FnOnce(&mut Recipe)) {
-        change(&mut self.recipe);
     }
 
     /// Kills all.

@@ -115,11 +115,6 @@ impl Setting {
         self
     }
 
-    /// The target has that many replicas.
-    pub fn replicas(self, replicas: u32) -> Self {
-        self.deployment(&json!({ "replicas": replicas }))
-    }
-
     /// Changes the Service that stands before the Canary comes, by a JSON merge patch.
     pub fn service(mut self, patch: &Value) -> Self {
         if let Some(service) = &mut self.service {

@@ -126,7 +126,7 @@ impl Inner {
             self.writes_of_serin += 1;
         }
         let told = match (write.kind, write.after) {
-            ("Canary", Some(canary)) => self.canary(write, canary),
+            ("Canary", Some(canary)) => Some(self.canary(write, canary)),
             ("HTTPRoute" | "HTTPProxy", Some(route)) => self.route(write, route),
             ("Deployment", Some(deployment)) => self.deployment(write, deployment),
             ("Service", Some(service)) => Some(format!("selects {}", service["spec"]["selector"])),
@@ -151,9 +151,9 @@ impl Inner {
         }
     }
 
-    fn canary(&mut self, write: &Write<'_>, canary: &Value) -> Option<String> {
+    fn canary(&mut self, write: &Write<'_>, canary: &Value) -> String {
         if write.subresource != "status" {
-            return Some(format!("finalizers {}", canary["metadata"]["finalizers"]));
+            return format!("finalizers {}", canary["metadata"]["finalizers"]);
         }
         let status = &canary["status"];
         let moment = Moment {
@@ -174,7 +174,7 @@ impl Inner {
             status["failedChecks"],
         );
         self.moments.push(moment);
-        Some(line)
+        line
     }
 
     fn route(&mut self, write: &Write<'_>, route: &Value) -> Option<String> {

@@ -86,7 +86,7 @@ impl World {
             .filter(|(_, at)| self.now - *at <= TimeDelta::seconds(60));
         let ready = observation
             .primary_endpoints
-            .or(remembered.map(|(ready, _)| ready))
+            .or_else(|| remembered.map(|(ready, _)| ready))
             .unwrap_or(0);
         let dead = observation.canary_endpoints == Some(0);
         let carried = u64::from(ready) * 100 >= u64::from(next.weight.primary()) * u64::from(next.capacity.max(1));

@@ -44,6 +44,10 @@ pub struct Actual {
 }
 
 /// The whole: what is, what the cache shows, and what the process knows.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that may go wrong by itself"
+)]
 pub struct World {
     /// The truth.
     pub actual: Actual,
