@@ -221,7 +221,8 @@ fn home_and_down(turn: &mut Turn<'_>) -> bool {
 
 /// Said when the target could have been at zero for the whole patience and is not: a scaler or a person raises it again.
 fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
-    let at = home_since + super::delta(turn.spec().progress_deadline());
+    // A route that stood at zero before the stage began says nothing about how long the target could have been down.
+    let at = home_since.max(turn.block.since) + super::delta(turn.spec().progress_deadline());
     if turn.now < at {
         return turn.wake_at(at);
     }

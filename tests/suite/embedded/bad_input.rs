@@ -293,10 +293,9 @@ async fn core_064_answers_that_are_no_number_fail_the_check_each_in_its_own_word
             .to_owned();
         assert!(sample.contains(value), "{reading:?} is shown as {sample}");
     }
-    let stage = Setting::new()
-        .analysis(&json!({ "metrics": [{ "name": "unknown-name", "interval": "1m" }] }))
-        .initialized()
-        .await;
+    let stage = Setting::new().initialized().await;
+    let unknown = json!({ "analysis": { "metrics": [{ "name": "unknown-name", "interval": "1m" }] } });
+    stage.edit_canary(unknown).await;
     stage.push("app:2").await;
     stage
         .until("refused or failed", |stage| {
