@@ -2,7 +2,7 @@
 //!
 //! The types carry every field of Flagger 1.44 and every field that Serin adds, so that an object round-trips
 //! through them. Reading is forgiving where Flagger is (unknown fields are ignored, durations stay text) and exact
-//! where a mistake would cost traffic: see [`decode`] for one object's errors, [`validate`] for specs that are well
+//! where a mistake would cost traffic: see [`mod@decode`] for one object's errors, [`mod@validate`] for specs that are well
 //! formed but dangerous, and [`support`] for fields that Serin knows but does not act on yet.
 //!
 //! Nothing here does I/O, knows the time, or imports another module of Serin.

@@ -4,7 +4,7 @@
 //! object that uses one is refused by name: silence would be a release judged otherwise than its owner believes. A
 //! field that is built is taken off the list; nothing else knows about it.
 //!
-//! [`ignored`] is the other half: fields that the chosen traffic provider has no use for, as in Flagger.
+//! `ignored` is the other half: fields that the chosen traffic provider has no use for, as in Flagger.
 
 use super::{
     AlertProviderSpec, Analysis, Canary, CanarySpec, Metric, MetricTemplateSpec, RouteMatch, ServiceSpec, StringMatch,

@@ -1,7 +1,7 @@
 //! `serin demo`: two releases on a cluster in memory, one good, one bad, with the real controller.
 //!
-//! The [`story`] says what the team does, the [`stage`] does it, [`look`] reads the moment off the cluster, and
-//! [`draw`] or [`plain`] show it. Nothing is installed, no port is opened, and it ends by itself.
+//! The `story` says what the team does, the `stage` does it, `look` reads the moment off the cluster, and
+//! `draw` or `plain` show it. Nothing is installed, no port is opened, and it ends by itself.
 
 mod board;
 mod draw;

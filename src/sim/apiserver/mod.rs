@@ -4,7 +4,7 @@
 //! finalizers, field managers and watches. Nothing leaves the process and no time passes but the clock's, so a test with
 //! a paused runtime plays hours in milliseconds and the same seed gives the same run.
 //!
-//! [`ApiServer`] is the handle; [`service`] is the road of a request; each other file is one concern of the server.
+//! [`ApiServer`] is the handle; `service` is the road of a request; each other file is one concern of the server.
 
 mod apply;
 mod background;
