@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::Outcome;
+use crate::harness::Outcome;
 
 /// The first argument of a process that is a pod's container.
 pub const ROLE: &str = "app";

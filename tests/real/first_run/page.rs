@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 
-use crate::expectations::Expectation;
-use crate::programs::Programs;
-use crate::release::{BAD, FIRST, GOOD, Span, Story};
+use crate::harness::programs::Programs;
+use crate::harness::verdict::{Expectation, listed};
+use crate::release::story::{BAD, FIRST, GOOD, Span, Story};
 
 /// The whole page as Markdown.
 pub fn page(programs: &Programs, stories: &[Story], expectations: &[Expectation]) -> String {
-    let name = programs.controller.name();
+    let name = programs.product.name();
     let mut page = format!(
         "# The first run: {name} on a real control plane\n\n\
          Made by `bash tests/first-run.sh` on {}. Don't edit: run it again.\n\n\
@@ -27,16 +27,7 @@ pub fn page(programs: &Programs, stories: &[Story], expectations: &[Expectation]
     }
 
     line(&mut page, "\n## What must be true\n");
-    for expectation in expectations {
-        line(
-            &mut page,
-            &format!(
-                "- {} {}",
-                if expectation.held { "yes:" } else { "**NO:**" },
-                expectation.text
-            ),
-        );
-    }
+    page.push_str(&listed(expectations));
     for story in stories {
         story_page(&mut page, story);
     }
@@ -76,6 +67,8 @@ fn story_page(page: &mut String, story: &Story) {
         (moments.adopted, "the Canary is created".to_owned()),
         (moments.good, format!("{GOOD} is given to the Deployment")),
         (moments.bad, format!("{BAD} is given to the Deployment")),
+        (moments.deleted, "the Canary is deleted".to_owned()),
+        (moments.gone, "the Canary is gone".to_owned()),
     ];
     entries.extend(
         story
@@ -109,6 +102,16 @@ fn story_page(page: &mut String, story: &Story) {
         for (at, why) in losses.iter().take(20) {
             line(page, &format!("- second {}: {why}", second(*at)));
         }
+    }
+    if !story.gateway_says.is_empty() {
+        line(
+            page,
+            "\nWhat Envoy says of requests that it did not simply pass on:\n\n```text",
+        );
+        for each in story.gateway_says.iter().take(20) {
+            line(page, &each.to_string());
+        }
+        line(page, "```");
     }
     line(page, "\nEvents, in seconds since the first request:\n\n```text");
     for event in &story.events {

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::process::output_of;
-use crate::{Arguments, Outcome, namespace};
+use crate::harness::process::output_of;
+use crate::harness::{Outcome, checkout, namespace};
 
 /// The programs, found once at the start.
 pub struct Programs {
     places: BTreeMap<String, PathBuf>,
-    /// The controller under test.
-    pub controller: Controller,
+    /// What is under test.
+    pub product: Product,
 }
 
 /// The controller that drives the releases.
-pub enum Controller {
+pub enum Product {
     /// `serin controller`, from this checkout or from a given path.
     Serin(PathBuf),
     /// Flagger, the control experiment: what goes wrong with it too may be the harness's fault.
     Flagger(PathBuf),
 }
 
-impl Controller {
+impl Product {
     /// The name of the product.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -32,14 +32,11 @@ impl Controller {
     }
 }
 
-/// Runs the build script and gives its answer. The first time that takes minutes, and its progress is shown.
-pub fn build(checkout: &Path, with_flagger: bool) -> Outcome<String> {
-    let mut script = Command::new("bash");
-    script.arg(checkout.join("tests/cluster/build.sh")).arg("all");
-    if with_flagger {
-        script.arg("flagger");
-    }
-    let output = script
+/// Runs the build script for some parts and gives its answer. The first time that takes minutes, and its progress is shown.
+pub fn build(parts: &[&str]) -> Outcome<String> {
+    let output = Command::new("bash")
+        .arg(checkout().join("tests/cluster/build.sh"))
+        .args(parts)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -52,20 +49,20 @@ pub fn build(checkout: &Path, with_flagger: bool) -> Outcome<String> {
 }
 
 impl Programs {
-    /// Reads what [`build`] found, from inside of the namespace.
-    pub fn find(arguments: &Arguments) -> Outcome<Self> {
+    /// Reads what [`build`] found, from inside of the namespace. The product is Flagger, or Serin from `serin` or of this checkout.
+    pub fn find(flagger: bool, serin: Option<&Path>) -> Outcome<Self> {
         let places: BTreeMap<String, PathBuf> = std::env::var(namespace::PLACES)?
             .lines()
             .filter_map(|line| line.split_once('='))
             .map(|(name, path)| (name.to_owned(), PathBuf::from(path)))
             .collect();
-        let controller = if arguments.flagger {
-            Controller::Flagger(place(&places, "flagger")?.to_owned())
+        let product = if flagger {
+            Product::Flagger(place(&places, "flagger")?.to_owned())
         } else {
-            let built = || PathBuf::from(env!("CARGO_BIN_EXE_serin"));
-            Controller::Serin(arguments.controller.clone().unwrap_or_else(built))
+            let built = Path::new(env!("CARGO_BIN_EXE_serin"));
+            Product::Serin(serin.unwrap_or(built).to_owned())
         };
-        Ok(Self { places, controller })
+        Ok(Self { places, product })
     }
 
     /// Where a program or a source folder is.
@@ -89,12 +86,13 @@ impl Programs {
             ("Contour", "contour"),
             ("Envoy", "envoy"),
             ("Prometheus", "prometheus"),
+            ("Vegeta", "vegeta"),
         ];
-        let controller = match &self.controller {
-            Controller::Serin(program) => last_word(Command::new(program).arg("version")),
-            Controller::Flagger(_) => of_part("flagger"),
+        let product = match &self.product {
+            Product::Serin(program) => last_word(Command::new(program).arg("version")),
+            Product::Flagger(_) => of_part("flagger"),
         };
-        std::iter::once((self.controller.name().to_owned(), controller))
+        std::iter::once((self.product.name().to_owned(), product))
             .chain(
                 parts
                     .into_iter()

@@ -10,7 +10,7 @@ use kube::{Client, ResourceExt};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use crate::Outcome;
+use crate::harness::Outcome;
 
 /// The field manager under which the harness writes: the team that owns the application.
 pub const TEAM: &str = "team";

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::Outcome;
+use crate::harness::Outcome;
 
 /// The file, and what stands in it.
 pub struct ScrapedPods {

@@ -6,14 +6,15 @@
 
 use std::convert::Infallible;
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::Outcome;
-use crate::process::succeed;
+use crate::harness::Outcome;
+use crate::harness::process::succeed;
 
 /// The first argument of the harness once it is inside.
 pub const ROLE: &str = "inside";
@@ -22,7 +23,10 @@ pub const ROLE: &str = "inside";
 const POD_NETWORK: &str = "10.99.0.0/16";
 
 /// The variable that carries what the build script said; inside there is no network to build with.
-pub const PLACES: &str = "SERIN_FIRST_RUN_PLACES";
+pub const PLACES: &str = "SERIN_TEST_PLACES";
+
+/// The variable that carries the process id by which the outside knows us; inside every id is another one.
+const OUTSIDE: &str = "SERIN_TEST_OUTSIDE";
 
 /// An error for anybody but root.
 pub fn needs_root() -> Outcome<()> {
@@ -58,6 +62,7 @@ pub fn enter(places: &str) -> Outcome<Infallible> {
         .arg(ROLE)
         .args(std::env::args_os().skip(1))
         .env(PLACES, places)
+        .env(OUTSIDE, std::process::id().to_string())
         .exec();
     Err(format!("cannot start setpriv and unshare (both are in util-linux): {error}").into())
 }
@@ -80,7 +85,7 @@ pub async fn told_to_stop() {
     }
 }
 
-/// The folder with logs and data of this run; emptied at the start of the next.
+/// The folder with logs and data of a run; emptied at the start of the next of the same scenario.
 pub struct StateFolder {
     /// Where it is.
     pub path: PathBuf,
@@ -88,12 +93,27 @@ pub struct StateFolder {
     _lock: File,
 }
 
-/// Takes the state folder for this run and empties it.
-pub fn state_folder() -> Outcome<StateFolder> {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("first-run");
-    let lock = File::create(path.with_extension("lock"))?;
-    lock.try_lock()
-        .map_err(|_| format!("another run uses {}; wait for its end or stop it", path.display()))?;
+/// Takes the state folder of a scenario and empties it. Runs of other scenarios and of other checkouts are no hindrance.
+pub fn state_folder(scenario: &str) -> Outcome<StateFolder> {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(scenario);
+    let file = path.with_extension("lock");
+    let mut lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&file)?;
+    if lock.try_lock().is_err() {
+        let holder = std::fs::read_to_string(&file)?;
+        return Err(format!(
+            "process {} runs {scenario} in {}; wait for its end or stop it",
+            holder.trim(),
+            path.display()
+        )
+        .into());
+    }
+    lock.set_len(0)?;
+    writeln!(lock, "{}", outside_id())?;
     if path.exists() {
         std::fs::remove_dir_all(&path)?;
     }
@@ -103,5 +123,11 @@ pub fn state_folder() -> Outcome<StateFolder> {
 
 /// The command that opens a shell inside, for a person who looks around.
 pub fn way_in() -> String {
-    "sudo nsenter --net --pid --mount --target \"$(pgrep --full --newest 'first_run.* inside')\"".to_owned()
+    let ours = outside_id();
+    format!("sudo nsenter --net --pid --mount --target \"$(pgrep --parent {ours})\"")
+}
+
+/// Our process id as the outside sees it: that of the process which waits for us.
+fn outside_id() -> String {
+    std::env::var(OUTSIDE).unwrap_or_else(|_| std::process::id().to_string())
 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::Outcome;
+use crate::harness::Outcome;
 
 /// The shares of a route, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

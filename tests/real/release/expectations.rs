@@ -1,69 +1,46 @@
 //! What must have happened, judged from what was seen from outside: the route, the answers, the objects, the events.
 
-use std::process::ExitStatus;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::programs::Controller;
-use crate::record::{Since, Weights};
-use crate::release::{BAD, FIRST, GOOD, Span, Story};
+use crate::harness::record::{Since, Weights};
+use crate::harness::verdict::Expectation;
+use crate::release::story::{FIRST, GOOD, Span, Story};
 
 /// The gateway has the new weights this long after the route object has them.
 const SETTLE: TimeDelta = TimeDelta::seconds(2);
 
 /// A share is judged from this many answers on.
-const ENOUGH: u32 = 150;
+const ENOUGH: usize = 150;
 
 /// How far a measured share may be from its weight, in points: at 150 answers and a share of one half, twelve points
 /// are three standard deviations.
 const TOLERANCE: f64 = 12.0;
 
-/// A sentence about the run that should be true.
-pub struct Expectation {
-    /// The sentence, with what was seen.
-    pub text: String,
-    /// Whether it was.
-    pub held: bool,
-}
-
-/// All sentences about both stories, and about the controller's end. That nothing is lost is asked of Serin only.
-pub fn judge(controller: &Controller, stories: &[Story], stopped: Option<ExitStatus>) -> Vec<Expectation> {
-    let mut all: Vec<_> = stories.iter().flat_map(of_story).collect();
-    if matches!(controller, Controller::Serin(_)) {
-        all.extend(stories.iter().flat_map(nothing_lost));
-    }
-    let ending = stopped.map_or_else(|| "had to be killed".to_owned(), |status| status.to_string());
-    all.push(Expectation {
-        text: format!("The controller ends cleanly when it is asked to ({ending})"),
-        held: stopped.is_some_and(|status| status.success()),
-    });
-    all
-}
-
-fn of_story(story: &Story) -> Vec<Expectation> {
+/// That the story went as it should; whether requests were lost is another question.
+pub fn course(story: &Story) -> Vec<Expectation> {
     let moments = &story.moments;
     let promotion = weights_between(story, moments.good, moments.promoted);
     let failure = weights_between(story, moments.bad, moments.rolled_back);
     let at_rest = |from: DateTime<Utc>, to| story.answers.between(from + SETTLE, to);
     let first = story.answers.between(moments.began, moments.good);
     let after_good = at_rest(moments.promoted, moments.bad);
-    let after_bad = at_rest(moments.rolled_back, moments.ended);
+    let after_bad = at_rest(moments.rolled_back, moments.deleted);
     let last = story.seen.weights.last().map(|weights| weights.what);
     let highest = failure.iter().map(|weights| weights.canary).max().unwrap_or_default();
 
     let mut all = vec![
-        (
+        Expectation::new(
             format!(
                 "{FIRST} alone answers before the first release ({} answers)",
                 first.answered
             ),
             first.answered > 0 && first.of_version(FIRST) == first.answered,
         ),
-        (
+        Expectation::new(
             format!("The good version gets 25 and then 50 percent ({})", listed(&promotion)),
             steps(&promotion).starts_with(&[25, 50]),
         ),
-        (
+        Expectation::new(
             format!(
                 "{GOOD} is promoted and alone answers ({} of {})",
                 after_good.of_version(GOOD),
@@ -73,28 +50,24 @@ fn of_story(story: &Story) -> Vec<Expectation> {
                 && after_good.of_version(GOOD) == after_good.answered
                 && story.primary_images[0].ends_with(GOOD),
         ),
-        (
+        Expectation::new(
             format!("The bad version gets 25 percent and never more ({})", listed(&failure)),
             highest == 25,
         ),
-        (
-            "The success rate decided against it".to_owned(),
-            story.deciding_event().is_some(),
-        ),
-        (
+        Expectation::new("The success rate decided against it", story.deciding_event().is_some()),
+        Expectation::new(
             format!(
                 "After the rollback {GOOD} alone answers ({} of {})",
                 after_bad.of_version(GOOD),
                 after_bad.answered
             ),
             after_bad.answered > 0
-                && after_bad.of_version(BAD) == 0
                 && after_bad.of_version(GOOD) == after_bad.answered
                 && story.primary_images[1].ends_with(GOOD),
         ),
-        ("The route rests at 100/0".to_owned(), last == Some(Weights::HOME)),
-        (
-            "The weights of every route that was seen sum to 100".to_owned(),
+        Expectation::new("The route rests at 100/0", last == Some(Weights::HOME)),
+        Expectation::new(
+            "The weights of every route that was seen sum to 100",
             story
                 .seen
                 .weights
@@ -103,43 +76,32 @@ fn of_story(story: &Story) -> Vec<Expectation> {
         ),
     ];
     all.extend(story.spans.iter().filter_map(|span| share(story, span)));
-    all.into_iter().map(|(text, held)| about(story, &text, held)).collect()
+    all.into_iter().map(|each| each.about(&story.title)).collect()
 }
 
-fn about(story: &Story, text: &str, held: bool) -> Expectation {
-    Expectation {
-        text: format!("{}: {text}", story.title),
-        held,
-    }
-}
-
-fn nothing_lost(story: &Story) -> Vec<Expectation> {
+/// That every request was answered by the application, in every part of the story.
+pub fn nothing_lost(story: &Story) -> Vec<Expectation> {
     let moments = &story.moments;
-    let (answers, leaving) = (&story.answers, &story.leaving);
-    let ever = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
-    [
-        ("the Canary takes over", answers.between(moments.began, moments.good)),
-        (
-            "the good version is released",
-            answers.between(moments.good, moments.bad),
-        ),
-        ("the bad version is tried", answers.between(moments.bad, moments.ended)),
-        ("the Canary is deleted", leaving.between(ever.0, ever.1)),
-    ]
-    .into_iter()
-    .map(|(time, tally)| {
-        let text = format!(
-            "No request is lost while {time} ({} of {})",
-            tally.lost,
-            tally.lost + tally.answered
-        );
-        about(story, &text, tally.lost == 0)
-    })
-    .collect()
+    let parts = [
+        ("the Canary takes over", DateTime::<Utc>::MIN_UTC, moments.good),
+        ("the good version is released", moments.good, moments.bad),
+        ("the bad version is tried", moments.bad, moments.deleted),
+        ("the Canary is deleted", moments.deleted, DateTime::<Utc>::MAX_UTC),
+    ];
+    let judged = parts.map(|(time, from, to)| {
+        let tally = story.answers.between(from, to);
+        let all = tally.lost + tally.answered;
+        Expectation::new(
+            format!("No request is lost while {time} ({} of {all})", tally.lost),
+            tally.lost == 0 && all > 0,
+        )
+        .about(&story.title)
+    });
+    judged.into()
 }
 
 /// Whether the answers of a span came in the proportion of its weights.
-fn share(story: &Story, span: &Span) -> Option<(String, bool)> {
+fn share(story: &Story, span: &Span) -> Option<Expectation> {
     let weights = span.weights.filter(|weights| weights.canary > 0)?;
     let tally = story.answers.between(span.from + SETTLE, span.to);
     if tally.answered < ENOUGH {
@@ -151,7 +113,7 @@ fn share(story: &Story, span: &Span) -> Option<(String, bool)> {
         weights.canary, tally.answered
     );
     let weight = f64::from(u32::try_from(weights.canary).ok()?);
-    Some((text, (percent - weight).abs() <= TOLERANCE))
+    Some(Expectation::new(text, (percent - weight).abs() <= TOLERANCE))
 }
 
 impl Story {

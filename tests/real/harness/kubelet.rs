@@ -25,9 +25,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::process::Process;
-use crate::scraping::ScrapedPods;
-use crate::{Outcome, app};
+use crate::harness::process::Process;
+use crate::harness::scraping::ScrapedPods;
+use crate::harness::{Outcome, app};
 
 /// The name of the one node.
 const NODE: &str = "processes";
@@ -256,7 +256,7 @@ impl PodProcess {
         for variable in self.container.env.iter().flatten() {
             command.env(&variable.name, variable.value.as_deref().unwrap_or_default());
         }
-        Process::start(&self.name, &self.host.logs, &mut command)
+        Process::start(&self.name, &self.host.logs, command)
     }
 
     /// Reports the pod's state as it changes. Only a deletion ends a pod, so this returns only if it cannot go on.

@@ -1,0 +1,34 @@
+//! What every scenario shares: a cluster to work on, load, and somebody who writes down what happened.
+//!
+//! The way through the files. [`namespace`] closes the door behind us and [`programs`] finds what to start. [`cluster`] starts
+//! it: [`control_plane`], [`gateway`], [`kwok`] for nodes without pods that answer, [`kubelet`] for pods that are processes of
+//! [`app`]. [`controller`] is what is under test. [`shop`] is an application with its route and its Canary, [`load`] sends
+//! requests to it, [`record`] watches it. [`verdict`] is how a scenario says what held and what did not.
+
+pub mod access_log;
+pub mod app;
+pub mod cluster;
+pub mod control_plane;
+pub mod controller;
+pub mod gateway;
+pub mod kubelet;
+pub mod kwok;
+pub mod load;
+pub mod namespace;
+pub mod objects;
+pub mod process;
+pub mod programs;
+pub mod record;
+mod scraping;
+pub mod shop;
+pub mod verdict;
+
+use std::path::Path;
+
+/// What can go wrong in a harness is anything; it is only ever told to a person.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// The root of this checkout.
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
