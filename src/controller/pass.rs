@@ -190,8 +190,9 @@ impl Engine {
         if let Some((manager, at)) = projection::rival(&raw)
             && at > self.started
         {
-            let words =
-                format!("{manager} writes this Canary's status: Serin only watches while another controller runs it");
+            let words = format!(
+                "{manager} wrote this Canary's status at {at}: Serin only watches it, since another controller runs it; stop that one, then restart Serin"
+            );
             if !self.writer.observe_only {
                 return self.hold(&raw, status::RIVAL, &words, held).await;
             }
