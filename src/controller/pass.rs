@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::apply::{Applied, Hands};
 use super::caches::Caches;
@@ -54,6 +55,8 @@ pub struct Engine {
     pub metrics: Metrics,
     /// What is kept between passes.
     pub holder: Holder,
+    /// Told when the API server did not keep what was written to a status.
+    pub pruned: Notify,
     /// `serin/kubernetes`.
     pub versions: String,
     /// When this process began.
