@@ -38,13 +38,17 @@ pub(super) fn step(turn: &mut Turn<'_>) {
     if turn.drawn_since().is_none() {
         forget_answers(turn);
         return if short {
-            wait_for_pods(turn)
+            wait_for_pods(turn);
         } else {
-            wait_for_route(turn)
+            wait_for_route(turn);
         };
     }
     let Check::Due(due) = turn.check() else {
-        return if short { wait_for_pods(turn) } else { dwell(turn) };
+        return if short {
+            wait_for_pods(turn);
+        } else {
+            dwell(turn);
+        };
     };
     match round::progress(&due, turn.canary, turn.answers) {
         Progress::Ask(_) if short => wait_for_pods(turn),
