@@ -5,6 +5,7 @@
 
 mod end_to_end;
 mod first_run;
+mod ground;
 mod harness;
 mod release;
 
@@ -13,6 +14,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 
 use crate::harness::cluster::Cluster;
 use crate::harness::programs::Programs;
@@ -42,6 +45,8 @@ enum Scenario {
     FirstRun(first_run::Arguments),
     /// Releases through both kinds of routes, every answer counted, none lost; and a mutant that must lose some.
     EndToEnd(end_to_end::Arguments),
+    /// Whether the test cluster itself is one: restarts, frozen processes, pods without processes.
+    Ground,
 }
 
 impl Scenario {
@@ -50,20 +55,22 @@ impl Scenario {
         match self {
             Self::FirstRun(_) => "first-run",
             Self::EndToEnd(_) => "end-to-end",
+            Self::Ground => "ground",
         }
     }
 
     const fn with_flagger(&self) -> bool {
         match self {
             Self::FirstRun(arguments) => arguments.flagger,
-            Self::EndToEnd(_) => false,
+            Self::EndToEnd(_) | Self::Ground => false,
         }
     }
 
-    async fn run(&self, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
+    fn run<'a>(&'a self, cluster: &'a Cluster) -> LocalBoxFuture<'a, Outcome<Vec<Expectation>>> {
         match self {
-            Self::FirstRun(arguments) => first_run::run(arguments, cluster).await,
-            Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).await,
+            Self::FirstRun(arguments) => first_run::run(arguments, cluster).boxed_local(),
+            Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).boxed_local(),
+            Self::Ground => ground::run(cluster).boxed_local(),
         }
     }
 }

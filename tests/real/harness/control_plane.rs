@@ -3,36 +3,34 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::Outcome;
 use crate::harness::process::{Process, succeed};
 use crate::harness::programs::Programs;
+use crate::harness::{Outcome, checkout};
 
 /// The port of the API server; it is ours alone, as the network is.
 const API_PORT: u16 = 16443;
 const ETCD: &str = "http://127.0.0.1:12379";
 
-/// The token in the kubeconfig, and that of the controller, which gets no more rights than it says it needs.
+/// The administrator's.
 const ADMIN_TOKEN: &str = "admin-of-the-test-cluster";
-const CONTROLLER_TOKEN: &str = "controller-of-the-test-cluster";
 
 /// The kubeconfig of the cluster's administrator, in the state folder.
 pub const ADMIN_KUBECONFIG: &str = "kubeconfig";
 
-/// The kubeconfig of the controller under test, in the state folder. Its user is named `controller`.
+/// The kubeconfig of the controller under test, in the state folder.
 pub const CONTROLLER_KUBECONFIG: &str = "kubeconfig-controller";
 
-/// Writes both kubeconfigs. `config` is the folder that has the pattern for them.
-pub fn write_kubeconfigs(config: &Path, state: &Path) -> Outcome<()> {
-    let kubeconfig = std::fs::read_to_string(config.join("kubeconfig.yaml"))?;
-    std::fs::write(state.join(ADMIN_KUBECONFIG), &kubeconfig)?;
-    std::fs::write(
-        state.join(CONTROLLER_KUBECONFIG),
-        kubeconfig.replace(ADMIN_TOKEN, CONTROLLER_TOKEN),
-    )?;
-    Ok(())
+/// Writes a kubeconfig into the state folder, for whoever has the token.
+pub fn write_kubeconfig(state: &Path, name: &str, token: &str) -> Outcome<()> {
+    let pattern = checkout().join("tests/cluster/config/kubeconfig.yaml");
+    let kubeconfig = std::fs::read_to_string(pattern)?;
+    Ok(std::fs::write(
+        state.join(name),
+        kubeconfig.replace("{{token}}", token),
+    )?)
 }
 
-/// Starts etcd and the API server, which answers a moment later.
+/// Starts etcd and the API server, which answers a moment later, and writes the administrator's kubeconfig.
 pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 2]> {
     let peer = "http://127.0.0.1:12380";
     let mut etcd = Command::new(programs.place("etcd")?);
@@ -46,8 +44,11 @@ pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 
     let openssl = |arguments: &[&str]| succeed(Command::new("openssl").args(arguments).current_dir(state));
     openssl(&["genrsa", "-out", "accounts.key", "2048"])?;
     openssl(&["rsa", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"])?;
-    let tokens = format!("{ADMIN_TOKEN},admin,admin,system:masters\n{CONTROLLER_TOKEN},controller,controller\n");
-    std::fs::write(state.join("tokens.csv"), tokens)?;
+    std::fs::write(
+        state.join("tokens.csv"),
+        format!("{ADMIN_TOKEN},admin,admin,system:masters\n"),
+    )?;
+    write_kubeconfig(state, ADMIN_KUBECONFIG, ADMIN_TOKEN)?;
 
     let mut server = Command::new(programs.place("kube-apiserver")?);
     server

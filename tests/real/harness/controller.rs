@@ -38,7 +38,7 @@ impl Controller {
             .args(["-metrics-server", &cluster.prometheus])
             .args(["-mesh-provider", "contour"])
             .args(["-port", &port.to_string()])
-            .args(["-leader-election-namespace", "default"])
+            .args(["-leader-election-namespace", cluster.lease_namespace()])
             .args(["-log-level", "info"]);
         let process = Process::start(name, &cluster.state, command)?;
         let mut controller = Self { process, port };
