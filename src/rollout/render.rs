@@ -375,29 +375,19 @@ impl Scene<'_> {
             .route
             .is_present_and(|route| route.weight.is_some())
             .then_some(Assertion::Route(block.weight));
+        let up_and_switched = [Some(floor.clone()), apex];
+        let with = |last: Option<Assertion>| up_and_switched.clone().into_iter().flatten().chain(last).collect();
         match handover(self.canary, block, observation, self.memory, self.now) {
             Handover::Nothing | Handover::Abandoned if told => vec![Assertion::Unfinalized],
             Handover::Raising => [Some(floor), home].into_iter().flatten().collect(),
-            Handover::SwitchingApex => [Some(floor), apex, home].into_iter().flatten().collect(),
-            Handover::Announcing => [Some(floor), apex, Some(Assertion::RouteAnnounced(Destination::Apex))]
+            Handover::SwitchingApex => with(home),
+            Handover::Announcing => with(Some(Assertion::RouteAnnounced(Destination::Apex))),
+            Handover::Parting => with(Some(Assertion::RouteLeads(Destination::Apex))),
+            Handover::HandingBack => with(route),
+            Handover::Done if told => with(route)
                 .into_iter()
-                .flatten()
+                .chain([Assertion::Released, Assertion::Unfinalized])
                 .collect(),
-            Handover::Parting => [Some(floor), apex, Some(Assertion::RouteLeads(Destination::Apex))]
-                .into_iter()
-                .flatten()
-                .collect(),
-            Handover::HandingBack => [Some(floor), apex, route].into_iter().flatten().collect(),
-            Handover::Done if told => [
-                Some(floor),
-                apex,
-                route,
-                Some(Assertion::Released),
-                Some(Assertion::Unfinalized),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
             // The last word comes first, so that nobody misses it.
             Handover::Nothing | Handover::Abandoned | Handover::Unknown | Handover::Done => Vec::new(),
         }

@@ -99,7 +99,6 @@ fn main() -> ExitCode {
 /// Builds what is lacking, while there is still a network, and goes on inside.
 fn outside() -> Outcome<bool> {
     let arguments = Arguments::parse();
-    namespace::needs_root()?;
     let mut parts = vec!["all"];
     if arguments.scenario.with_flagger() {
         parts.push("flagger");

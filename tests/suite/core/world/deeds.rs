@@ -72,6 +72,27 @@ impl World {
             }
             Assertion::SideService(Side::Primary) => (self.actual.sides.0, self.cached.sides.0) = (true, true),
             Assertion::SideService(Side::Canary) => (self.actual.sides.1, self.cached.sides.1) = (true, true),
+            Assertion::Route(_)
+            | Assertion::RouteAnnounced(_)
+            | Assertion::RouteLeads(_)
+            | Assertion::RouteHandedBack { .. } => self.apply_to_route(assertion, block),
+            Assertion::Apex(selects) => (self.actual.apex, self.cached.apex) = (Some(*selects), Some(*selects)),
+            Assertion::Rehearsed { run, .. } => self.memory.rehearsal = Some((*run, Rehearsal::Accepted)),
+            Assertion::Pruned(keep) => {
+                self.actual.stored.retain(|one| keep.contains(one));
+                self.cached.stored = self.actual.stored.clone();
+            }
+            Assertion::Released => (self.actual.owned, self.cached.owned) = (false, false),
+            Assertion::Unfinalized => {
+                self.actual.finalizer = false;
+                self.gone = true;
+            }
+        }
+    }
+
+    fn apply_to_route(&mut self, assertion: &Assertion, block: &Block) {
+        let now = self.now;
+        match assertion {
             Assertion::Route(weight) => {
                 if self.actual.route != Some(*weight) {
                     self.route_since = now;
@@ -101,22 +122,12 @@ impl World {
                 self.actual.handed_back = apex_gets;
                 self.route_written(Some(now));
             }
-            Assertion::Apex(selects) => (self.actual.apex, self.cached.apex) = (Some(*selects), Some(*selects)),
-            Assertion::Rehearsed { run, .. } => self.memory.rehearsal = Some((*run, Rehearsal::Accepted)),
-            Assertion::Pruned(keep) => {
-                self.actual.stored.retain(|one| keep.contains(one));
-                self.cached.stored = self.actual.stored.clone();
-            }
             Assertion::RouteHandedBack { .. } => {
                 self.assert_parted(Destination::Apex, block);
                 self.actual.handed_back = true;
                 self.route_written(None);
             }
-            Assertion::Released => (self.actual.owned, self.cached.owned) = (false, false),
-            Assertion::Unfinalized => {
-                self.actual.finalizer = false;
-                self.gone = true;
-            }
+            _ => {}
         }
     }
 
