@@ -20,6 +20,8 @@ pub struct Held {
     pub memory: Memory,
     /// What stands in the way of drawing.
     pub obstacles: Obstacles,
+    /// The version of the Canary that our last status write made.
+    pub written: Option<String>,
     /// Status writes that had no answer.
     pub attempts: Vec<Attempt>,
     /// Grows with each pass that fails.
@@ -44,6 +46,7 @@ impl Held {
             uid: uid.to_owned(),
             memory: Memory::default(),
             obstacles: Obstacles::default(),
+            written: None,
             attempts: Vec::new(),
             retry: Retry::of_pass(uid),
             introduced: false,

@@ -276,7 +276,7 @@ impl Engine {
             .iter()
             .all(|it| rollout::met(it, &block, &observation, &held.memory));
         if !written && !drawn {
-            self.is_of_now(&site).await?;
+            self.is_of_now(&site, held).await?;
         }
         let hands = Hands {
             look: &self.look,
@@ -292,10 +292,12 @@ impl Engine {
         Ok(after(written, wake, &observation, applied))
     }
 
-    /// Makes sure that the status which the world is drawn from is the latest. A pass that has just written it knows; any
-    /// other might take a step of another process for a foreign edit, and undo it.
-    async fn is_of_now(&self, site: &Site) -> Result<(), Stop> {
-        if self.writer.observe_only {
+    /// Makes sure that the status which the world is drawn from is the latest. A pass that has just written it knows, and so does a
+    /// leader that wrote it and leads still; any other might take a step of another process for a foreign edit, and undo it.
+    async fn is_of_now(&self, site: &Site, held: &Held) -> Result<(), Stop> {
+        let ours = held.written.as_deref() == Some(meta::version(&site.raw));
+        let leads = matches!(self.writer.claim.standing(), super::leader::Standing::Leading { .. });
+        if self.writer.observe_only || (ours && leads) {
             return Ok(());
         }
         match self.look.live(&site.key().object()).await {
