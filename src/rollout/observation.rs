@@ -209,6 +209,8 @@ pub struct Memory {
     pub last_check: Option<DateTime<Utc>>,
     /// The number of the check during which the canary had too few ready pods.
     pub short_in: Option<u32>,
+    /// All hooks that are owed after a run were called while a new revision waits.
+    pub owed_called: bool,
     /// What the lists of hooks and metrics looked like: questions are named by their place in them.
     pub lists: Option<u64>,
     /// The revision that `confirm-rollout` was last asked about.

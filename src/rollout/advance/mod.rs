@@ -182,6 +182,7 @@ fn renamed(turn: &mut Turn<'_>) {
     let (old, new) = (turn.block.subject.clone(), turn.observation.subject.clone());
     match turn.block.stage {
         Stage::Resting | Stage::Waiting => {
+            finish::post_rollout(turn, false);
             let message = format!(
                 "the spec now names target {}, service {}, provider {}; this Canary stands on {}, {}, {}: delete and create it again to move",
                 new.target, new.apex, new.provider, old.target, old.apex, old.provider

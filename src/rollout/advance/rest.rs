@@ -5,13 +5,17 @@ use super::super::notice::{Alert, Severity};
 use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::super::steps;
-use super::revision::{Seen, seen};
-use super::step;
+use super::revision::{Seen, seen, unreleased};
 use super::turn::Turn;
+use super::{finish, step};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
 pub(super) fn rest(turn: &mut Turn<'_>) {
+    let waits = unreleased(&turn.block, turn.observation, &turn.memory, turn.now).is_some();
+    if finish::post_rollout(turn, waits) {
+        return;
+    }
     let fingerprint = match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
         Seen::Unknown => return unseen(turn),
         Seen::Unsettled(at) => return turn.wake_at(at),
