@@ -11,6 +11,7 @@ mod face;
 mod faults;
 mod hooks;
 mod line;
+mod malformed;
 mod process;
 mod regressions;
 mod revisions;

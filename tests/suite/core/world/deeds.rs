@@ -82,8 +82,8 @@ impl World {
                 self.actual.stored.retain(|one| keep.contains(one));
                 self.cached.stored = self.actual.stored.clone();
             }
-            Assertion::Released => (self.actual.owned, self.cached.owned) = (false, false),
-            Assertion::Unfinalized => {
+            Assertion::Released { .. } => (self.actual.owned, self.cached.owned) = (false, false),
+            Assertion::Unfinalized { .. } => {
                 self.actual.finalizer = false;
                 self.gone = true;
             }
