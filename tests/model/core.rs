@@ -3,7 +3,7 @@
 //! A checker that finds nothing proves little until it has found something. Each defect here is one that the design warns of, made
 //! outside of the core, by corrupting what goes into one of its functions.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serin::api::Canary;
 use serin::rollout::{
     self, Answers, Assertion, Block, Decision, Known, Memory, Observation, Round, RoundId, Stage, Weight,
@@ -24,7 +24,7 @@ pub struct Core {
     pub render: Render,
     /// A status is written with the resourceVersion that it was computed from.
     pub fenced: bool,
-    /// Answers are dropped when the run moves on.
+    /// Answers are dropped when they were judged, or the run moves on.
     pub drops_answers: bool,
 }
 
@@ -56,7 +56,7 @@ pub const FINISHES_EARLY: Core = Core {
         let mut memory = memory.clone();
         let mut observation = observation.clone();
         if block.weight == Weight::ZERO && matches!(block.stage, Stage::Finalising | Stage::RollingBack) {
-            memory.weight_seen = Some((Weight::ZERO, DateTime::UNIX_EPOCH));
+            memory.weight_seen = Some((Weight::ZERO, block.since - TimeDelta::hours(1)));
             observation.canary_endpoints = Some(0);
         }
         // The target first, as a careless order of writes would have it.

@@ -32,6 +32,10 @@ pub enum Happening {
     EndpointsLag,
     /// All watches bring what they held back.
     CatchUp,
+    /// The API server refuses writes of the route.
+    RefuseRoutes,
+    /// It accepts them again.
+    AcceptRoutes,
     /// The write of the frozen process arrives.
     LateArrives,
     /// It is lost.
@@ -110,6 +114,11 @@ pub fn possible(place: &Place, all: &mut Vec<Happening>) {
         all.extend([Weight::ZERO, Weight::FULL].map(Happening::EditRoute));
         all.push(Happening::EditApex);
     }
+    if place.refuses {
+        all.push(Happening::AcceptRoutes);
+    } else if left.refusals > 0 {
+        all.push(Happening::RefuseRoutes);
+    }
     if place.lags || place.endpoints_lag {
         all.push(Happening::CatchUp);
     } else if left.lags > 0 {
@@ -124,6 +133,8 @@ pub fn calm(place: &Place) -> Vec<Happening> {
         vec![Happening::LateArrives]
     } else if place.lags || place.endpoints_lag {
         vec![Happening::CatchUp]
+    } else if place.refuses {
+        vec![Happening::AcceptRoutes]
     } else if process.due {
         vec![Happening::Pass(Cut::Whole)]
     } else {
@@ -176,7 +187,6 @@ pub fn happen(place: &Place, happening: Happening, spec: &Spec, fenced: bool) ->
             next.left.edits -= 1;
             next.truth.route = weight;
             next.truth.route_version += 1;
-            next.route_since = next.now;
         }
         Happening::EditApex => {
             next.left.edits -= 1;
@@ -186,6 +196,11 @@ pub fn happen(place: &Place, happening: Happening, spec: &Spec, fenced: bool) ->
         Happening::ObjectsLag => (next.lags, next.left.lags) = (true, next.left.lags - 1),
         Happening::EndpointsLag => (next.endpoints_lag, next.left.lags) = (true, next.left.lags - 1),
         Happening::CatchUp => (next.lags, next.endpoints_lag) = (false, false),
+        Happening::RefuseRoutes => (next.refuses, next.left.refusals) = (true, next.left.refusals - 1),
+        Happening::AcceptRoutes => {
+            next.refuses = false;
+            next.process.due = true;
+        }
         Happening::LateArrives => arrive(&mut next, spec, fenced),
         Happening::LateIsLost => next.late = None,
     }

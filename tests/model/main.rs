@@ -99,13 +99,13 @@ fn plain() {
 
 fn budget(name: &str, n: u8) -> Budget {
     let mut b = Budget { pushes: 1, ..Budget::default() };
-    match name { "falls" => b.falls = n, "edits" => b.edits = n, "lags" => b.lags = n, "deaths" => b.deaths = n, "bad" => b.bad = n, _ => b.pushes = n }
+    match name { "falls" => b.falls = n, "edits" => b.edits = n, "refusals" => b.refusals = n, "lags" => b.lags = n, "deaths" => b.deaths = n, "bad" => b.bad = n, _ => b.pushes = n }
     b
 }
 
 #[test]
 fn sizes() {
-    for name in ["falls", "edits", "lags", "deaths", "bad", "pushes"] {
+    for name in ["falls", "edits", "lags", "deaths", "bad", "pushes", "refusals"] {
         for n in 1..=2 {
             println!("{name} {n}");
             holds(Spec { budget: budget(name, n), ..Spec::PLAIN });
@@ -121,7 +121,7 @@ fn found(spec: Spec, core: Core) {
 
 #[test]
 fn m1() {
-    found(Spec { steps: &[30, 60], budget: Budget { deaths: 1, ..Spec::PLAIN.budget }, ..Spec::PLAIN }, BELIEVES_ITS_WRITES);
+    found(Spec { steps: &[30, 60], budget: Budget { refusals: 1, ..Spec::PLAIN.budget }, ..Spec::PLAIN }, BELIEVES_ITS_WRITES);
 }
 #[test]
 fn m2() {
@@ -138,4 +138,20 @@ fn m4() {
 #[test]
 fn m5() {
     found(Spec { budget: Budget { deaths: 1, ..Spec::PLAIN.budget }, ..Spec::PLAIN }, UNFENCED);
+}
+
+#[test]
+fn big() {
+    for spec in [
+        Spec { name: "once", budget: Budget { pushes: 1, falls: 1, edits: 0, lags: 0, deaths: 1, refusals: 0, bad: 1, closed: 0 }, ..Spec::PLAIN },
+        Spec { name: "two pods", replicas: 2, promotion_step: Some(50), budget: Budget { pushes: 1, falls: 1, edits: 0, lags: 0, deaths: 1, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
+        Spec { name: "recreate", recreate: true, budget: Budget { pushes: 2, falls: 1, edits: 0, lags: 0, deaths: 0, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
+        Spec { name: "lags and edits", budget: Budget { pushes: 1, falls: 0, edits: 1, lags: 1, deaths: 1, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
+        Spec { name: "lags and pushes", budget: Budget { pushes: 2, falls: 0, edits: 0, lags: 1, deaths: 0, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
+        Spec { name: "gates", gates: true, budget: Budget { pushes: 1, falls: 0, edits: 0, lags: 0, deaths: 1, refusals: 0, bad: 0, closed: 2 }, ..Spec::PLAIN },
+        Spec { name: "refusals", budget: Budget { pushes: 2, falls: 0, edits: 0, lags: 0, deaths: 0, refusals: 1, bad: 0, closed: 0 }, ..Spec::PLAIN },
+        Spec { name: "pushes deaths", budget: Budget { pushes: 2, falls: 0, edits: 0, lags: 0, deaths: 1, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
+    ] {
+        let _ = std::panic::catch_unwind(|| holds(spec));
+    }
 }

@@ -119,7 +119,7 @@ impl<'a> Pass<'a> {
     }
 
     fn drop_answers(&mut self, round_done: bool, moved: bool) {
-        if round_done || (moved && self.core.drops_answers) {
+        if (round_done || moved) && self.core.drops_answers {
             self.place.process.answers = Answers::default();
             self.place.process.pending = None;
         }
@@ -182,6 +182,14 @@ impl<'a> Pass<'a> {
                 continue;
             }
             if !self.can_write(&deed) {
+                blocked = true;
+                continue;
+            }
+            if self.place.refuses && matches!(deed, Assertion::Route(_)) {
+                // Tried again after a wait.
+                let again = self.place.now + TimeDelta::seconds(10);
+                let wake = &mut self.place.process.wake;
+                *wake = Some(wake.map_or(again, |at| at.min(again)));
                 blocked = true;
                 continue;
             }

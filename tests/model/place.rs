@@ -71,6 +71,8 @@ pub struct Place {
     pub lags: bool,
     /// The caches of endpoints stand still.
     pub endpoints_lag: bool,
+    /// The API server refuses writes of the route.
+    pub refuses: bool,
     /// The status.
     pub status: Arc<Block>,
     /// The status as the cache shows it.
@@ -85,7 +87,7 @@ pub struct Place {
     pub left: Budget,
     /// Revisions that passed a check at the last step.
     pub judged: BTreeSet<Fingerprint>,
-    /// Since when the route carries its weight.
+    /// Since when the route carries its weight, as far as anybody can know.
     pub route_since: DateTime<Utc>,
     /// The law that was broken on the way here.
     pub broken: Option<String>,
@@ -127,6 +129,7 @@ impl Place {
             truth,
             lags: false,
             endpoints_lag: false,
+            refuses: false,
             status_seen: status.clone(),
             status,
             status_is_seen: true,
@@ -179,6 +182,9 @@ impl Place {
     pub fn flow(&mut self) {
         if !self.lags {
             self.process.due |= self.seen != self.truth || !self.status_is_seen;
+            if self.seen.route != self.truth.route {
+                self.route_since = self.now;
+            }
             self.seen.clone_from(&self.truth);
             self.status_seen.clone_from(&self.status);
             self.status_is_seen = true;
@@ -251,6 +257,7 @@ impl Place {
         let behind = [
             (self.lags, " (objects lag)"),
             (self.endpoints_lag, " (endpoints lag)"),
+            (self.refuses, " (route writes are refused)"),
             (self.late.is_some(), " (a write is late)"),
         ];
         let behind: String = behind.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();

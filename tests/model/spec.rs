@@ -16,6 +16,8 @@ pub struct Budget {
     pub lags: u8,
     /// The process dies, or freezes while a write is on its way and another one takes over.
     pub deaths: u8,
+    /// The API server refuses writes of the route for a while.
+    pub refusals: u8,
     /// A metric fails, has no number, or cannot be asked.
     pub bad: u8,
     /// A gate is closed when it is asked.
@@ -56,6 +58,7 @@ impl Spec {
             edits: 0,
             lags: 0,
             deaths: 0,
+            refusals: 0,
             bad: 0,
             closed: 0,
         },

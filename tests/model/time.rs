@@ -73,10 +73,10 @@ fn plain(block: &Block, age: impl Fn(&mut DateTime<Utc>)) -> Block {
     block
 }
 
-/// The present version of each object is 0; another one is 1.
+/// The present version of each object is 0; another one is the last number there is, which counting never reaches.
 fn versions(place: &mut Place) {
     let now = place.truth.versions();
-    let other = |version: &mut u8, present: u8| *version = u8::from(*version != present);
+    let other = |version: &mut u8, present: u8| *version = if *version == present { 0 } else { u8::MAX };
     let seen = &mut place.seen;
     other(&mut seen.target.generation, now.target);
     other(&mut seen.primary.generation, now.primary);
@@ -107,7 +107,7 @@ impl Hash for Calm<'_> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let place = self.0;
         (&place.truth, &place.seen, place.endpoints).hash(hasher);
-        (place.lags, place.endpoints_lag, place.status_is_seen).hash(hasher);
+        (place.lags, place.endpoints_lag, place.refuses, place.status_is_seen).hash(hasher);
         block(&place.status, hasher);
         if !place.status_is_seen {
             block(&place.status_seen, hasher);

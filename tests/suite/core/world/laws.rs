@@ -50,6 +50,10 @@ impl Moment<'_> {
         hold(next.run >= before.run, || {
             format!("the run's number goes from {} to {}", before.run, next.run)
         })?;
+        let steps = |stage| matches!(stage, Stage::Stepping | Stage::WaitingPromotion);
+        if steps(before.stage) && matches!(next.stage, Stage::Shielding | Stage::Promoting) {
+            self.stood(before.weight, observation)?;
+        }
         let rested = |stage| matches!(stage, Stage::Resting | Stage::Waiting);
         if next.stage == Stage::Resting && !rested(before.stage) {
             at_rest(observation)?;
@@ -81,10 +85,7 @@ impl Moment<'_> {
             format!("raised to {to} with {ready} of {needed} pods")
         })?;
         if next.stage == Stage::Stepping && from > Weight::ZERO {
-            let drawn = observation.route.is_present_and(|route| route.weight == Some(from));
-            hold(drawn, || format!("raised from {from}, which the route does not carry"))?;
-            let stood = self.now - self.route_since;
-            hold(stood >= self.interval, || format!("{from} stood for {stood} only"))?;
+            self.stood(from, observation)?;
         }
         if held {
             let fingerprint = observation
@@ -98,6 +99,14 @@ impl Moment<'_> {
             hold(judged, || "all traffic to a revision that nobody judged".to_owned())?;
         }
         Ok(())
+    }
+
+    /// Invariant 4: each step lasts at least its interval, at its weight.
+    fn stood(&self, weight: Weight, observation: &Observation) -> Held {
+        let drawn = observation.route.is_present_and(|route| route.weight == Some(weight));
+        hold(drawn, || format!("goes on from {weight}, which the route does not carry"))?;
+        let stood = self.now - self.route_since;
+        hold(stood >= self.interval, || format!("{weight} stood for {stood} only"))
     }
 
     /// Invariant 2: homewards the primary never gets more than its ready pods carry, but for the named exceptions.
