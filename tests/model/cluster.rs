@@ -209,7 +209,10 @@ impl Cluster {
     pub const fn lay(&mut self, deed: &Assertion, truth: &Self) {
         match deed {
             Assertion::Stored(_) | Assertion::Pruned(_) => self.stored = truth.stored,
-            Assertion::PrimaryTemplate { .. } | Assertion::Floor { side: Side::Primary, .. } => {
+            Assertion::PrimaryTemplate { .. }
+            | Assertion::Floor {
+                side: Side::Primary, ..
+            } => {
                 self.primary = truth.primary;
             }
             Assertion::Floor { side: Side::Canary, .. } | Assertion::TargetDown => self.target = truth.target,

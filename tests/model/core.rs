@@ -72,9 +72,7 @@ pub const ROLLS_UNSHIELDED: Core = Core {
     advance: |canary, block, observation, memory, answers, now| {
         rollout::advance(canary, block, &steady(observation), memory, answers, now)
     },
-    render: |canary, block, observation, memory, now| {
-        rollout::render(canary, block, &steady(observation), memory, now)
-    },
+    render: |canary, block, observation, memory, now| rollout::render(canary, block, &steady(observation), memory, now),
     ..REAL
 };
 

@@ -139,11 +139,14 @@ pub fn calm(place: &Place) -> Vec<Happening> {
         vec![Happening::Pass(Cut::Whole)]
     } else {
         let metric = process.pending.as_ref().map(|pending| pending.metric_of.is_some());
-        let answer = metric.map(|metric| if metric { Word::Metric(Verdictum::Pass) } else { Word::Open });
-        let mut next = vec![
-            Happening::Kubelets(Side::Primary),
-            Happening::Kubelets(Side::Canary),
-        ];
+        let answer = metric.map(|metric| {
+            if metric {
+                Word::Metric(Verdictum::Pass)
+            } else {
+                Word::Open
+            }
+        });
+        let mut next = vec![Happening::Kubelets(Side::Primary), Happening::Kubelets(Side::Canary)];
         next.extend(answer.map(Happening::Answer));
         next.extend(process.wake.map(|_| Happening::Time));
         next
@@ -237,7 +240,9 @@ fn arrive(place: &mut Place, spec: &Spec, fenced: bool) {
 }
 
 fn answer(place: &mut Place, word: Word) {
-    let Some(pending) = place.process.pending.take() else { return };
+    let Some(pending) = place.process.pending.take() else {
+        return;
+    };
     let says = match word {
         Word::Open => Says::Passed,
         Word::Closed => {

@@ -22,9 +22,7 @@ use std::time::Instant;
 
 use stateright::{Checker as _, HasDiscoveries, Model as _, Path};
 
-use crate::core::{
-    BELIEVES_ITS_WRITES, Core, FINISHES_EARLY, JUDGES_OLD_ANSWERS, REAL, ROLLS_UNSHIELDED, UNFENCED,
-};
+use crate::core::{BELIEVES_ITS_WRITES, Core, FINISHES_EARLY, JUDGES_OLD_ANSWERS, REAL, ROLLS_UNSHIELDED, UNFENCED};
 use happening::Happening;
 use model::World;
 use place::Place;
@@ -83,75 +81,283 @@ fn tell(name: &str, path: Path<Place, Happening>, spec: Spec, core: Core) -> Str
     text
 }
 
-fn holds(spec: Spec) {
+fn holds(spec: Spec) -> usize {
     let (states, wrong) = walk(spec, REAL);
     if let Some((name, path)) = wrong {
         println!("{}", tell(name, path, spec, REAL));
         unreachable!("{}: {name} does not hold", spec.name);
     }
     assert!(states > 100, "a model of {states} states proves nothing");
+    states
+}
+
+/// What may happen in each spec of a usual run: a minute or two on one core.
+fn usual() -> Vec<Spec> {
+    let none = Budget {
+        pushes: 1,
+        ..Budget::default()
+    };
+    let of = |name, budget| Spec {
+        name,
+        budget,
+        ..Spec::PLAIN
+    };
+    vec![
+        of(
+            "pods fall, checks fail, a process dies",
+            Budget {
+                falls: 1,
+                bad: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "edits behind caches that lag",
+            Budget {
+                edits: 1,
+                lags: 1,
+                ..none
+            },
+        ),
+        of(
+            "edits while a process dies",
+            Budget {
+                edits: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "caches lag while a process dies",
+            Budget {
+                lags: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "new revisions behind caches that lag",
+            Budget {
+                pushes: 2,
+                lags: 1,
+                ..none
+            },
+        ),
+        of(
+            "new revisions while a process dies",
+            Budget {
+                pushes: 2,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "new revisions while routes are refused",
+            Budget {
+                pushes: 2,
+                refusals: 1,
+                ..none
+            },
+        ),
+        Spec {
+            promotion_step: Some(50),
+            replicas: 2,
+            ..of("two pods, traffic home in steps", Budget { falls: 1, ..none })
+        },
+        Spec {
+            recreate: true,
+            ..of(
+                "a target that is recreated",
+                Budget {
+                    falls: 1,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            gates: true,
+            ..of(
+                "gates",
+                Budget {
+                    closed: 2,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            steps: &[30, 60],
+            ..of(
+                "two steps, checks fail or have no answer",
+                Budget {
+                    bad: 2,
+                    lags: 1,
+                    refusals: 1,
+                    ..none
+                },
+            )
+        },
+    ]
+}
+
+/// The same with larger bounds, for `SERIN_DEEP=1`.
+fn deep() -> Vec<Spec> {
+    let none = Budget {
+        pushes: 1,
+        ..Budget::default()
+    };
+    let of = |name, budget| Spec {
+        name,
+        budget,
+        ..Spec::PLAIN
+    };
+    let all = Budget {
+        falls: 1,
+        edits: 1,
+        lags: 1,
+        deaths: 1,
+        bad: 1,
+        refusals: 1,
+        ..none
+    };
+    vec![
+        of("one of everything", all),
+        of(
+            "new revisions, pods fall, a process dies",
+            Budget {
+                pushes: 2,
+                falls: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "two processes die",
+            Budget {
+                pushes: 2,
+                deaths: 2,
+                ..none
+            },
+        ),
+        of(
+            "three revisions",
+            Budget {
+                pushes: 3,
+                falls: 1,
+                ..none
+            },
+        ),
+        Spec {
+            promotion_step: Some(50),
+            replicas: 2,
+            ..of(
+                "two pods, a process dies",
+                Budget {
+                    falls: 2,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            recreate: true,
+            ..of(
+                "recreated, new revisions",
+                Budget {
+                    pushes: 2,
+                    falls: 1,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            gates: true,
+            steps: &[30, 60],
+            ..of(
+                "gates, new revisions",
+                Budget {
+                    pushes: 2,
+                    closed: 2,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+    ]
 }
 
 #[test]
-fn plain() {
-    holds(Spec::PLAIN);
-}
-
-fn budget(name: &str, n: u8) -> Budget {
-    let mut b = Budget { pushes: 1, ..Budget::default() };
-    match name { "falls" => b.falls = n, "edits" => b.edits = n, "refusals" => b.refusals = n, "lags" => b.lags = n, "deaths" => b.deaths = n, "bad" => b.bad = n, _ => b.pushes = n }
-    b
-}
-
-#[test]
-fn sizes() {
-    for name in ["falls", "edits", "lags", "deaths", "bad", "pushes", "refusals"] {
-        for n in 1..=2 {
-            println!("{name} {n}");
-            holds(Spec { budget: budget(name, n), ..Spec::PLAIN });
-        }
+fn every_order_of_what_may_happen_keeps_the_laws_and_ends_in_rest() {
+    let mut specs = usual();
+    if std::env::var_os("SERIN_DEEP").is_some() {
+        specs.extend(deep());
     }
+    let states: usize = specs.iter().map(|spec| holds(*spec)).sum();
+    println!("{states} states in {} specs", specs.len());
 }
 
-fn found(spec: Spec, core: Core) {
+/// The defect is found, and the trace that is printed says how.
+fn is_found(what: &str, spec: Spec, core: Core) {
     let (_, wrong) = walk(spec, core);
-    let Some((name, path)) = wrong else { unreachable!("the defect was not found") };
-    println!("{}", tell(name, path, spec, core));
+    let (name, path) = wrong.unwrap_or_else(|| unreachable!("not found: {what}"));
+    println!("found: {what}\n{}", tell(name, path, spec, core));
 }
 
 #[test]
-fn m1() {
-    found(Spec { steps: &[30, 60], budget: Budget { refusals: 1, ..Spec::PLAIN.budget }, ..Spec::PLAIN }, BELIEVES_ITS_WRITES);
-}
-#[test]
-fn m2() {
-    found(Spec::PLAIN, FINISHES_EARLY);
-}
-#[test]
-fn m3() {
-    found(Spec { recreate: true, ..Spec::PLAIN }, ROLLS_UNSHIELDED);
-}
-#[test]
-fn m4() {
-    found(Spec { budget: Budget { pushes: 2, ..Spec::PLAIN.budget }, ..Spec::PLAIN }, JUDGES_OLD_ANSWERS);
-}
-#[test]
-fn m5() {
-    found(Spec { budget: Budget { deaths: 1, ..Spec::PLAIN.budget }, ..Spec::PLAIN }, UNFENCED);
+fn a_core_that_waits_for_ready_where_it_should_wait_for_drawn_is_found() {
+    let budget = Budget {
+        refusals: 1,
+        ..Spec::PLAIN.budget
+    };
+    let spec = Spec {
+        steps: &[30, 60],
+        budget,
+        ..Spec::PLAIN
+    };
+    is_found("a weight that was written counts as seen", spec, BELIEVES_ITS_WRITES);
 }
 
 #[test]
-fn big() {
-    for spec in [
-        Spec { name: "once", budget: Budget { pushes: 1, falls: 1, edits: 0, lags: 0, deaths: 1, refusals: 0, bad: 1, closed: 0 }, ..Spec::PLAIN },
-        Spec { name: "two pods", replicas: 2, promotion_step: Some(50), budget: Budget { pushes: 1, falls: 1, edits: 0, lags: 0, deaths: 1, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
-        Spec { name: "recreate", recreate: true, budget: Budget { pushes: 2, falls: 1, edits: 0, lags: 0, deaths: 0, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
-        Spec { name: "lags and edits", budget: Budget { pushes: 1, falls: 0, edits: 1, lags: 1, deaths: 1, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
-        Spec { name: "lags and pushes", budget: Budget { pushes: 2, falls: 0, edits: 0, lags: 1, deaths: 0, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
-        Spec { name: "gates", gates: true, budget: Budget { pushes: 1, falls: 0, edits: 0, lags: 0, deaths: 1, refusals: 0, bad: 0, closed: 2 }, ..Spec::PLAIN },
-        Spec { name: "refusals", budget: Budget { pushes: 2, falls: 0, edits: 0, lags: 0, deaths: 0, refusals: 1, bad: 0, closed: 0 }, ..Spec::PLAIN },
-        Spec { name: "pushes deaths", budget: Budget { pushes: 2, falls: 0, edits: 0, lags: 0, deaths: 1, refusals: 0, bad: 0, closed: 0 }, ..Spec::PLAIN },
-    ] {
-        let _ = std::panic::catch_unwind(|| holds(spec));
-    }
+fn a_core_that_takes_the_target_s_pods_before_traffic_is_home_is_found() {
+    is_found(
+        "the target goes down before the route was seen at home",
+        Spec::PLAIN,
+        FINISHES_EARLY,
+    );
+}
+
+#[test]
+fn a_core_that_rolls_the_primary_under_its_traffic_is_found() {
+    let spec = Spec {
+        recreate: true,
+        ..Spec::PLAIN
+    };
+    is_found("the primary is recreated while it has traffic", spec, ROLLS_UNSHIELDED);
+}
+
+#[test]
+fn a_core_that_judges_an_answer_of_another_run_is_found() {
+    let budget = Budget {
+        pushes: 2,
+        ..Spec::PLAIN.budget
+    };
+    let spec = Spec { budget, ..Spec::PLAIN };
+    is_found(
+        "an answer about one revision promotes another",
+        spec,
+        JUDGES_OLD_ANSWERS,
+    );
+}
+
+#[test]
+fn a_status_without_its_precondition_is_found() {
+    let budget = Budget {
+        deaths: 1,
+        ..Spec::PLAIN.budget
+    };
+    let spec = Spec { budget, ..Spec::PLAIN };
+    is_found("a late writer of the status wins", spec, UNFENCED);
 }

@@ -74,7 +74,7 @@ impl World {
             way.push(print);
             match self.calmed(&place) {
                 Some(next) => place = next,
-                None => break place.rests(),
+                None => break place.rests(&self.spec),
             }
             if place.broken.is_some() {
                 break true;
@@ -117,7 +117,8 @@ impl Model for World {
             Property::always(LAWS, |_, place: &Place| place.broken.is_none()),
             Property::always(STORED, |_, place: &Place| {
                 let initialized = place.status.promoted.as_ref();
-                initialized.is_none_or(|revision| place.truth.has(revision) || place.late.is_some() || place.process.due)
+                initialized
+                    .is_none_or(|revision| place.truth.has(revision) || place.late.is_some() || place.process.due)
             }),
             Property::always(AWAITED, |_, place: &Place| awaits(place)),
             Property::always(REST, Self::settles),

@@ -63,7 +63,14 @@ impl<'a> Pass<'a> {
         let observation = self.place.observe(self.spec);
         let process = &mut self.place.process;
         process.memory = serin::rollout::remember(&process.memory, canary, Some(&before), &observation, now);
-        if let Some(round) = (core.ask)(canary, Some(&before), &observation, &process.memory, &process.answers, now) {
+        if let Some(round) = (core.ask)(
+            canary,
+            Some(&before),
+            &observation,
+            &process.memory,
+            &process.answers,
+            now,
+        ) {
             self.put(&round, &before);
         }
         let process = &mut self.place.process;
@@ -105,7 +112,9 @@ impl<'a> Pass<'a> {
                 ..Answers::default()
             };
         }
-        let Some(question) = round.questions.first() else { return };
+        let Some(question) = round.questions.first() else {
+            return;
+        };
         let key = QuestionKey::of(question);
         let asked = |pending: &Pending| pending.round == round.id && pending.key == key;
         if !process.pending.as_ref().is_some_and(asked) {
@@ -222,9 +231,7 @@ impl<'a> Pass<'a> {
     fn can_write(&self, deed: &Assertion) -> bool {
         let seen = &self.place.seen;
         match deed {
-            Assertion::Stored(revision) => {
-                [seen.target.template, seen.primary.template].contains(&template(revision))
-            }
+            Assertion::Stored(revision) => [seen.target.template, seen.primary.template].contains(&template(revision)),
             Assertion::PrimaryTemplate { revision, .. } => self.place.truth.has(revision),
             _ => true,
         }

@@ -220,7 +220,7 @@ impl Place {
     }
 
     /// Everything is as it should be, and stays so.
-    pub fn rests(&self) -> bool {
+    pub fn rests(&self, spec: &Spec) -> bool {
         let (block, truth) = (&*self.status, &self.truth);
         let known = [&block.promoted, &block.last_failed];
         let wanted = Some(fingerprint(truth.target.template));
@@ -231,11 +231,16 @@ impl Place {
             && truth.target.serving() == 0
             && truth.primary.ready >= truth.primary.replicas
             && truth.primary.old == 0
-            && block.promoted == Some(fingerprint(truth.primary.template))
+            && (block.promoted == Some(fingerprint(truth.primary.template)) || self.waits_for_a_person(spec))
             && known.contains(&&wanted)
             && block.outcome.as_ref().is_some_and(|outcome| {
                 (outcome.result == RunResult::Failed) == (block.last_failed == wanted && block.promoted != wanted)
             })
+    }
+
+    /// A promotion that was called off arrived late, and undoing it would take all pods that serve.
+    fn waits_for_a_person(&self, spec: &Spec) -> bool {
+        spec.recreate && self.status.why.reason == "PrimaryOvertaken"
     }
 
     /// One line for people.

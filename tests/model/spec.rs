@@ -74,8 +74,11 @@ impl Spec {
         }
         if self.gates {
             let gate = |kind: &str| json!({"name": kind, "type": kind, "url": "http://gate"});
-            analysis["webhooks"] =
-                json!([gate("confirm-rollout"), gate("confirm-traffic-increase"), gate("confirm-promotion")]);
+            analysis["webhooks"] = json!([
+                gate("confirm-rollout"),
+                gate("confirm-traffic-increase"),
+                gate("confirm-promotion")
+            ]);
         }
         serde_json::from_value(json!({
             "apiVersion": "flagger.app/v1beta1", "kind": "Canary",

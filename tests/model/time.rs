@@ -51,13 +51,24 @@ fn remembered(place: &mut Place, age: impl Fn(&mut DateTime<Utc>)) {
     memory.undrawn_since.iter_mut().for_each(&age);
     memory.last_check.iter_mut().for_each(&age);
     // Endpoints are always known here, and nothing is taken over or handed back.
-    memory.primary_ready.iter_mut().for_each(|(_, at)| *at = DateTime::UNIX_EPOCH);
-    (memory.announced_seen, memory.acting_since) = (None, None);
+    memory
+        .primary_ready
+        .iter_mut()
+        .for_each(|(_, at)| *at = DateTime::UNIX_EPOCH);
+    memory.announced_seen = None;
+    // How long a process has acted matters as long as it has not begun the stage itself.
+    let oldest = DateTime::UNIX_EPOCH - OLDEST;
+    memory.acting_since.iter_mut().for_each(&age);
+    memory.acting_since = memory.acting_since.map(|at| if since < at { at } else { oldest });
     // A check is told from others of its step by how many came before it.
     let before = std::mem::take(&mut memory.checks);
+    memory.short_in = memory.short_in.filter(|check| *check == before).map(|_| 0);
     let renumber = |id: &mut RoundId| id.check = id.check.checked_sub(before).unwrap_or(u32::MAX);
     process.answers.round.iter_mut().for_each(renumber);
-    process.pending.iter_mut().for_each(|pending| renumber(&mut pending.round));
+    process
+        .pending
+        .iter_mut()
+        .for_each(|pending| renumber(&mut pending.round));
 }
 
 /// The block without what is for people alone.
@@ -66,10 +77,13 @@ fn plain(block: &Block, age: impl Fn(&mut DateTime<Utc>)) -> Block {
     age(&mut block.since);
     block.why.until.iter_mut().for_each(age);
     block.why.message = String::new();
-    block.outcome.iter_mut().for_each(|outcome| outcome.message = String::new());
+    block
+        .outcome
+        .iter_mut()
+        .for_each(|outcome| outcome.message = String::new());
     // Versions of Serin and Kubernetes stand still here, so that nothing is ever re-based.
     block.baseline = None;
-    (block.notices, block.samples, block.told) = (Vec::new(), Vec::new(), 0);
+    (block.notices, block.samples, block.told, block.checks) = (Vec::new(), Vec::new(), 0, 0);
     block
 }
 
@@ -133,30 +147,62 @@ impl Hash for Calm<'_> {
 fn process<H: Hasher>(place: &Place, hasher: &mut H) {
     let process = &place.process;
     (process.wake, process.due).hash(hasher);
-    process.pending.as_ref().map(|it| (&it.round, &it.key, &it.metric_of)).hash(hasher);
+    process
+        .pending
+        .as_ref()
+        .map(|it| (&it.round, &it.key, &it.metric_of))
+        .hash(hasher);
     process.answers.round.hash(hasher);
     for (key, answer) in &process.answers.given {
         (key, format!("{:?}", answer.says)).hash(hasher);
     }
     let memory = &process.memory;
-    (memory.weight_seen, &memory.template_seen, memory.undrawn_since, memory.last_check).hash(hasher);
+    (
+        memory.weight_seen,
+        &memory.template_seen,
+        memory.undrawn_since,
+        memory.last_check,
+    )
+        .hash(hasher);
     memory.apex_seen.map(|(selects, at)| (selects as u8, at)).hash(hasher);
-    (&memory.asked_about, memory.primary_ready).hash(hasher);
-    memory.progress.map(|progress| (progress.ready, progress.at)).hash(hasher);
+    (
+        &memory.asked_about,
+        memory.primary_ready,
+        memory.acting_since,
+        memory.short_in,
+    )
+        .hash(hasher);
+    memory
+        .progress
+        .map(|progress| (progress.ready, progress.at))
+        .hash(hasher);
     memory.rehearsal.as_ref().map(|(run, _)| *run).hash(hasher);
 }
 
 fn block<H: Hasher>(block: &Block, hasher: &mut H) {
-    let revisions: [&Option<Fingerprint>; 4] =
-        [&block.promoted, &block.last_promoted, &block.running, &block.last_failed];
+    let revisions: [&Option<Fingerprint>; 5] = [
+        &block.promoted,
+        &block.last_promoted,
+        &block.running,
+        &block.last_failed,
+        &block.copied,
+    ];
     revisions.hash(hasher);
     (block.stage, block.since, block.run, block.weight, block.capacity).hash(hasher);
     (block.failed_checks, block.unreachable_checks).hash(hasher);
-    block.plan.as_ref().map(|plan| (&plan.steps, plan.promotion_step)).hash(hasher);
+    block
+        .plan
+        .as_ref()
+        .map(|plan| (&plan.steps, plan.promotion_step))
+        .hash(hasher);
     for (mark, state) in &block.gates {
         (mark, *state as u8).hash(hasher);
     }
-    block.outcome.as_ref().map(|it| (it.result as u8, &it.reason)).hash(hasher);
+    block
+        .outcome
+        .as_ref()
+        .map(|it| (it.result as u8, &it.reason))
+        .hash(hasher);
     let why = &block.why;
     (&why.reason, &why.awaiting, why.until, &why.then).hash(hasher);
 }

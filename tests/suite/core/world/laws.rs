@@ -104,7 +104,9 @@ impl Moment<'_> {
     /// Invariant 4: each step lasts at least its interval, at its weight.
     fn stood(&self, weight: Weight, observation: &Observation) -> Held {
         let drawn = observation.route.is_present_and(|route| route.weight == Some(weight));
-        hold(drawn, || format!("goes on from {weight}, which the route does not carry"))?;
+        hold(drawn, || {
+            format!("goes on from {weight}, which the route does not carry")
+        })?;
         let stood = self.now - self.route_since;
         hold(stood >= self.interval, || format!("{weight} stood for {stood} only"))
     }
@@ -179,7 +181,10 @@ impl Moment<'_> {
     /// Invariant 3: the primary's template is written by a promotion or a restore; its worst ready count carries its weight; and what
     /// a promotion gives it passed the last step.
     fn template_written(&self, block: &Block, observation: &Observation) -> Held {
-        let by = matches!(block.stage, Stage::Promoting | Stage::Restoring | Stage::Initializing);
+        let primary = observation.primary.present().and_then(|it| it.fingerprint.clone());
+        // A promotion that was called off, and arrives late, is undone.
+        let overtaken = primary.is_some() && primary == block.copied && primary != block.promoted;
+        let by = overtaken || matches!(block.stage, Stage::Promoting | Stage::Restoring | Stage::Initializing);
         hold(by, || format!("the primary's template is written in {:?}", block.stage))?;
         let late = self.now - block.since >= self.patience;
         if block.stage == Stage::Initializing {
