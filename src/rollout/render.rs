@@ -251,6 +251,9 @@ impl Scene<'_> {
             Stage::Resting => all.push(Assertion::Pruned(self.kept())),
             _ => {}
         }
+        if advance::overtaken(block, self.observation) && self.capacity().primary_returns_safely() {
+            all.extend(self.template(block.promoted.clone()));
+        }
         all
     }
 

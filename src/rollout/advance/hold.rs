@@ -136,6 +136,7 @@ pub(super) fn restore(turn: &mut Turn<'_>) {
     if up(turn, &turn.block.running) {
         // It came up with the revision that was judged before the good one could be put back: that one is promoted.
         turn.block.last_promoted = std::mem::replace(&mut turn.block.promoted, turn.block.running.clone());
+        turn.block.copied.clone_from(&turn.block.last_promoted);
         turn.block.last_failed = None;
     }
     if up(turn, &turn.block.promoted) {
