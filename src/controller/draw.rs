@@ -104,6 +104,7 @@ impl Draw<'_> {
             Assertion::Apex(selects) => self.apex(*selects),
             Assertion::Route(weight) => self.route(*weight),
             Assertion::RouteAnnounced(destination) => self.route_announced(*destination),
+            Assertion::RouteLeads(destination) => self.route_leads(*destination),
             Assertion::RouteHandedBack { original } => self.route_handed_back(*original),
             Assertion::Released { everything } => Ok(self.released(*everything)),
             // Its requests build on each other's answers: see `rehearse`.
@@ -289,6 +290,16 @@ impl Draw<'_> {
         let router = self.site.router.ok_or_else(|| self.no_provider())?;
         let live = present(&self.site.route, "the route")?;
         let operations = router.announce(&self.site.route_context(self.rules), live, destination);
+        let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
+        Ok(patched(self.site.keys().route(router), operations)
+            .into_iter()
+            .collect())
+    }
+
+    fn route_leads(&self, destination: Destination) -> Acts {
+        let router = self.site.router.ok_or_else(|| self.no_provider())?;
+        let live = present(&self.site.route, "the route")?;
+        let operations = router.lead(&self.site.route_context(self.rules), live, destination);
         let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
         Ok(patched(self.site.keys().route(router), operations)
             .into_iter()

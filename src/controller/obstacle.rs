@@ -47,7 +47,10 @@ impl Place {
             Assertion::Floor { side, .. } => Self::Size(matches!(side, Side::Canary)),
             Assertion::TargetDown => Self::Size(true),
             Assertion::SideService(side) => Self::Service(matches!(side, Side::Canary)),
-            Assertion::Route(_) | Assertion::RouteAnnounced(_) | Assertion::RouteHandedBack { .. } => Self::Route,
+            Assertion::Route(_)
+            | Assertion::RouteAnnounced(_)
+            | Assertion::RouteLeads(_)
+            | Assertion::RouteHandedBack { .. } => Self::Route,
             Assertion::Apex(_) => Self::Apex,
             Assertion::Rehearsed { .. } => Self::Rehearsal,
             Assertion::Released { .. } => Self::Release,

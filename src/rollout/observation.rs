@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::assertion::Destination;
 use super::known::Known;
 use super::state::{Fingerprint, Subject};
 use super::weight::Weight;
@@ -137,6 +138,10 @@ pub struct RouteFacts {
     pub announced: bool,
     /// Every rule of ours names the apex Service, whatever weight it has.
     pub apex_announced: bool,
+    /// Some rule of ours names others beside the side Services, whatever weight they have.
+    pub names_others: bool,
+    /// Every rule of ours gives these Services all its traffic, and some still name others.
+    pub parting: Option<Destination>,
     /// It routes to the apex Service alone: what `Leaving` hands back.
     pub handed_back: bool,
 }
@@ -221,6 +226,8 @@ pub struct Memory {
     pub announced_seen: Option<DateTime<Utc>>,
     /// Since when the route has been seen to name the apex Service, confirmed.
     pub apex_announced_seen: Option<DateTime<Utc>>,
+    /// What the route has been seen to give all traffic to while it still names others, confirmed, and since when.
+    pub parting_seen: Option<(Destination, DateTime<Utc>)>,
     /// Since when the route has been seen handed back to the apex Service.
     pub handed_back_seen: Option<DateTime<Utc>>,
     /// The last known count of the primary's ready pods, and when it was known.

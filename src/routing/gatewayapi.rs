@@ -115,6 +115,10 @@ impl Router for GatewayApi {
         route(cx).announce(live, destination)
     }
 
+    fn lead(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError> {
+        route(cx).lead(live, destination)
+    }
+
     fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError> {
         Ok(route(cx).hand_back(live, original))
     }

@@ -64,7 +64,14 @@ pub trait Router: Sync {
     /// It gives the data plane the time to load the pods of a destination before requests go to it.
     fn announce(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError>;
 
-    /// The patch that leads all traffic to the apex Service, or, with `original`, restores what stood there before
+    /// The patch after which every rule of ours gives these Services all its traffic, the primary that of the sides, and still names
+    /// what it named before with weight 0; empty when it is so.
+    ///
+    /// It gives the data plane the time to let go of the old destinations: one that it forgets before it has the new weights
+    /// still gets requests, and nobody answers them.
+    fn lead(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError>;
+
+    /// The patch that leads all traffic to the apex Service alone, or, with `original`, restores what stood there before
     /// Serin where that is known. Empty when it is so.
     fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError>;
 }

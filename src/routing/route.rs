@@ -137,6 +137,8 @@ impl<'a> Route<'a> {
             confirmed,
             announced: self.is_announced(live, Destination::Sides),
             apex_announced: self.is_announced(live, Destination::Apex),
+            names_others: self.names_others(live, Destination::Sides),
+            parting: self.parting(live),
             handed_back: !self.leads_to_a_side(&live["spec"]) && !self.rules(&live["spec"]).is_empty(),
         }
     }

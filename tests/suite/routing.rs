@@ -93,6 +93,10 @@ impl Bench {
         applied(live, &self.router.announce(&self.cx(), live, destination).unwrap())
     }
 
+    fn led(&self, live: &Value, destination: Destination) -> Value {
+        applied(live, &self.router.lead(&self.cx(), live, destination).unwrap())
+    }
+
     /// The weight that the route carries, given that it is drawn.
     fn drawn_weight(&self, live: &Value) -> Option<u8> {
         let facts = self.router.facts(&self.cx(), live);

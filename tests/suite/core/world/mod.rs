@@ -12,8 +12,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
-    Answers, Assertion, Block, Confirmation, Fingerprint, Known, Memory, Observation, QuestionKey, RoundId, RouteFacts,
-    Says, Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish, remember, render,
+    Answers, Assertion, Block, Confirmation, Destination, Fingerprint, Known, Memory, Observation, QuestionKey,
+    RoundId, RouteFacts, Says, Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish, remember,
+    render,
 };
 
 use laws::Moment;
@@ -295,6 +296,12 @@ impl World {
                     },
                     announced: !home || both,
                     apex_announced: home || both,
+                    names_others: home || both,
+                    parting: match (both, home) {
+                        (true, true) => Some(Destination::Apex),
+                        (true, false) if weight == Weight::ZERO => Some(Destination::Sides),
+                        _ => None,
+                    },
                     handed_back: home && !both,
                 })
             }),
