@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Capabilities, Confirms, ProviderId, RbacRule, RouteContext, RouteError, Router, RouterMeta, capability,
-    route::{Backends, Drawing, Layout, Route},
+    route::{self, Backends, Drawing, Layout, Route},
 };
 use crate::{
     api::{DurationText, GoDuration, Retries, RouteMatch, ServiceSpec},
@@ -61,8 +61,11 @@ const LAYOUT: Layout = Layout {
         "name",
         "value",
     ],
+    maps: &[],
     absent_weight: 0,
-    is_local: |_, _| true,
+    name: "/name",
+    port: "/port",
+    service: route::named,
 };
 
 /// What `retryOn` may say (the `HTTPProxy` CRD's enum).
@@ -163,6 +166,7 @@ fn route<'a>(cx: &RouteContext<'a>) -> Route<'a> {
         apex: backend(""),
         primary: backend("-primary"),
         canary: backend("-canary"),
+        port: cx.canary.spec.service_port().into(),
     };
     Route::new(cx, &LAYOUT, backends, drawing(cx))
 }

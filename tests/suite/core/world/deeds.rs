@@ -69,7 +69,18 @@ impl World {
             }
             Assertion::SideService(Side::Primary) => (self.actual.sides.0, self.cached.sides.0) = (true, true),
             Assertion::SideService(Side::Canary) => (self.actual.sides.1, self.cached.sides.1) = (true, true),
+            Assertion::SideDestination(Side::Primary) => {
+                (self.actual.destinations.0, self.cached.destinations.0) = (true, true);
+            }
+            Assertion::SideDestination(Side::Canary) => {
+                (self.actual.destinations.1, self.cached.destinations.1) = (true, true);
+            }
             Assertion::Route(weight) => {
+                assert_eq!(
+                    self.actual.destinations,
+                    (true, true),
+                    "destinations stand before routes"
+                );
                 if self.actual.route != Some(*weight) {
                     self.route_since = now;
                 }

@@ -12,8 +12,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
-    Answers, Block, Confirmation, Fingerprint, Known, Memory, Observation, QuestionKey, RouteFacts, Says, Selects,
-    ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish, remember, render,
+    Answers, Block, Confirmation, DestinationFacts, Fingerprint, Known, Memory, Observation, QuestionKey, RouteFacts,
+    Says, Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish, remember, render,
 };
 
 pub use pods::Pods;
@@ -31,6 +31,8 @@ pub struct Actual {
     pub apex: Option<Selects>,
     /// The side Services.
     pub sides: (bool, bool),
+    /// What the provider draws beside the sides' Services: primary, canary.
+    pub destinations: (bool, bool),
     /// Revisions in the store.
     pub stored: BTreeSet<Fingerprint>,
     /// Our finalizer.
@@ -138,6 +140,7 @@ impl World {
             route: None,
             apex: Some(Selects::Target),
             sides: (false, false),
+            destinations: (false, false),
             stored: BTreeSet::new(),
             finalizer: false,
             owned: true,
@@ -258,6 +261,7 @@ impl World {
             None => Known::Absent,
             Some(pods) => Known::Present(pods.workload(self.recreate, self.now, fingerprint(pods.template))),
         };
+        let destination = |stands| if stands { Known::Present(true) } else { Known::Absent };
         let mut observation = Observation {
             subject: Subject {
                 target: "podinfo".into(),
@@ -276,6 +280,10 @@ impl World {
                     selects,
                     owned: self.cached.owned,
                 })
+            }),
+            destinations: Some(DestinationFacts {
+                primary: destination(self.cached.destinations.0),
+                canary: destination(self.cached.destinations.1),
             }),
             route: self.cached.route.map_or(Known::Absent, |weight| {
                 let (home, both) = (self.cached.handed_back, self.cached.announced.is_some());
