@@ -6,6 +6,7 @@ mod announcement;
 mod confirmation;
 mod contract;
 mod golden;
+pub mod istio;
 mod refusal;
 mod services;
 
