@@ -39,28 +39,32 @@ const META: RouterMeta = RouterMeta {
     }],
 };
 
+/// Keys that are drawn below a route.
+const KEYS: &[&str] = &[
+    "prefix",
+    "exact",
+    "regex",
+    "header",
+    "queryParameter",
+    "response",
+    "idle",
+    "count",
+    "perTryTimeout",
+    "retryOn",
+    "set",
+    "remove",
+    "name",
+    "value",
+];
+
 const LAYOUT: Layout = Layout {
     rules: "routes",
     matches: "conditions",
     backends: "services",
     spec_keys: &["ingressClassName"],
     rule_keys: &["conditions", "timeoutPolicy", "retryPolicy"],
-    inner_keys: &[
-        "prefix",
-        "exact",
-        "regex",
-        "header",
-        "queryParameter",
-        "response",
-        "idle",
-        "count",
-        "perTryTimeout",
-        "retryOn",
-        "set",
-        "remove",
-        "name",
-        "value",
-    ],
+    inner_keys: KEYS,
+    backend_keys: KEYS,
     maps: &[],
     absent_weight: 0,
     name: "/name",

@@ -52,6 +52,7 @@ const LAYOUT: Layout = Layout {
     spec_keys: &["parentRefs", "hostnames"],
     rule_keys: &["matches", "filters", "timeouts"],
     inner_keys: httproute::KEYS,
+    backend_keys: httproute::KEYS,
     maps: &[],
     absent_weight: 1,
     name: "/name",

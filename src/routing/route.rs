@@ -35,6 +35,8 @@ pub(super) struct Layout {
     pub rule_keys: &'static [&'static str],
     /// Keys that the provider draws anywhere below these: where it does not draw one of them, it must not stand.
     pub inner_keys: &'static [&'static str],
+    /// The same in a backend.
+    pub backend_keys: &'static [&'static str],
     /// Keys whose value is a map by names of the user's: where the provider draws one, nothing else stands in it.
     pub maps: &'static [&'static str],
     /// The weight of a backend that states none. Where it is 0, backends that all have 0 share equally.
@@ -296,7 +298,7 @@ impl<'a> Route<'a> {
         let standing = namesake.or_else(|| predecessors.into_iter().find_map(|it| self.backend_named(rule, it)));
         let mut wanted = wanted.clone();
         self.keep_words(&mut wanted, namesake, standing);
-        let mut backend = overlay(standing, &wanted, self.layout);
+        let mut backend = overlay(standing, &wanted, self.layout.backend_keys, self.layout.maps);
         as_map(&mut backend).insert("weight".to_owned(), weight.into());
         backend
     }
@@ -407,7 +409,8 @@ fn lay(members: &mut Map<String, Value>, wanted: &Map<String, Value>, keys: &[&s
         let says = members.get(*key).is_some_and(|value| !is_empty(value));
         match wanted.get(*key) {
             Some(value) if !is_empty(value) => {
-                let value = overlay(members.get(*key).filter(|_| !layout.maps.contains(key)), value, layout);
+                let standing = members.get(*key).filter(|_| !layout.maps.contains(key));
+                let value = overlay(standing, value, layout.inner_keys, layout.maps);
                 members.insert((*key).to_owned(), value);
             }
             Some(_) if says => drop(members.remove(*key)),
@@ -417,16 +420,16 @@ fn lay(members: &mut Map<String, Value>, wanted: &Map<String, Value>, keys: &[&s
     }
 }
 
-/// What is wanted, with what else stands in the same place: keys that the provider does not know, and empty ones.
-fn overlay(live: Option<&Value>, wanted: &Value, layout: &Layout) -> Value {
+/// What is wanted, with what else stands in the same place: keys that are not `known` to the provider, and empty ones.
+/// Those that are `maps` are the provider's as a whole.
+fn overlay(live: Option<&Value>, wanted: &Value, known: &[&str], maps: &[&str]) -> Value {
     match (live, wanted) {
         (Some(Value::Object(standing)), Value::Object(members)) => {
             let mut next = standing.clone();
-            let known = layout.inner_keys;
             next.retain(|key, value| members.contains_key(key) || !known.contains(&key.as_str()) || is_empty(value));
             for (key, value) in members {
-                let standing = standing.get(key).filter(|_| !layout.maps.contains(&key.as_str()));
-                next.insert(key.clone(), overlay(standing, value, layout));
+                let standing = standing.get(key).filter(|_| !maps.contains(&key.as_str()));
+                next.insert(key.clone(), overlay(standing, value, known, maps));
             }
             next.into()
         }
@@ -434,7 +437,7 @@ fn overlay(live: Option<&Value>, wanted: &Value, layout: &Layout) -> Value {
             let laid = standing
                 .iter()
                 .zip(items)
-                .map(|(before, item)| overlay(Some(before), item, layout));
+                .map(|(before, item)| overlay(Some(before), item, known, maps));
             laid.collect()
         }
         _ => wanted.clone(),

@@ -153,14 +153,20 @@ fn about_istio(durations: &[&str]) -> String {
     let mut script = include_str!("apiserver/istio.yaml").to_owned();
     let mut add = |step: &str, object: &Value| {
         let (version, kind) = (&object["apiVersion"], object["kind"].as_str().unwrap().to_lowercase());
-        let path = format!("/apis/{}/NS/{kind}s?fieldValidation=Strict&dryRun=All", version.as_str().unwrap());
+        let path = format!(
+            "/apis/{}/NS/{kind}s?fieldValidation=Strict&dryRun=All",
+            version.as_str().unwrap()
+        );
         let step = json!([{"step": step, "post": path, "body": object}]);
         script.push_str(&serde_saphyr::to_string(&step).unwrap());
     };
     for fixture in fixtures() {
         for mut object in fixture.draws {
             object["metadata"].as_object_mut().unwrap().remove("namespace");
-            add(&format!("{}: {} {}", fixture.name, object["kind"], object["metadata"]["name"]), &object);
+            add(
+                &format!("{}: {} {}", fixture.name, object["kind"], object["metadata"]["name"]),
+                &object,
+            );
         }
     }
     for text in durations {
@@ -201,11 +207,18 @@ fn every_object_that_is_drawn_for_istio_was_accepted_strictly_by_the_real_server
     let answers = recorded("istio.jsonl");
     for fixture in fixtures() {
         let about = format!("{}: ", fixture.name);
-        let of_it: Vec<_> = answers.iter().filter(|answer| answer.step.starts_with(&about)).collect();
+        let of_it: Vec<_> = answers
+            .iter()
+            .filter(|answer| answer.step.starts_with(&about))
+            .collect();
         assert_eq!(of_it.len(), 3, "{about}");
         for (answer, drawn) in of_it.into_iter().zip(fixture.draws) {
             assert_eq!((answer.code, answer.warnings.len()), (201, 0), "{}", answer.step);
-            assert_eq!(answer.body["spec"], drawn["spec"], "{}: nothing pruned, nothing defaulted", answer.step);
+            assert_eq!(
+                answer.body["spec"], drawn["spec"],
+                "{}: nothing pruned, nothing defaulted",
+                answer.step
+            );
         }
     }
 }

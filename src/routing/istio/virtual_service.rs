@@ -86,9 +86,9 @@ const HTTP: Layout = Layout {
         "exposeHeaders",
         "allowCredentials",
         "maxAge",
-        // Subsets belong to the host that they were taken from.
-        "subset",
     ],
+    // Subsets belong to the host that they were taken from.
+    backend_keys: &["port", "subset"],
     maps: &["headers", "withoutHeaders", "queryParams", "sourceLabels", "set", "add"],
     absent_weight: 0,
     name: "/destination/host",
@@ -100,7 +100,7 @@ const TCP: Layout = Layout {
     rules: "tcp",
     spec_keys: &["hosts", "gateways", "http"],
     rule_keys: &["match"],
-    inner_keys: &["port", "gateways", "sourceLabels", "sourceNamespace", "subset"],
+    inner_keys: &["port", "gateways", "sourceLabels", "sourceNamespace"],
     ..HTTP
 };
 
