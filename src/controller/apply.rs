@@ -12,7 +12,7 @@ use super::meta;
 use super::obstacle::{Drawn, Place};
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
-use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, met};
+use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, Stage, met};
 use crate::workload::store;
 
 /// Draws the world.
@@ -87,6 +87,9 @@ impl Hands<'_> {
                 }
             }
         }
+        if block.stage == Stage::Resting {
+            held.content = None;
+        }
         let places: Vec<Place> = assertions.iter().map(Place::of).collect();
         held.obstacles.settle(&places, self.look.clock.now());
         applied
@@ -107,7 +110,7 @@ impl Hands<'_> {
             };
         }
         let template = match revision_of(assertion) {
-            Some(revision) => self.stored_template(site, revision).await,
+            Some(revision) => self.stored_template(site, revision, held).await,
             None => None,
         };
         let draw = Draw {
@@ -136,6 +139,9 @@ impl Hands<'_> {
                         ..drawn(site, place, assertion)
                     });
                     held.obstacles.written(place, answer);
+                    if let (Assertion::Stored(_), Act::Create(_, body)) = (assertion, &act) {
+                        keep(body, held);
+                    }
                 }
                 Err(WriteError::Gone(_)) if matches!(assertion, Assertion::Unfinalized) => {}
                 Err(error) => return self.trouble(site, place, &act, error, held).await,
@@ -181,14 +187,18 @@ impl Hands<'_> {
         }
     }
 
-    /// The content of a stored revision, read live: the caches do not keep it.
-    async fn stored_template(&self, site: &Site, revision: &Fingerprint) -> Option<Value> {
+    /// The content of a stored revision: kept from storing it, else read live, since the caches do not keep it.
+    async fn stored_template(&self, site: &Site, revision: &Fingerprint, held: &mut Held) -> Option<Value> {
+        if let Some((_, content)) = held.content.as_ref().filter(|(kept, _)| kept == revision) {
+            return Some(content.clone());
+        }
         let key = site.keys().revision(&store::name(&site.subject.target, revision));
         let Known::Present(object) = self.look.whole(&key).await else {
             return None;
         };
-        let stored = store::read(&object)?;
-        (stored.intact && stored.fingerprint == *revision).then_some(stored.template)
+        keep(&object, held);
+        let kept = held.content.as_ref().filter(|(kept, _)| kept == revision);
+        kept.map(|(_, content)| content.clone())
     }
 
     /// Sends each kind of write of the run as a dry run (`design.md`, "Rivals and refusals").
@@ -264,6 +274,12 @@ impl Hands<'_> {
             .await
             .map_err(|error| Stop::Write(act.clone(), error))
     }
+}
+
+/// Keeps the content of a stored revision, if it is whole.
+fn keep(revision: &Value, held: &mut Held) {
+    let stored = store::read(revision).filter(|stored| stored.intact);
+    held.content = stored.map(|stored| (stored.fingerprint, stored.template));
 }
 
 /// What ended a rehearsal.

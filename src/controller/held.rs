@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::obstacle::Obstacles;
 use super::record::Attempt;
 use super::resource::CanaryKey;
 use super::retry::Retry;
-use crate::rollout::{Block, Memory};
+use crate::rollout::{Block, Fingerprint, Memory};
 
 /// One canary's part.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Held {
     pub namespace_read: Option<DateTime<Utc>>,
     /// Passes in a row that asked for another one at once.
     pub hurried: u32,
+    /// The content of the revision that the run copies from, as it was stored or read last. None at rest.
+    pub content: Option<(Fingerprint, Value)>,
     /// With `--observe-only`: the block, which is not written.
     pub block: Option<Block>,
     /// With `--observe-only`: what was said already.
@@ -50,6 +53,7 @@ impl Held {
             namespace_terminating: false,
             namespace_read: None,
             hurried: 0,
+            content: None,
             block: None,
             said: BTreeSet::new(),
         }
