@@ -69,6 +69,11 @@ impl RouteShape {
         lists.flatten().collect::<Vec<_>>().into_iter()
     }
 
+    /// The first rule that leads anywhere: others redirect or answer by themselves.
+    pub fn leading<'v>(&self, route: &'v Value) -> Option<&'v Value> {
+        self.rules_of(route).find(|rule| !self.backends_of(rule).is_empty())
+    }
+
     /// The backends of a rule, in order.
     pub fn backends_of<'v>(&self, rule: &'v Value) -> &'v [Value] {
         rule[self.backends].as_array().map_or(&[], Vec::as_slice)

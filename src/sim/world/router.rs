@@ -115,12 +115,12 @@ fn condition(type_: &str, holds: bool, reason: &str, route: &DynamicObject, now:
     })
 }
 
-/// Where the first rule of a route leads.
+/// Where the first rule of a route leads that leads anywhere.
 pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
     let Some(shape) = route_shape(&kind.resource().kind) else {
         return Vec::new();
     };
-    let Some(rule) = shape.rules_of(&route.data).next() else {
+    let Some(rule) = shape.leading(&route.data) else {
         return Vec::new();
     };
     let mut found: Vec<Backend> = shape

@@ -63,7 +63,7 @@ async fn behind(provider: &str, route: Value) -> (Stage, Drawn) {
     stage.api.on_write(move |write| {
         let shape = route_shape(write.kind).filter(|_| write.user.starts_with("serin"));
         if let (Some(shape), Some(route)) = (shape, write.after) {
-            let rule = shape.rules_of(route).next().unwrap_or(&Value::Null);
+            let rule = shape.leading(route).unwrap_or(&Value::Null);
             let backends = shape.backends_of(rule).iter();
             let shares = backends.map(|it| format!("{} {}", shape.service_of(it), it["weight"]));
             let shares: Vec<String> = shares.collect();

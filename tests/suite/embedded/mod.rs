@@ -11,6 +11,7 @@ mod deletion;
 mod face;
 mod faults;
 mod hooks;
+mod istio;
 mod line;
 mod process;
 mod regressions;

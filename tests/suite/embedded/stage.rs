@@ -244,7 +244,7 @@ impl Stage {
     pub fn weight(&self) -> Option<u64> {
         SHAPES.iter().find_map(|shape| {
             let route = self.object(shape.api_version, shape.kind, APP);
-            shape.weight_in(shape.rules_of(&route).next()?, &format!("{APP}-canary"))
+            shape.weight_in(shape.leading(&route)?, &format!("{APP}-canary"))
         })
     }
 

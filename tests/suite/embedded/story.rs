@@ -186,7 +186,7 @@ impl Inner {
             return None;
         }
         let shape = route_shape(write.kind)?;
-        let rule = shape.rules_of(route).next().unwrap_or(&Value::Null);
+        let rule = shape.leading(route).unwrap_or(&Value::Null);
         let backends = shape.backends_of(rule);
         let canary = backends.iter().find(|it| shape.service_of(it).ends_with("-canary"));
         if let Some(canary) = canary {
