@@ -451,3 +451,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_readme_names_every_provider() {
+    let named = ROUTERS.iter().map(|router| {
+        let meta = router.meta();
+        format!("`{}` ({})", meta.ids[0].text(), meta.kind)
+    });
+    let row = format!("| Traffic | {} |", named.collect::<Vec<_>>().join(", "));
+    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+    assert!(readme.contains(&row), "{row}");
+}
