@@ -10,7 +10,7 @@ use super::site::{Rules, Site};
 use crate::api::FINALIZER;
 use crate::object::{list, ownership, patch};
 use crate::rollout::{Assertion, Destination, Fingerprint, Known, Selects, Side, Weight};
-use crate::routing::service;
+use crate::routing::{Router, service};
 use crate::workload::{self, primary, scale, store};
 
 /// One request.
@@ -248,7 +248,7 @@ impl Draw<'_> {
     }
 
     fn side_destination(&self, side: Side) -> Acts {
-        let Some(destinations) = self.site.router.and_then(|router| router.destinations()) else {
+        let Some(destinations) = self.site.router.and_then(Router::destinations) else {
             return Ok(Vec::new());
         };
         let (cx, key) = (
@@ -362,7 +362,7 @@ fn present<'a, T>(known: &'a Known<T>, what: &str) -> Result<&'a T, Undrawable> 
 /// its owner. Nothing relies on such an object before.
 pub fn inheritance(site: &Site) -> Vec<Act> {
     let keys = site.keys();
-    let destinations = site.router.and_then(|router| router.destinations());
+    let destinations = site.router.and_then(Router::destinations);
     let destination = |side| Some(keys.destination(destinations?, side));
     let single = [
         (Some(keys.primary()), &site.primary),

@@ -10,62 +10,19 @@
 //!   replaces all of them, as in Flagger. The whole `spec` is kept in an annotation first.
 
 mod announce;
+mod lay;
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
+pub(super) use lay::{Drawing, Layout, named};
+use lay::{lay, overlay};
+
 use super::{RouteContext, RouteError, RouterMeta};
 use crate::{
-    object::{FLUX, ORIGINAL, annotation, as_map, child, is_empty, metadata, original_spec, ownership, patch},
+    object::{FLUX, ORIGINAL, annotation, as_map, child, metadata, original_spec, ownership, patch},
     rollout::{Confirmation, Destination, Refusal, RouteFacts, Side, Weight},
 };
-
-/// Where a provider keeps what it draws.
-#[derive(Debug)]
-pub(super) struct Layout {
-    /// Key of the list of rules in `spec`.
-    pub rules: &'static str,
-    /// Key of what a rule matches.
-    pub matches: &'static str,
-    /// Key of the list of backends in a rule.
-    pub backends: &'static str,
-    /// Keys of `spec` that the provider draws, besides the rules.
-    pub spec_keys: &'static [&'static str],
-    /// Keys of a rule that the provider draws, besides the backends.
-    pub rule_keys: &'static [&'static str],
-    /// Keys that the provider draws anywhere below these: where it does not draw one of them, it must not stand.
-    pub inner_keys: &'static [&'static str],
-    /// The same in a backend.
-    pub backend_keys: &'static [&'static str],
-    /// Keys whose value is a map by names of the user's: where the provider draws one, nothing else stands in it.
-    pub maps: &'static [&'static str],
-    /// The weight of a backend that states none. Where it is 0, backends that all have 0 share equally.
-    pub absent_weight: u64,
-    /// Pointer in a backend to the name of its Service.
-    pub name: &'static str,
-    /// Pointer in a backend to its port.
-    pub port: &'static str,
-    /// The name of the backend's Service, if it is one of the route's own namespace, which is the second argument.
-    pub service: for<'v> fn(&'v Value, &str) -> Option<&'v str>,
-}
-
-/// The Service of a backend that names it at `name`, always in the route's own namespace.
-pub(super) fn named<'v>(backend: &'v Value, _: &str) -> Option<&'v str> {
-    backend.get("name")?.as_str()
-}
-
-/// What a provider draws for one Canary, besides the backends.
-#[derive(Debug, Default)]
-pub(super) struct Drawing {
-    /// Keys of `spec` that the Canary asks for, besides the rules. An empty value says that the key must say nothing.
-    pub spec: Map<String, Value>,
-    /// Keys of a new `spec` that the Canary leaves open.
-    pub spec_defaults: Map<String, Value>,
-    /// Keys of a rule that the Canary asks for.
-    pub rule: Map<String, Value>,
-    /// Keys of a new rule that the Canary leaves open.
-    pub defaults: Map<String, Value>,
-}
 
 /// One backend for each of the three Services, without a weight.
 #[derive(Debug)]
@@ -401,45 +358,4 @@ fn restored(live: &Value, spec: Value) -> Value {
         annotations.remove(key);
     }
     next
-}
-
-/// Puts the wanted keys into `members`. With `whole`, those of `keys` that are not wanted must not stand there.
-fn lay(members: &mut Map<String, Value>, wanted: &Map<String, Value>, keys: &[&str], layout: &Layout, whole: bool) {
-    for key in keys {
-        let says = members.get(*key).is_some_and(|value| !is_empty(value));
-        match wanted.get(*key) {
-            Some(value) if !is_empty(value) => {
-                let standing = members.get(*key).filter(|_| !layout.maps.contains(key));
-                let value = overlay(standing, value, layout.inner_keys, layout.maps);
-                members.insert((*key).to_owned(), value);
-            }
-            Some(_) if says => drop(members.remove(*key)),
-            None if whole && says => drop(members.remove(*key)),
-            _ => {}
-        }
-    }
-}
-
-/// What is wanted, with what else stands in the same place: keys that are not `known` to the provider, and empty ones.
-/// Those that are `maps` are the provider's as a whole.
-fn overlay(live: Option<&Value>, wanted: &Value, known: &[&str], maps: &[&str]) -> Value {
-    match (live, wanted) {
-        (Some(Value::Object(standing)), Value::Object(members)) => {
-            let mut next = standing.clone();
-            next.retain(|key, value| members.contains_key(key) || !known.contains(&key.as_str()) || is_empty(value));
-            for (key, value) in members {
-                let standing = standing.get(key).filter(|_| !maps.contains(&key.as_str()));
-                next.insert(key.clone(), overlay(standing, value, known, maps));
-            }
-            next.into()
-        }
-        (Some(Value::Array(standing)), Value::Array(items)) if standing.len() == items.len() => {
-            let laid = standing
-                .iter()
-                .zip(items)
-                .map(|(before, item)| overlay(Some(before), item, known, maps));
-            laid.collect()
-        }
-        _ => wanted.clone(),
-    }
 }

@@ -9,6 +9,7 @@ mod golden;
 pub mod istio;
 mod refusal;
 mod services;
+mod table;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
