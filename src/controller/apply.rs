@@ -12,8 +12,8 @@ use super::meta;
 use super::obstacle::{Drawn, Place};
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
-use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, Stage, met};
-use crate::workload::store;
+use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, met};
+use crate::workload::{self, store};
 
 /// Draws the world.
 pub struct Hands<'a> {
@@ -87,9 +87,6 @@ impl Hands<'_> {
                 }
             }
         }
-        if block.stage == Stage::Resting {
-            held.content = None;
-        }
         let places: Vec<Place> = assertions.iter().map(Place::of).collect();
         held.obstacles.settle(&places, self.look.clock.now());
         applied
@@ -110,7 +107,7 @@ impl Hands<'_> {
             };
         }
         let template = match revision_of(assertion) {
-            Some(revision) => self.stored_template(site, revision, held).await,
+            Some(revision) => self.stored_template(site, revision).await,
             None => None,
         };
         let draw = Draw {
@@ -139,11 +136,8 @@ impl Hands<'_> {
                         ..drawn(site, place, assertion)
                     });
                     held.obstacles.written(place, answer);
-                    if let (Assertion::Stored(_), Act::Create(_, body)) = (assertion, &act) {
-                        keep(body, held);
-                    }
                 }
-                Err(WriteError::Gone(_)) if matches!(assertion, Assertion::Unfinalized) => {}
+                Err(WriteError::Gone(_)) if matches!(assertion, Assertion::Unfinalized { .. }) => {}
                 Err(error) => return self.trouble(site, place, &act, error, held).await,
             }
         }
@@ -187,18 +181,22 @@ impl Hands<'_> {
         }
     }
 
-    /// The content of a stored revision: kept from storing it, else read live, since the caches do not keep it.
-    async fn stored_template(&self, site: &Site, revision: &Fingerprint, held: &mut Held) -> Option<Value> {
-        if let Some((_, content)) = held.content.as_ref().filter(|(kept, _)| kept == revision) {
-            return Some(content.clone());
+    /// The content of a stored revision. The caches do not keep it, so it is read live, unless the target still has the very same: that is
+    /// what a fingerprint tells.
+    async fn stored_template(&self, site: &Site, revision: &Fingerprint) -> Option<Value> {
+        let target = site
+            .target
+            .present()
+            .and_then(|target| target.pointer("/spec/template"));
+        if let Some(template) = target.filter(|template| workload::fingerprint(template) == *revision) {
+            return Some(template.clone());
         }
         let key = site.keys().revision(&store::name(&site.subject.target, revision));
         let Known::Present(object) = self.look.whole(&key).await else {
             return None;
         };
-        keep(&object, held);
-        let kept = held.content.as_ref().filter(|(kept, _)| kept == revision);
-        kept.map(|(_, content)| content.clone())
+        let stored = store::read(&object)?;
+        (stored.intact && stored.fingerprint == *revision).then_some(stored.template)
     }
 
     /// Sends each kind of write of the run as a dry run (`design.md`, "Rivals and refusals").
@@ -274,12 +272,6 @@ impl Hands<'_> {
             .await
             .map_err(|error| Stop::Write(act.clone(), error))
     }
-}
-
-/// Keeps the content of a stored revision, if it is whole.
-fn keep(revision: &Value, held: &mut Held) {
-    let stored = store::read(revision).filter(|stored| stored.intact);
-    held.content = stored.map(|stored| (stored.fingerprint, stored.template));
 }
 
 /// What ended a rehearsal.

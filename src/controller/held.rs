@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::obstacle::Obstacles;
 use super::record::Attempt;
 use super::resource::CanaryKey;
 use super::retry::Retry;
-use crate::rollout::{Block, Fingerprint, Memory};
+use crate::api::CanarySpec;
+use crate::rollout::{Block, Memory};
 
 /// One canary's part.
 #[derive(Debug)]
@@ -21,6 +21,12 @@ pub struct Held {
     pub memory: Memory,
     /// What stands in the way of drawing.
     pub obstacles: Obstacles,
+    /// The last spec that could be read.
+    pub readable: Option<CanarySpec>,
+    /// Why the present one cannot be.
+    pub malformed: Option<String>,
+    /// The version of the Canary that our last status write made.
+    pub written: Option<String>,
     /// Status writes that had no answer.
     pub attempts: Vec<Attempt>,
     /// Grows with each pass that fails.
@@ -33,8 +39,6 @@ pub struct Held {
     pub namespace_read: Option<DateTime<Utc>>,
     /// Passes in a row that asked for another one at once.
     pub hurried: u32,
-    /// The content of the revision that the run copies from, as it was stored or read last. None at rest.
-    pub content: Option<(Fingerprint, Value)>,
     /// With `--observe-only`: the block, which is not written.
     pub block: Option<Block>,
     /// With `--observe-only`: what was said already.
@@ -47,13 +51,15 @@ impl Held {
             uid: uid.to_owned(),
             memory: Memory::default(),
             obstacles: Obstacles::default(),
+            readable: None,
+            malformed: None,
+            written: None,
             attempts: Vec::new(),
             retry: Retry::of_pass(uid),
             introduced: false,
             namespace_terminating: false,
             namespace_read: None,
             hurried: 0,
-            content: None,
             block: None,
             said: BTreeSet::new(),
         }

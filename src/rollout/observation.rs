@@ -8,6 +8,10 @@ use super::weight::{Side, Weight};
 
 /// The world around one canary at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, read from the object"
+)]
 pub struct Observation {
     /// The names that the spec asks for now, with the controller's default provider filled in.
     pub subject: Subject,
@@ -43,6 +47,8 @@ pub struct Observation {
     pub obstacle: Option<Obstacle>,
     /// What the spec asks for that must not be acted on: the field and what is wrong. A run that is on goes on; nothing new starts.
     pub refusals: Vec<Refusal>,
+    /// The analysis is not known: the spec cannot be read, and this process has never seen one that could.
+    pub unreadable: bool,
     /// The versions of Serin and Kubernetes, as `serin/kubernetes`.
     pub versions: String,
 }
@@ -62,6 +68,8 @@ pub struct Workload {
     pub paused: bool,
     /// It is being deleted.
     pub deleting: bool,
+    /// This Canary's uid controls it: a primary that is ours.
+    pub owned: bool,
     /// `spec.replicas`, 1 if unset.
     pub replicas: u32,
     /// How its roll stands.
@@ -222,6 +230,8 @@ pub struct Memory {
     pub last_check: Option<DateTime<Utc>>,
     /// The number of the check during which the canary had too few ready pods.
     pub short_in: Option<u32>,
+    /// All hooks that are owed after a run were called while a new revision waits.
+    pub owed_called: bool,
     /// What the lists of hooks and metrics looked like: questions are named by their place in them.
     pub lists: Option<u64>,
     /// The revision that `confirm-rollout` was last asked about.

@@ -13,6 +13,7 @@ mod faults;
 mod hooks;
 mod istio;
 mod line;
+mod malformed;
 mod process;
 mod regressions;
 mod revisions;
