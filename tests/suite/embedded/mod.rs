@@ -6,10 +6,12 @@
 
 mod announcement;
 mod bad_input;
+mod budget;
 mod deletion;
 mod face;
 mod faults;
 mod hooks;
+mod istio;
 mod line;
 mod malformed;
 mod process;
