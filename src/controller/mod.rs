@@ -81,8 +81,8 @@ use crate::routing::ROUTERS;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
-/// Questions that are asked at the same time, over all canaries.
-const QUESTIONS_AT_ONCE: usize = 64;
+/// Metrics that are read at the same time, over all canaries.
+const METRICS_AT_ONCE: usize = 64;
 /// How long passes and messages may take to end when the process stops.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -272,7 +272,7 @@ fn jobs(
         Arc::new(inquirer),
         Arc::new(wake),
         clock.clone(),
-        QUESTIONS_AT_ONCE,
+        METRICS_AT_ONCE,
     ))
 }
 
