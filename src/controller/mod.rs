@@ -9,7 +9,7 @@
 //!   apply, draw, write               what its assertions still need
 //!   contest, obstacle                rivals and refusals
 //! jobs, asking, lookup               questions to the outside world, beside the passes
-//! tell, channels                     what people are told
+//! tell, lanes, channels, warn           what people are told
 //! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
 //! ```
 
@@ -24,6 +24,7 @@ mod held;
 mod interest;
 pub mod jobs;
 pub mod leader;
+mod lanes;
 mod lenient;
 mod look;
 pub mod lookup;
@@ -46,6 +47,7 @@ mod shelves;
 mod site;
 mod status;
 pub mod tell;
+mod warn;
 mod watch;
 mod work;
 mod write;
