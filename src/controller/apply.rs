@@ -137,7 +137,7 @@ impl Hands<'_> {
                     });
                     held.obstacles.written(place, answer);
                 }
-                Err(WriteError::Gone(_)) if matches!(assertion, Assertion::Unfinalized) => {}
+                Err(WriteError::Gone(_)) if matches!(assertion, Assertion::Unfinalized { .. }) => {}
                 Err(error) => return self.trouble(site, place, &act, error, held).await,
             }
         }
