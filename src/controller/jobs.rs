@@ -14,8 +14,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::{self, AbortHandle};
@@ -83,6 +85,8 @@ struct Shared {
 /// The rounds of one canary: the present one, and those left of which a hook still runs.
 struct Rounds {
     present: Option<RoundId>,
+    /// When the present one was first asked.
+    begun: Option<DateTime<Utc>>,
     asked: BTreeMap<RoundId, BTreeMap<QuestionKey, Job>>,
     hooks: Arc<Semaphore>,
     metrics: Arc<Semaphore>,
@@ -114,7 +118,7 @@ impl Jobs {
     pub fn ask(&self, canary: &Arc<Canary>, round: &Round) {
         let mut canaries = self.shared.canaries();
         let rounds = canaries.entry(uid(canary)).or_default();
-        rounds.turn_to(&round.id);
+        rounds.turn_to(&round.id, self.shared.clock.now());
         let asked = rounds.asked.entry(round.id.clone()).or_default();
         for question in &round.questions {
             let key = QuestionKey::of(question);
@@ -175,6 +179,12 @@ impl Jobs {
         }
     }
 
+    /// How long the canary's present round has been asked for.
+    pub fn took(&self, uid: &str) -> Option<Duration> {
+        let begun = self.shared.canaries().get(uid)?.begun?;
+        (self.shared.clock.now() - begun).to_std().ok()
+    }
+
     /// The number of questions that are being asked now.
     pub fn running(&self) -> usize {
         let canaries = self.shared.canaries();
@@ -214,6 +224,7 @@ impl Default for Rounds {
     fn default() -> Self {
         Self {
             present: None,
+            begun: None,
             asked: BTreeMap::new(),
             hooks: Arc::new(Semaphore::new(HOOKS_OF_ONE)),
             metrics: Arc::new(Semaphore::new(METRICS_OF_ONE)),
@@ -222,10 +233,11 @@ impl Default for Rounds {
 }
 
 impl Rounds {
-    fn turn_to(&mut self, id: &RoundId) {
+    fn turn_to(&mut self, id: &RoundId, now: DateTime<Utc>) {
         if self.present.as_ref() != Some(id) {
             self.leave();
             self.present = Some(id.clone());
+            self.begun = Some(now);
         }
     }
 
@@ -233,6 +245,7 @@ impl Rounds {
     /// called already.
     fn leave(&mut self) {
         self.present = None;
+        self.begun = None;
         for asked in self.asked.values_mut() {
             asked.retain(|_, job| match job {
                 Job::Running { called: true, .. } => true,

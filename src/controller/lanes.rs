@@ -92,7 +92,10 @@ mod tests {
         assert_eq!(lanes.put(&"a", 1), Put::First);
         assert_eq!(lanes.put(&"b", 7), Put::First);
         assert_eq!(lanes.put(&"a", 2), Put::Behind);
-        assert_eq!((lanes.next(&"a"), lanes.next(&"a"), lanes.next(&"a")), (Some(1), Some(2), None));
+        assert_eq!(
+            (lanes.next(&"a"), lanes.next(&"a"), lanes.next(&"a")),
+            (Some(1), Some(2), None)
+        );
         assert_eq!(lanes.put(&"a", 3), Put::First);
     }
 

@@ -280,6 +280,19 @@ async fn a_canary_has_a_few_places_for_hooks_and_one_that_waits_in_vain_is_never
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_round_takes_as_long_as_its_batches_together() {
+    let world = world(Scripted::default(), 10);
+    assert_eq!(world.jobs.took("u1"), None);
+    world.jobs.ask(&world.canary, &round(0, vec![hook()]));
+    pass(11).await;
+    world.jobs.ask(&world.canary, &round(0, vec![metric(0)]));
+    pass(11).await;
+    assert_eq!(world.jobs.took("u1"), Some(Duration::from_secs(22)));
+    world.jobs.drop_round("u1");
+    assert_eq!(world.jobs.took("u1"), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_metrics_of_one_canary_leave_places_to_others() {
     let world = world(Scripted::default(), 20);
     world.jobs.ask(&world.canary, &round(0, (0..40).map(metric).collect()));

@@ -329,7 +329,10 @@ async fn a_dead_receiver_of_event_hooks_holds_up_no_alert_and_events_only_a_mome
         world.teller.tell(canary("u1"), vec![notice(&number.to_string())]);
     }
     tokio::time::sleep(Duration::from_secs(7)).await;
-    assert_eq!((world.heard(), world.events().len()), (vec!["1".into(), "2".into(), "3".into()], 0));
+    assert_eq!(
+        (world.heard(), world.events().len()),
+        (vec!["1".into(), "2".into(), "3".into()], 0)
+    );
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(world.events(), ["text of 1", "text of 2", "text of 3"]);
     world.teller.idle().await;
@@ -342,7 +345,12 @@ async fn what_waits_for_a_dead_receiver_is_limited_and_counted() {
     let server = api_server();
     let client = server.client("serin");
     let mut world = world(server, client.clone(), false);
-    world.teller = Teller::new(client, vec![Arc::new(Dead)], world.metrics.clone(), world.server.clock().clone());
+    world.teller = Teller::new(
+        client,
+        vec![Arc::new(Dead)],
+        world.metrics.clone(),
+        world.server.clock().clone(),
+    );
     for number in 1..=150 {
         world.teller.tell(canary("u1"), vec![notice(&number.to_string())]);
         tokio::task::yield_now().await;

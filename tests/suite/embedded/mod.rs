@@ -22,3 +22,4 @@ mod stage;
 mod story;
 mod time;
 mod traffic;
+mod warnings;
