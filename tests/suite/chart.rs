@@ -69,8 +69,15 @@ fn every_name_of_the_schema_has_a_default() {
     let properties = schema["properties"].as_object().expect("it must have properties");
     for (name, part) in properties.iter().filter(|(name, _)| *name != "global") {
         assert!(values.get(name).is_some(), "{name} is not in values.yaml");
-        for field in part["properties"].as_object().into_iter().flat_map(|fields| fields.keys()) {
-            assert!(values[name].get(field).is_some(), "{name}.{field} is not in values.yaml");
+        for field in part["properties"]
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.keys())
+        {
+            assert!(
+                values[name].get(field).is_some(),
+                "{name}.{field} is not in values.yaml"
+            );
         }
     }
 }

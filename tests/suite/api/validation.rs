@@ -306,7 +306,7 @@ fn an_endless_timeout_is_contours_word_alone() {
 }
 
 #[test]
-fn references_that_leave_the_namespace_are_told_in_flaggers_words() {
+fn core_033_references_that_leave_the_namespace_are_told_in_flaggers_words() {
     let at_home = with(
         "/spec/analysis/metrics/-",
         &json!({"name": "a", "templateRef": {"name": "t", "namespace": "test"}}),
