@@ -47,6 +47,8 @@ pub enum Assertion {
     TargetDown,
     /// `<apex>-primary` or `<apex>-canary` stands as rendered.
     SideService(Side),
+    /// What the provider draws beside that Service stands as rendered, so that the route can lead there.
+    SideDestination(Side),
     /// The route stands as rendered and carries this weight.
     Route(Weight),
     /// The route names these Services beside what it leads to now, without giving them traffic, so that the data plane has

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::assertion::Destination;
 use super::known::Known;
 use super::state::{Fingerprint, Subject};
-use super::weight::Weight;
+use super::weight::{Side, Weight};
 
 /// The world around one canary at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -32,6 +32,8 @@ pub struct Observation {
     pub apex_service: Known<ServiceFacts>,
     /// The provider's route object.
     pub route: Known<RouteFacts>,
+    /// What the provider draws beside each side's Service; `None` where it draws nothing there.
+    pub destinations: Option<DestinationFacts>,
     /// The revisions in the store whose content is intact.
     pub stored: Known<Vec<Fingerprint>>,
     /// The Canary carries our finalizer.
@@ -144,6 +146,25 @@ pub struct RouteFacts {
     pub parting: Option<Destination>,
     /// It routes to the apex Service alone: what `Leaving` hands back.
     pub handed_back: bool,
+}
+
+/// The objects by which a provider reaches the sides' Services, such as `DestinationRules`: whether each stands as rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DestinationFacts {
+    /// The one of `<apex>-primary`.
+    pub primary: Known<bool>,
+    /// The one of `<apex>-canary`.
+    pub canary: Known<bool>,
+}
+
+impl DestinationFacts {
+    /// The one of a side.
+    pub const fn of(&self, side: Side) -> &Known<bool> {
+        match side {
+            Side::Primary => &self.primary,
+            Side::Canary => &self.canary,
+        }
+    }
 }
 
 /// Whether a router has accepted the present generation of a route.

@@ -70,6 +70,10 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             };
             service.is_present_and(|service| service.drawn && service.selects == wanted)
         }
+        Assertion::SideDestination(side) => {
+            let destinations = observation.destinations.as_ref();
+            destinations.is_none_or(|both| both.of(*side).is_present_and(|drawn| *drawn))
+        }
         Assertion::Route(weight) => observation
             .route
             .is_present_and(|route| route.drawn && route.weight == Some(*weight)),
@@ -158,9 +162,8 @@ impl Scene<'_> {
                 side: Side::Primary,
                 replicas: self.block.capacity.max(1),
             },
-            Assertion::SideService(Side::Primary),
-            Assertion::SideService(Side::Canary),
         ];
+        all.extend(self.sides());
         let primary_up = observation
             .primary
             .is_present_and(|primary| primary.rollout.complete && primary.fingerprint.as_ref() == Some(&revision))
@@ -204,8 +207,7 @@ impl Scene<'_> {
             let replicas = self.primary_size();
             all.push(Assertion::PrimaryExists { revision, replicas });
         }
-        all.push(Assertion::SideService(Side::Primary));
-        all.push(Assertion::SideService(Side::Canary));
+        all.extend(self.sides());
         if self.in_run() {
             all.push(Assertion::Floor {
                 side: Side::Primary,
@@ -260,6 +262,19 @@ impl Scene<'_> {
             }
             Stage::Resting => all.push(Assertion::Pruned(self.kept())),
             _ => {}
+        }
+        if advance::overtaken(block, self.observation) && self.capacity().primary_returns_safely() {
+            all.extend(self.template(block.promoted.clone()));
+        }
+        all
+    }
+
+    /// What the route leads to: the sides' Services, and what the provider draws beside them.
+    fn sides(&self) -> Vec<Assertion> {
+        let sides = [Side::Primary, Side::Canary];
+        let mut all: Vec<Assertion> = sides.map(Assertion::SideService).into();
+        if self.observation.destinations.is_some() {
+            all.extend(sides.map(Assertion::SideDestination));
         }
         all
     }

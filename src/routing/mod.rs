@@ -6,11 +6,15 @@
 
 mod capability;
 mod contour;
+mod destination;
 mod gatewayapi;
 mod httproute;
+mod istio;
 mod ports;
 mod route;
 pub mod service;
+
+pub use destination::{DestinationMeta, Destinations};
 
 use json_patch::Patch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -22,7 +26,7 @@ use crate::{
 };
 
 /// Every provider. Ids are asked for from the first to the last, so a narrower prefix stands before a wider one.
-pub const ROUTERS: &[&dyn Router] = &[&contour::Contour, &gatewayapi::GatewayApi];
+pub const ROUTERS: &[&dyn Router] = &[&contour::Contour, &gatewayapi::GatewayApi, &istio::Istio];
 
 /// The provider of that name (`spec.provider`, or the controller's `-mesh-provider`).
 pub fn router(provider: &str) -> Option<&'static dyn Router> {
@@ -38,6 +42,11 @@ pub trait Router: Sync {
     /// Name of its object, in the Canary's namespace.
     fn name<'a>(&self, cx: &RouteContext<'a>) -> &'a str {
         &cx.subject.apex
+    }
+
+    /// What it draws beside the route, one object for each side, before the route leads there. Most draw nothing.
+    fn destinations(&self) -> Option<&'static dyn Destinations> {
+        None
     }
 
     /// What the spec asks for that must not be acted on: nothing new starts while it stands.
@@ -203,6 +212,17 @@ pub enum RouteError {
         /// What is wrong and what to do.
         message: String,
     },
+}
+
+impl RouteError {
+    /// The first of several refusals.
+    fn of_any(refusals: Vec<Refusal>) -> Self {
+        let unsaid = || Refusal {
+            field: "spec.service".to_owned(),
+            message: "cannot be drawn".to_owned(),
+        };
+        refusals.into_iter().next().unwrap_or_else(unsaid).into()
+    }
 }
 
 impl From<Refusal> for RouteError {

@@ -6,8 +6,10 @@ mod announcement;
 mod confirmation;
 mod contract;
 mod golden;
+pub mod istio;
 mod refusal;
 mod services;
+mod table;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};

@@ -25,7 +25,7 @@ use turn::Turn;
 
 pub(super) use leave::TERMINATED;
 pub(super) use raise::{pods_ready, ready_for_traffic};
-pub(super) use revision::unreleased;
+pub(super) use revision::{overtaken, unreleased};
 pub(super) use turn::delta;
 
 /// What one pass decides.

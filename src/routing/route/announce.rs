@@ -95,7 +95,8 @@ impl Route<'_> {
     /// Whether the rule names the destination's Services and gives them everything.
     fn is_led(&self, rule: &Value, destination: Destination) -> bool {
         let taker = self.place(rule, self.taker(destination));
-        let gets = |backend: &Value| backend.get("weight").and_then(Value::as_u64) != Some(0);
+        let weight = |backend: &Value| backend.get("weight").and_then(Value::as_u64);
+        let gets = |backend: &Value| weight(backend).unwrap_or(self.layout.absent_weight) != 0;
         let backends = self.backends_of(rule).iter().enumerate();
         taker.is_some()
             && self.missing(rule, destination).is_empty()
@@ -136,9 +137,9 @@ impl Route<'_> {
 
     /// Where the first backend of that name stands in the rule.
     fn place(&self, rule: &Value, wanted: &Value) -> Option<usize> {
-        let namespace = self.cx.namespace();
+        let wanted = self.service(wanted)?;
         self.backends_of(rule)
             .iter()
-            .position(|it| (self.layout.is_local)(it, namespace) && it["name"] == wanted["name"])
+            .position(|it| self.service(it) == Some(wanted))
     }
 }

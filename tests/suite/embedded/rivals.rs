@@ -17,6 +17,13 @@ async fn a_foreign_edit_of_the_route_at_any_step_is_put_back_to_the_weight_of_th
             "backendRefs",
         ),
         ("contour", "projectcontour.io/v1", "HTTPProxy", "routes", "services"),
+        (
+            "istio",
+            "networking.istio.io/v1beta1",
+            "VirtualService",
+            "http",
+            "route",
+        ),
     ] {
         let stage = Setting::with_provider(provider).initialized().await;
         stage.push("app:2").await;

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use serin::{
     object::ORIGINAL,
     rollout::{Destination, RouteFacts},
+    sim::world::route_shape::route_shape,
 };
 
 use super::{
     Bench,
-    contract::{adopted, backends_key, backends_of, each, rules_key},
+    contract::{adopted, backend_to, backends_key, backends_of, each, rules_key, service_of},
     weight,
 };
 
@@ -19,17 +20,15 @@ fn facts(bench: &Bench, live: &Value) -> RouteFacts {
 
 /// Name and share of each backend of the first rule, in percent.
 fn shares(bench: &Bench, live: &Value) -> Vec<(String, u64)> {
-    let is_proxy = bench.router.meta().kind == "HTTPProxy";
+    let shape = route_shape(bench.router.meta().kind).unwrap();
     let backends = backends_of(live).as_array().unwrap();
-    let silent = u64::from(!is_proxy);
-    let stated = |it: &Value| it["weight"].as_u64().unwrap_or(silent);
-    let whole: u64 = backends.iter().map(stated).sum();
+    let whole: u64 = backends.iter().map(|it| shape.weight_of(it)).sum();
     let share = |it: &Value| match whole {
-        // An HTTPProxy without weights shares equally.
+        // Where silence means zero, backends that say nothing share equally.
         0 => 100 / u64::try_from(backends.len()).unwrap(),
-        _ => stated(it) * 100 / whole,
+        _ => shape.weight_of(it) * 100 / whole,
     };
-    let name = |it: &Value| it["name"].as_str().unwrap().to_owned();
+    let name = |it: &Value| service_of(live, it).to_owned();
     backends.iter().map(|it| (name(it), share(it))).collect()
 }
 
@@ -49,6 +48,7 @@ fn variants(bench: &Bench) -> Vec<Value> {
         change(&mut variant["spec"][rules][0][backends]);
         variant
     };
+    let legacy = backend_to(&route, "legacy");
     let silent = |list: &mut Value| {
         list[0].as_object_mut().unwrap().remove("weight");
     };
@@ -57,13 +57,13 @@ fn variants(bench: &Bench) -> Vec<Value> {
         with(&silent),
         with(&|list| {
             silent(list);
-            list.as_array_mut().unwrap().push(json!({"name": "legacy", "port": 80}));
+            list.as_array_mut().unwrap().push(legacy.clone());
         }),
         with(&|list| {
             list[0]["weight"] = 30.into();
-            list.as_array_mut()
-                .unwrap()
-                .push(json!({"name": "legacy", "port": 80, "weight": 10}));
+            let mut legacy = legacy.clone();
+            legacy["weight"] = 10.into();
+            list.as_array_mut().unwrap().push(legacy);
         }),
     ]
 }

@@ -73,8 +73,8 @@ impl World {
                 }
                 self.cached.target.clone_from(&self.actual.target);
             }
-            Assertion::SideService(Side::Primary) => (self.actual.sides.0, self.cached.sides.0) = (true, true),
-            Assertion::SideService(Side::Canary) => (self.actual.sides.1, self.cached.sides.1) = (true, true),
+            Assertion::SideService(side) => self.side_drawn(*side, |world| &mut world.sides),
+            Assertion::SideDestination(side) => self.side_drawn(*side, |world| &mut world.destinations),
             Assertion::Route(_)
             | Assertion::RouteAnnounced(_)
             | Assertion::RouteLeads(_)
@@ -97,6 +97,7 @@ impl World {
         let now = self.now;
         match assertion {
             Assertion::Route(weight) => {
+                assert_eq!(self.actual.destinations, (true, true), "before routes");
                 if self.actual.route != Some(*weight) {
                     self.route_since = now;
                 }
@@ -135,6 +136,14 @@ impl World {
                 self.route_written(None);
             }
             _ => {}
+        }
+    }
+
+    /// What stands beside a side is there, and the cache shows it at once.
+    fn side_drawn(&mut self, side: Side, both: fn(&mut Actual) -> &mut (bool, bool)) {
+        for world in [&mut self.actual, &mut self.cached] {
+            let (primary, canary) = both(world);
+            *(if side == Side::Primary { primary } else { canary }) = true;
         }
     }
 
