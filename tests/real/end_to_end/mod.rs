@@ -52,10 +52,13 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     let mut all: Vec<_> = stories.iter().flat_map(expectations::course).collect();
     all.extend(stories.iter().flat_map(expectations::nothing_lost));
     let answers: usize = stories.iter().map(|story| story.answers.all().answered).sum();
-    all.push(Expectation::new(
-        format!("At least {LEAST_ANSWERS} requests were answered ({answers})"),
-        answers >= LEAST_ANSWERS || shops.len() < 4,
-    ));
+    println!("{answers} answers");
+    if arguments.abroad.road.is_none() {
+        all.push(Expectation::new(
+            format!("At least {LEAST_ANSWERS} requests were answered ({answers})"),
+            answers >= LEAST_ANSWERS,
+        ));
+    }
     stories.iter().for_each(print_losses);
     if let Some(own) = &cluster.own {
         all.extend(teeth::bite(cluster, &own.to_envoy).await?);
