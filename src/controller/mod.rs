@@ -9,7 +9,7 @@
 //!   apply, draw, write               what its assertions still need
 //!   contest, obstacle                rivals and refusals
 //! jobs, asking, lookup               questions to the outside world, beside the passes
-//! tell, channels                     what people are told
+//! tell, lanes, channels, warn           what people are told
 //! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
 //! ```
 
@@ -23,6 +23,7 @@ pub mod guard;
 mod held;
 mod interest;
 pub mod jobs;
+mod lanes;
 pub mod leader;
 mod lenient;
 mod look;
@@ -46,6 +47,7 @@ mod shelves;
 mod site;
 mod status;
 pub mod tell;
+mod warn;
 mod watch;
 mod work;
 mod write;
@@ -82,8 +84,8 @@ use crate::routing::ROUTERS;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
-/// Questions that are asked at the same time, over all canaries.
-const QUESTIONS_AT_ONCE: usize = 64;
+/// Metrics that are read at the same time, over all canaries.
+const METRICS_AT_ONCE: usize = 64;
 /// How long passes and messages may take to end when the process stops.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -287,7 +289,7 @@ fn jobs(
         Arc::new(inquirer),
         Arc::new(wake),
         clock.clone(),
-        QUESTIONS_AT_ONCE,
+        METRICS_AT_ONCE,
     ))
 }
 

@@ -113,6 +113,8 @@ impl Router for Contour {
                 ("spec.service.hosts", !service.hosts.is_empty()),
                 ("spec.service.rewrite", service.rewrite.is_some()),
                 ("spec.service.corsPolicy", service.cors_policy.is_some()),
+                ("spec.service.meshName", service.mesh_name.is_some()),
+                ("spec.service.backends", !service.backends.is_empty()),
                 ("spec.service.gateways", !service.gateways.is_empty()),
                 ("spec.service.gatewayRefs", !service.gateway_refs.is_empty()),
                 ("spec.service.backendTimeout", service.backend_timeout.is_some()),

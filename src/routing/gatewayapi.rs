@@ -83,6 +83,8 @@ impl Router for GatewayApi {
         let mut ignored = capability::ignored(
             cx,
             &[
+                ("spec.service.meshName", service.mesh_name.is_some()),
+                ("spec.service.backends", !service.backends.is_empty()),
                 ("spec.service.gateways", !service.gateways.is_empty()),
                 ("spec.service.retries", service.retries.is_some()),
                 ("spec.service.trafficPolicy", service.traffic_policy.is_some()),

@@ -1,6 +1,7 @@
 //! The primary did not come up with the new revision: traffic is held on the canary until one of both sides can be relied on.
 
 use super::super::notice::{Alert, Severity};
+use super::super::public;
 use super::super::state::{Fingerprint, Plan, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::promote::{go_home, primary_is_ready, promoting_words};
@@ -23,9 +24,18 @@ pub(super) fn fail(turn: &mut Turn<'_>) {
     );
     if turn.block.outcome.is_none() {
         turn.outcome(RunResult::Failed, "PromotionFailed", &state);
-        let text = format!("Promotion of {} failed, primary not ready: {state}", turn.target_name());
-        let notice = turn.warning("promotion-failed", "Hold", &text);
-        let message = super::turn::cut(&format!("Promotion failed, primary not ready: {state}"));
+        // The error of Flagger's readiness check brings this beginning along (spec/core.md 2.10).
+        let (subject, target) = (&turn.block.subject.target, turn.target_name());
+        let error = format!(
+            "{subject}-primary.{} not ready: {state}",
+            public::namespace(turn.canary)
+        );
+        let notice = turn.warning(
+            "promotion-failed",
+            "Hold",
+            &format!("Promotion of {target} failed, primary not ready: {error}"),
+        );
+        let message = super::turn::cut(&format!("Promotion failed, primary not ready: {error}"));
         notice.alert = Some(Alert {
             severity: Severity::Error,
             message,

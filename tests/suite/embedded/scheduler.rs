@@ -110,7 +110,10 @@ async fn core_005_a_primary_that_stalls_during_promotion_leaves_all_traffic_on_t
         assert_eq!(stage.status()["canaryWeight"], 100);
         let alert = stage.alerts().pop().expect("an alert must tell");
         assert!(
-            alert.0 == "Error" && alert.1.starts_with("Promotion failed, primary not ready: "),
+            alert.0 == "Error"
+                && alert
+                    .1
+                    .starts_with("Promotion failed, primary not ready: app-primary.test not ready: "),
             "{alert:?}"
         );
         let before = stage.answers();
