@@ -1,7 +1,8 @@
 //! End to end: releases through an `HTTPProxy` and through an `HTTPRoute`, of Deployments that replace their pods one by one and
 //! of such that replace all at once. Every answer is counted, from before the Canary comes until after it is gone, and none may
-//! be lost. Then [`teeth`]: whether a controller that waits for nothing would be seen.
+//! be lost. [`going`] is the part of it in which a route changes hands. Then [`teeth`]: whether a controller that waits for nothing would be seen.
 
+mod going;
 mod teeth;
 
 use futures::future::join_all;
@@ -22,6 +23,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 60)]
     rate: u32,
 
+    /// Nothing but that many comings and goings of two Canaries, for what is lost once in a while.
+    #[arg(long, value_name = "N")]
+    goings: Option<usize>,
+
     #[command(flatten)]
     pub abroad: Abroad,
 }
@@ -36,6 +41,9 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     } else {
         Some(Controller::start(cluster, "controller", 18080).await?)
     };
+    if let Some(times) = arguments.goings {
+        return Ok(vec![going::again_and_again(cluster, times).await?]);
+    }
     let mut shops = Vec::from(
         [
             ("proxy-rolling", Road::HttpProxy, Replacing::Rolling),

@@ -7,31 +7,15 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
-use tokio::time::sleep;
-
+use crate::end_to_end::going::{come_and_go, sum};
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
-use crate::harness::load::Load;
-use crate::harness::record::Record;
-use crate::harness::shop::{NAME, Road, Shop};
+use crate::harness::shop::{Road, Shop};
 use crate::harness::slow_line::SlowLine;
 use crate::harness::verdict::Expectation;
 
-/// Requests a second for each shop.
-const RATE: u32 = 60;
-
 /// How late Envoy hears of a change. To load a new destination it hears twice, which is less than the default settle time.
 const LATE: Duration = Duration::from_millis(700);
-
-/// Between a change and the next.
-const PAUSE: Duration = Duration::from_secs(3);
-
-/// Three pods are up long before this.
-const PATIENCE: Duration = Duration::from_mins(2);
-
-/// Requests of a shop that were lost, and all of them.
-type Count = (usize, usize);
 
 /// Takes four shops over and gives them back, two of them in haste.
 pub async fn bite(cluster: &Cluster, to_envoy: &SlowLine) -> Outcome<Vec<Expectation>> {
@@ -44,6 +28,9 @@ pub async fn bite(cluster: &Cluster, to_envoy: &SlowLine) -> Outcome<Vec<Expecta
     ]
     .map(|(namespace, road)| Shop::new(cluster, namespace, road));
     let (proxy, route) = (proxy.settling(0), route.settling(0));
+    for shop in [&proxy, &route, &patient_proxy, &patient_route] {
+        shop.open().await?;
+    }
     let come_and_go = |shop| come_and_go(cluster, shop);
     let (proxy, route, patient_proxy, patient_route) = tokio::join!(
         come_and_go(&proxy),
@@ -67,24 +54,4 @@ pub async fn bite(cluster: &Cluster, to_envoy: &SlowLine) -> Outcome<Vec<Expecta
             hasty.0 > 0,
         ),
     ])
-}
-
-const fn sum(one: Count, other: Count) -> Count {
-    (one.0 + other.0, one.1 + other.1)
-}
-
-/// A Canary comes and goes.
-async fn come_and_go(cluster: &Cluster, shop: &Shop) -> Outcome<Count> {
-    shop.open().await?;
-    let load = Load::start(cluster, &shop.namespace, &shop.host(), RATE)?;
-    let record = Record::start(&cluster.client, &shop.namespace, NAME, &shop.road.kind());
-    sleep(PAUSE).await;
-    let start = Utc::now();
-    shop.add_canary().await?;
-    record.phase_after(start, "Initialized", "Failed", PATIENCE).await?;
-    sleep(PAUSE).await;
-    shop.remove_canary().await?;
-    sleep(PAUSE).await;
-    let tally = load.stop().await?.all();
-    Ok((tally.lost, tally.lost + tally.answered))
 }
