@@ -299,7 +299,7 @@ async fn a_hand_back_to_a_target_that_does_not_come_up_ends_at_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn reads_that_fail_for_a_while_change_nothing_but_the_time() {
     let calls = Mishap::new(0, How::Counted);
-    let stage = Setting::new().mishap(calls.clone()).initialized().await;
+    let stage = Setting::new().fault(calls.clone()).initialized().await;
     stage.push("app:2").await;
     stage.until_weight(20).await;
     stage.note("reads fail");
