@@ -32,6 +32,8 @@ pub struct Schedule {
     pub watch_delay: Duration,
     /// Two processes with a Lease between them.
     pub elected: bool,
+    /// The script begins when the application was taken over, not while it is.
+    pub from_rest: bool,
     /// How the images of [`IMAGES`] behave, but for the first, which is well.
     pub natures: [Nature; 4],
     /// What happens, and how long after what happened before.
@@ -137,6 +139,7 @@ impl Schedule {
             reverts: d.percent(30),
             watch_delay: d.one(&[0, 500, 5_000].map(Duration::from_millis)),
             elected: d.percent(20),
+            from_rest: d.percent(80),
             natures,
             script: Vec::new(),
         };

@@ -103,6 +103,9 @@ impl<'a> Player<'a> {
         if self.schedule.elected {
             stage.serin.start();
         }
+        if self.schedule.from_rest {
+            stage.until_phase("Initialized").await;
+        }
         for (after, event) in &self.schedule.script {
             stage.clock.sleep(*after).await;
             stage.note(&format!("{event:?}"));

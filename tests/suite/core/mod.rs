@@ -1,6 +1,7 @@
 //! The core by itself: roads that must be taken, and random worlds in which the invariants must hold.
 
 mod gates;
+mod late;
 mod patience;
 mod properties;
 mod roads;
