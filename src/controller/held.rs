@@ -9,6 +9,7 @@ use super::obstacle::Obstacles;
 use super::record::Attempt;
 use super::resource::CanaryKey;
 use super::retry::Retry;
+use crate::api::CanarySpec;
 use crate::rollout::{Block, Memory};
 
 /// One canary's part.
@@ -20,12 +21,20 @@ pub struct Held {
     pub memory: Memory,
     /// What stands in the way of drawing.
     pub obstacles: Obstacles,
+    /// The last spec that could be read.
+    pub readable: Option<CanarySpec>,
+    /// Why the present one cannot be.
+    pub malformed: Option<String>,
+    /// The version of the Canary that our last status write made.
+    pub written: Option<String>,
     /// Status writes that had no answer.
     pub attempts: Vec<Attempt>,
     /// Grows with each pass that fails.
     pub retry: Retry,
     /// What the status announced before this process began was looked after.
     pub introduced: bool,
+    /// The generation of the Canary whose oddities were told.
+    pub warned: Option<i64>,
     /// The namespace goes: read so, or a create was refused with these words.
     pub namespace_terminating: bool,
     /// When the namespace was last read.
@@ -44,9 +53,13 @@ impl Held {
             uid: uid.to_owned(),
             memory: Memory::default(),
             obstacles: Obstacles::default(),
+            readable: None,
+            malformed: None,
+            written: None,
             attempts: Vec::new(),
             retry: Retry::of_pass(uid),
             introduced: false,
+            warned: None,
             namespace_terminating: false,
             namespace_read: None,
             hurried: 0,

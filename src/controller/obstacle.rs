@@ -27,6 +27,8 @@ pub enum Place {
     Size(bool),
     /// One of the two side Services.
     Service(bool),
+    /// What the provider draws beside a side's Service.
+    Destination(bool),
     /// The route.
     Route,
     /// The apex Service.
@@ -41,22 +43,26 @@ impl Place {
     /// Where an assertion belongs.
     pub const fn of(assertion: &Assertion) -> Self {
         match assertion {
-            Assertion::Finalizer | Assertion::Unfinalized => Self::Finalizer,
+            Assertion::Finalizer | Assertion::Unfinalized { .. } => Self::Finalizer,
             Assertion::Stored(_) | Assertion::Pruned(_) => Self::Store,
             Assertion::PrimaryExists { .. } | Assertion::PrimaryTemplate { .. } => Self::Primary,
             Assertion::Floor { side, .. } => Self::Size(matches!(side, Side::Canary)),
             Assertion::TargetDown => Self::Size(true),
             Assertion::SideService(side) => Self::Service(matches!(side, Side::Canary)),
-            Assertion::Route(_) | Assertion::RouteAnnounced(_) | Assertion::RouteHandedBack { .. } => Self::Route,
+            Assertion::SideDestination(side) => Self::Destination(matches!(side, Side::Canary)),
+            Assertion::Route(_)
+            | Assertion::RouteAnnounced(_)
+            | Assertion::RouteLeads(_)
+            | Assertion::RouteHandedBack { .. } => Self::Route,
             Assertion::Apex(_) => Self::Apex,
             Assertion::Rehearsed { .. } => Self::Rehearsal,
-            Assertion::Released => Self::Release,
+            Assertion::Released { .. } => Self::Release,
         }
     }
 
     /// Whether what is drawn here is held against everybody (`design.md`, "Assertions, not objects").
     pub const fn is_held(self) -> bool {
-        matches!(self, Self::Service(_) | Self::Route | Self::Apex)
+        matches!(self, Self::Service(_) | Self::Destination(_) | Self::Route | Self::Apex)
     }
 }
 

@@ -4,6 +4,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::advance;
+use super::announcement::parted;
+use super::assertion::Destination;
 use super::observation::{Memory, Observation, Selects};
 use super::state::Block;
 use crate::api::Canary;
@@ -24,12 +26,21 @@ pub enum Handover {
     SwitchingApex,
     /// The route names the apex Service beside the sides, so that the data plane loads it before it gets traffic.
     Announcing,
-    /// The route is pointed at the apex Service, or at what stood there before.
+    /// The route gives the apex Service everything and still names the sides, so that no request is on its way to what the data
+    /// plane has just forgotten.
+    Parting,
+    /// The route is pointed at the apex Service alone, or at what stood there before.
     HandingBack,
     /// Everything has settled: released.
     Done,
-    /// The patience is over and the cluster still refuses what is needed: released as things are.
-    Abandoned,
+    /// The patience is over, and the target still has fewer pods than the primary: the primary keeps the traffic, and its objects stay.
+    Kept,
+    /// The patience is over and the cluster still refuses what is needed: released as things are, and where even that is refused,
+    /// without it.
+    Abandoned {
+        /// What serves may still be kept from the garbage collector.
+        keep: bool,
+    },
 }
 
 /// Reads how far it is.
@@ -43,14 +54,18 @@ pub fn handover(
     let past = now >= deadline(canary, block, memory);
     let nothing_stands = observation.primary.is_absent() && block.promoted.is_none();
     let target_goes = observation.target.is_absent() || observation.target.is_present_and(|target| target.deleting);
-    if target_goes || observation.namespace_terminating || nothing_stands {
+    // What another Canary has is not ours to hand back.
+    let not_ours = observation.taken_by.is_some();
+    if target_goes || observation.namespace_terminating || nothing_stands || not_ours {
         return Handover::Nothing;
     }
-    if now >= deadline(canary, block, memory) + LAST_TRIES {
-        return Handover::Abandoned;
-    }
+    let end = deadline(canary, block, memory) + LAST_TRIES;
+    let over = now >= end;
+    let abandoned = Handover::Abandoned {
+        keep: now < end + LAST_TRIES,
+    };
     let Some(target) = observation.target.present() else {
-        return Handover::Unknown;
+        return if over { abandoned } else { Handover::Unknown };
     };
     let settle = advance::delta(canary.spec.traffic_settle());
     let settled = |since: Option<DateTime<Utc>>| past || since.is_some_and(|since| now >= since + settle);
@@ -73,6 +88,12 @@ pub fn handover(
     if !up && !past && !begun {
         return Handover::Raising;
     }
+    if !over && !up && !begun && observation.primary_endpoints > observation.canary_endpoints {
+        return Handover::Kept;
+    }
+    if over {
+        return abandoned;
+    }
     let switched = memory
         .apex_seen
         .filter(|(selects, _)| *selects == Selects::Target)
@@ -82,6 +103,9 @@ pub fn handover(
     }
     if observation.route.present().is_some() && !route_is_ours && !settled(memory.apex_announced_seen) {
         return Handover::Announcing;
+    }
+    if observation.route.present().is_some() && !route_is_ours && !settled(parted(memory, Destination::Apex)) {
+        return Handover::Parting;
     }
     if observation.route.present().is_some() && !(route_is_ours && settled(memory.handed_back_seen)) {
         return Handover::HandingBack;

@@ -5,6 +5,9 @@ use crate::api::{Canary, HookType, Webhook};
 /// Names up to this many bytes stand in a mark as they are.
 const PLAIN: usize = 48;
 
+/// The mark of a run whose `post-rollout` hooks have not all answered yet.
+pub const OWED: &str = "owed/post-rollout";
+
 /// The hooks of a canary, in list order.
 pub fn hooks(canary: &Canary) -> &[Webhook] {
     canary
@@ -28,8 +31,11 @@ pub fn mark(canary: &Canary, index: usize) -> String {
     }
 }
 
-/// Whether the mark is of a hook that runs once a run: it outlives the step.
+/// Whether the mark is of a hook that runs once a run, or of something that is said once a run: it outlives the step.
 pub fn is_of_the_run(mark: &str) -> bool {
+    if mark.starts_with("told/run/") {
+        return true;
+    }
     let kind = HookType::PreRollout.as_str();
     mark.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/'))
 }

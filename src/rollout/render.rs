@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use super::advance;
-use super::announcement::announcing;
+use super::announcement::{Takeover, takeover};
 use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
 use super::handover::{Handover, handover};
-use super::observation::{Memory, Observation, Rehearsal, Selects, Workload};
+use super::known::Known;
+use super::observation::{Memory, Observation, Rehearsal, Selects, ServiceFacts, Workload};
 use super::state::{Block, Fingerprint, Stage};
 use super::weight::{Side, Weight};
 use crate::api::Canary;
@@ -49,7 +50,7 @@ pub fn render(
 pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memory: &Memory) -> bool {
     match assertion {
         Assertion::Finalizer => observation.finalizer,
-        Assertion::Unfinalized => !observation.finalizer,
+        Assertion::Unfinalized { .. } => !observation.finalizer,
         Assertion::Stored(fingerprint) => observation.stored.is_present_and(|stored| stored.contains(fingerprint)),
         Assertion::Pruned(keep) => observation
             .stored
@@ -69,6 +70,10 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             };
             service.is_present_and(|service| service.drawn && service.selects == wanted)
         }
+        Assertion::SideDestination(side) => {
+            let destinations = observation.destinations.as_ref();
+            destinations.is_none_or(|both| both.of(*side).is_present_and(|drawn| *drawn))
+        }
         Assertion::Route(weight) => observation
             .route
             .is_present_and(|route| route.drawn && route.weight == Some(*weight)),
@@ -76,6 +81,9 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             Destination::Sides => route.announced,
             Destination::Apex => route.apex_announced,
         }),
+        Assertion::RouteLeads(destination) => observation
+            .route
+            .is_present_and(|route| route.parting == Some(*destination)),
         Assertion::Apex(selects) => observation
             .apex_service
             .is_present_and(|apex| apex.drawn && apex.selects == *selects),
@@ -83,9 +91,13 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             matches!(&memory.rehearsal, Some((rehearsed, Rehearsal::Accepted)) if rehearsed == run && *run == block.run)
         }
         Assertion::RouteHandedBack { .. } => observation.route.present().is_none_or(|route| route.handed_back),
-        Assertion::Released => {
-            observation.apex_service.present().is_none_or(|apex| !apex.owned)
+        Assertion::Released { everything } => {
+            let free = |service: &Known<ServiceFacts>| service.present().is_none_or(|service| !service.owned);
+            let sides = free(&observation.primary_service) && free(&observation.canary_service);
+            let primary = observation.primary.present().is_none_or(|primary| !primary.owned);
+            free(&observation.apex_service)
                 && observation.route.present().is_none_or(|route| !route.owned)
+                && (!everything || (sides && primary))
         }
     }
 }
@@ -123,7 +135,7 @@ impl Scene<'_> {
             .map(|(_, since)| since)
     }
 
-    /// Primary ready, Services, announcement, route at 100/0, apex selector, settle, target down: each when the one before is seen.
+    /// Primary ready, Services, announcement, parting, route at 100/0, apex selector, settle, target down: each when the one before is seen.
     fn initialize(&self) -> Vec<Assertion> {
         let Some(revision) = self.block.promoted.clone() else {
             return Vec::new();
@@ -150,9 +162,8 @@ impl Scene<'_> {
                 side: Side::Primary,
                 replicas: self.block.capacity.max(1),
             },
-            Assertion::SideService(Side::Primary),
-            Assertion::SideService(Side::Canary),
         ];
+        all.extend(self.sides());
         let primary_up = observation
             .primary
             .is_present_and(|primary| primary.rollout.complete && primary.fingerprint.as_ref() == Some(&revision))
@@ -160,9 +171,16 @@ impl Scene<'_> {
         if !primary_up {
             return all;
         }
-        if announcing(self.canary, observation, self.memory, self.past_deadline(), self.now) {
-            all.push(Assertion::RouteAnnounced(Destination::Sides));
-            return all;
+        match takeover(self.canary, observation, self.memory, self.past_deadline(), self.now) {
+            Takeover::Announcing => {
+                all.push(Assertion::RouteAnnounced(Destination::Sides));
+                return all;
+            }
+            Takeover::Parting => {
+                all.push(Assertion::RouteLeads(Destination::Sides));
+                return all;
+            }
+            Takeover::Over => {}
         }
         all.push(Assertion::Route(Weight::ZERO));
         if self.drawn_since().is_none() {
@@ -189,8 +207,7 @@ impl Scene<'_> {
             let replicas = self.primary_size();
             all.push(Assertion::PrimaryExists { revision, replicas });
         }
-        all.push(Assertion::SideService(Side::Primary));
-        all.push(Assertion::SideService(Side::Canary));
+        all.extend(self.sides());
         if self.in_run() {
             all.push(Assertion::Floor {
                 side: Side::Primary,
@@ -252,8 +269,25 @@ impl Scene<'_> {
         all
     }
 
+    /// What the route leads to: the sides' Services, and what the provider draws beside them.
+    fn sides(&self) -> Vec<Assertion> {
+        let sides = [Side::Primary, Side::Canary];
+        let mut all: Vec<Assertion> = sides.map(Assertion::SideService).into();
+        if self.observation.destinations.is_some() {
+            all.extend(sides.map(Assertion::SideDestination));
+        }
+        all
+    }
+
     fn template(&self, revision: Option<Fingerprint>) -> Option<Assertion> {
-        let replicas = self.primary_size();
+        // The team's own number comes with the release (`spec/core.md` 3.4); it may raise the primary and never lowers it.
+        let wanted = self.observation.target.present().map_or(0, |target| target.replicas);
+        let wanted = if self.block.stage == Stage::Promoting {
+            wanted
+        } else {
+            0
+        };
+        let replicas = self.primary_size().max(wanted);
         revision.map(|revision| Assertion::PrimaryTemplate {
             revision,
             run: self.block.run,
@@ -337,8 +371,8 @@ impl Scene<'_> {
         self.now >= from + advance::delta(self.canary.spec.progress_deadline())
     }
 
-    /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, announcement, route to the apex, settle,
-    /// release.
+    /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, announcement, parting, route to the
+    /// apex alone, settle, release.
     fn leave(&self) -> Vec<Assertion> {
         let (block, observation) = (self.block, self.observation);
         let told = block.gates.contains_key(advance::TERMINATED);
@@ -368,27 +402,33 @@ impl Scene<'_> {
             .route
             .is_present_and(|route| route.weight.is_some())
             .then_some(Assertion::Route(block.weight));
+        let up_and_switched = [Some(floor.clone()), apex];
+        let with = |last: Option<Assertion>| up_and_switched.clone().into_iter().flatten().chain(last).collect();
         match handover(self.canary, block, observation, self.memory, self.now) {
-            Handover::Nothing | Handover::Abandoned if told => vec![Assertion::Unfinalized],
+            Handover::Nothing | Handover::Abandoned { keep: false } if told => {
+                let hand_back = observation.taken_by.is_none();
+                vec![Assertion::Unfinalized { hand_back }]
+            }
+            Handover::Kept | Handover::Abandoned { keep: true } if told => vec![
+                Assertion::Released { everything: true },
+                Assertion::Unfinalized { hand_back: false },
+            ],
             Handover::Raising => [Some(floor), home].into_iter().flatten().collect(),
-            Handover::SwitchingApex => [Some(floor), apex, home].into_iter().flatten().collect(),
-            Handover::Announcing => [Some(floor), apex, Some(Assertion::RouteAnnounced(Destination::Apex))]
+            Handover::SwitchingApex => with(home),
+            Handover::Announcing => with(Some(Assertion::RouteAnnounced(Destination::Apex))),
+            Handover::Parting => with(Some(Assertion::RouteLeads(Destination::Apex))),
+            Handover::HandingBack => with(route),
+            Handover::Done if told => with(route)
                 .into_iter()
-                .flatten()
+                .chain([
+                    Assertion::Released { everything: false },
+                    Assertion::Unfinalized { hand_back: true },
+                ])
                 .collect(),
-            Handover::HandingBack => [Some(floor), apex, route].into_iter().flatten().collect(),
-            Handover::Done if told => [
-                Some(floor),
-                apex,
-                route,
-                Some(Assertion::Released),
-                Some(Assertion::Unfinalized),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
             // The last word comes first, so that nobody misses it.
-            Handover::Nothing | Handover::Abandoned | Handover::Unknown | Handover::Done => Vec::new(),
+            Handover::Nothing | Handover::Kept | Handover::Abandoned { .. } | Handover::Unknown | Handover::Done => {
+                Vec::new()
+            }
         }
     }
 }

@@ -170,6 +170,8 @@ impl Place {
                 announced: true,
                 apex_announced: false,
                 handed_back: false,
+                names_others: false,
+                parting: None,
             }),
             stored: Known::Present(stored.map(fingerprint).collect()),
             finalizer: true,

@@ -5,13 +5,17 @@ use super::super::notice::{Alert, Severity};
 use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::super::steps;
-use super::revision::{self, Seen, seen};
-use super::step;
+use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
+use super::{finish, step};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
 pub(super) fn rest(turn: &mut Turn<'_>) {
+    let waits = unreleased(&turn.block, turn.observation, &turn.memory, turn.now).is_some();
+    if finish::post_rollout(turn, waits) {
+        return;
+    }
     let fingerprint = match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
         Seen::Unknown => return unseen(turn),
         Seen::Unsettled(at) => return turn.wake_at(at),
@@ -19,7 +23,9 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
         Seen::Settled(fingerprint) => fingerprint,
     };
     if turn.block.promoted.as_ref() == Some(&fingerprint) {
-        return returned(turn);
+        returned(turn);
+        refused(turn);
+        return;
     }
     if turn.block.last_failed.as_ref() == Some(&fingerprint) {
         // The condition and the outcome tell already; a person or a new revision comes next.
@@ -48,7 +54,7 @@ pub(super) fn refused(turn: &mut Turn<'_>) -> bool {
     let Some(refusal) = turn.observation.refusals.first() else {
         return false;
     };
-    let message = format!("{}: {}; a new revision waits", refusal.field, refusal.message);
+    let message = format!("{}: {}; no release starts", refusal.field, refusal.message);
     turn.stalled_notice("InvalidSpec", &message);
     turn.why("InvalidSpec", &message).awaiting("the field to be corrected");
     true

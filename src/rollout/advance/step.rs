@@ -32,19 +32,33 @@ pub(super) fn step(turn: &mut Turn<'_>) {
         return homeward::canary_died(turn);
     }
     let short = is_short(turn);
+    if is_to_be_skipped(turn) && !short {
+        // Whoever sets `skipAnalysis` in the middle of a run wants it promoted now (T19 of `spec/core.md` 2.3).
+        return promote::begin(turn, &Tally::default());
+    }
     if short {
         turn.memory.short_in = Some(turn.memory.checks);
     }
     if turn.drawn_since().is_none() {
         forget_answers(turn);
+        if never_stands(turn) {
+            return;
+        }
         return if short {
-            wait_for_pods(turn)
+            wait_for_pods(turn);
         } else {
-            wait_for_route(turn)
+            wait_for_route(turn);
         };
     }
     let Check::Due(due) = turn.check() else {
-        return if short { wait_for_pods(turn) } else { dwell(turn) };
+        if never_stands(turn) {
+            return;
+        }
+        return if short {
+            wait_for_pods(turn);
+        } else {
+            dwell(turn);
+        };
     };
     match round::progress(&due, turn.canary, turn.answers) {
         Progress::Ask(_) if short => wait_for_pods(turn),
@@ -57,6 +71,38 @@ pub(super) fn step(turn: &mut Turn<'_>) {
             judge(turn, &tally, disturbed);
         }
     }
+}
+
+/// A rival that undoes the route again and again, each time before an interval is over, would keep the step from ever being checked.
+/// The run is rolled back when that has gone on for twice the patience with a route; true then.
+fn never_stands(turn: &mut Turn<'_>) -> bool {
+    let patience = super::delta(turn.spec().progress_deadline());
+    let from = [Some(turn.block.since), turn.memory.acting_since, turn.memory.last_check]
+        .into_iter()
+        .flatten()
+        .max();
+    let Some(from) = from else { return false };
+    let keeps_beginning_anew = turn.drawn_since().is_none_or(|drawn| drawn > from + patience);
+    let at = from + super::delta(turn.spec().interval()) + patience * 2;
+    if turn.now < at {
+        turn.wake_at(at);
+        return false;
+    }
+    if keeps_beginning_anew {
+        let weight = turn.block.weight;
+        let message = format!("the route did not stand at weight {weight} for one interval");
+        finish::begin_rollback(turn, "RouteNotDrawn", &message);
+    }
+    keeps_beginning_anew
+}
+
+/// Whether the analysis was called off. The plan has no steps from then on, which also says so at the end.
+pub(super) fn is_to_be_skipped(turn: &mut Turn<'_>) -> bool {
+    let skips = turn.spec().skips_analysis();
+    if let Some(plan) = turn.block.plan.as_mut().filter(|plan| skips && !plan.steps.is_empty()) {
+        plan.steps.clear();
+    }
+    skips
 }
 
 /// Whether the canary has fewer ready pods than its share needs. It is checked all the same, since the pods that are left may be as bad

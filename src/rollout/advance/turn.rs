@@ -143,6 +143,12 @@ impl<'a> Turn<'a> {
         self.memory.checks += 1;
     }
 
+    /// Looks again as soon as time has moved at all.
+    pub fn look_again(&mut self) {
+        let at = self.now + TimeDelta::milliseconds(1);
+        self.wake_at(at);
+    }
+
     pub fn wake_at(&mut self, at: DateTime<Utc>) {
         wake_at(&mut self.wake, self.now, at);
     }
@@ -304,6 +310,7 @@ impl<'a> Turn<'a> {
                 || a.gates != b.gates
                 || a.outcome != b.outcome
                 || (&a.why.reason, &a.why.then) != (&b.why.reason, &b.why.then)
+                || !self.is_of_this_generation()
                 || !self.notices.is_empty()
         };
         if changed {
@@ -318,6 +325,16 @@ impl<'a> Turn<'a> {
             wake: self.wake,
             round_done: self.round_done,
         }
+    }
+
+    /// Whether the status was written for the spec as it is: kstatus calls an object with an older `observedGeneration` unfinished.
+    fn is_of_this_generation(&self) -> bool {
+        let observed = self
+            .canary
+            .status
+            .as_ref()
+            .and_then(|status| status.observed_generation);
+        observed == self.canary.metadata.generation
     }
 
     /// Every write takes note of the target as it is, so that a later change of its encoding alone is told from an edit.

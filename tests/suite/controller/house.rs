@@ -358,9 +358,10 @@ fn start(
     };
     tokio::spawn(async move {
         let stopped = stop.notified();
-        match controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stopped).await {
-            Ok(()) | Err(StartError::Pruned) => {}
-            Err(error) => panic!("the controller must start: {error}"),
-        }
+        let ended = controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stopped).await;
+        assert!(
+            matches!(ended, Ok(()) | Err(StartError::Pruned)),
+            "the controller must start: {ended:?}"
+        );
     })
 }

@@ -12,12 +12,15 @@ use serin::{
     },
 };
 
-use super::stage::Stage;
+use super::{process::Mishap, stage::Stage};
 
 /// The namespace of everything.
 pub const NAMESPACE: &str = "test";
 /// The name of the target, its Canary and the Service that clients call.
 pub const APP: &str = "app";
+
+/// Seconds after which everybody has heard of a write, and acted on it.
+const LATEST_NEWS: u32 = 6;
 
 /// A cluster before the curtain rises.
 pub struct Setting {
@@ -64,13 +67,17 @@ impl Setting {
             more: Vec::new(),
             settings,
             fault: Arc::new(NoFault),
-            route_kinds: vec!["HTTPRoute", "HTTPProxy"],
+            route_kinds: vec!["HTTPRoute", "HTTPProxy", "VirtualService", "DestinationRule"],
         }
     }
 
     /// The same with another provider.
     pub fn with_provider(provider: &str) -> Self {
-        let canary = manifests::canary(NAMESPACE, APP, provider, &manifests::analysis("10s", 2, 60, 20));
+        let mut canary = manifests::canary(NAMESPACE, APP, provider, &manifests::analysis("10s", 2, 60, 20));
+        if provider == "istio" {
+            // Istio confirms nothing, and the data plane here hears of a route later than a real one.
+            canary["spec"]["trafficSettleSeconds"] = LATEST_NEWS.into();
+        }
         Self {
             canary: Some(canary),
             ..Self::new()
@@ -144,6 +151,11 @@ impl Setting {
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
+    }
+
+    /// One call of the controller is disturbed.
+    pub fn mishap(self, mishap: Arc<Mishap>) -> Self {
+        self.fault(mishap)
     }
 
     /// The calls of the controller pass this.

@@ -12,8 +12,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
-    Answers, Assertion, Block, Confirmation, Fingerprint, Known, Memory, Observation, QuestionKey, RoundId, RouteFacts,
-    Says, Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish, remember, render,
+    Answers, Assertion, Block, Confirmation, Destination, DestinationFacts, Fingerprint, Known, Memory, Observation,
+    QuestionKey, RoundId, RouteFacts, Says, Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish,
+    remember, render,
 };
 
 use laws::Moment;
@@ -33,6 +34,8 @@ pub struct Actual {
     pub apex: Option<Selects>,
     /// The side Services.
     pub sides: (bool, bool),
+    /// What the provider draws beside the sides' Services: primary, canary.
+    pub destinations: (bool, bool),
     /// Revisions in the store.
     pub stored: BTreeSet<Fingerprint>,
     /// Our finalizer.
@@ -142,6 +145,7 @@ impl World {
             route: None,
             apex: Some(Selects::Target),
             sides: (false, false),
+            destinations: (false, false),
             stored: BTreeSet::new(),
             finalizer: false,
             owned: true,
@@ -263,6 +267,7 @@ impl World {
             None => Known::Absent,
             Some(pods) => Known::Present(pods.workload(self.recreate, self.now, fingerprint(pods.template))),
         };
+        let destination = |stands| if stands { Known::Present(true) } else { Known::Absent };
         let mut observation = Observation {
             subject: Subject {
                 target: "podinfo".into(),
@@ -282,6 +287,10 @@ impl World {
                     owned: self.cached.owned,
                 })
             }),
+            destinations: Some(DestinationFacts {
+                primary: destination(self.cached.destinations.0),
+                canary: destination(self.cached.destinations.1),
+            }),
             route: self.cached.route.map_or(Known::Absent, |weight| {
                 let (home, both) = (self.cached.handed_back, self.cached.announced.is_some());
                 Known::Present(RouteFacts {
@@ -295,6 +304,12 @@ impl World {
                     },
                     announced: !home || both,
                     apex_announced: home || both,
+                    names_others: home || both,
+                    parting: match (both, home) {
+                        (true, true) => Some(Destination::Apex),
+                        (true, false) if weight == Weight::ZERO => Some(Destination::Sides),
+                        _ => None,
+                    },
                     handed_back: home && !both,
                 })
             }),
