@@ -339,11 +339,13 @@ impl Stage {
     }
 
     /// Every write that was wrong so far.
+    #[allow(dead_code, reason = "for tests/schedules, which plays on the same stage")]
     pub fn violations(&self) -> Vec<Violation> {
         self.monitor.violations()
     }
 
     /// The end of the stage is not to judge: whoever plays on it looks at [`Stage::violations`].
+    #[allow(dead_code, reason = "for tests/schedules, which plays on the same stage")]
     pub fn is_judged_elsewhere(&self) {
         self.judged_elsewhere.store(true, Ordering::SeqCst);
     }
