@@ -67,9 +67,6 @@ pub fn unbuilt_alert_provider(spec: &AlertProviderSpec) -> Option<String> {
 
 /// The list. It shrinks to nothing.
 pub const NOT_BUILT: &[Unbuilt] = &[
-    field("spec.provider", "contour and gatewayapi:v1 are", |_, p| {
-        p != CONTOUR && !is_gateway_api(p)
-    }),
     field("spec.targetRef.kind", "Deployment is", |c, _| {
         c.spec.target_ref.kind != "Deployment"
     }),
@@ -95,8 +92,8 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.service.match[].uri.exact", "prefix is", |c, p| {
         p == CONTOUR && uri(c, |u| &u.exact)
     }),
-    field("spec.service.match[].uri.regex", "prefix is", |c, _| {
-        uri(c, |u| &u.regex)
+    field("spec.service.match[].uri.regex", "prefix is", |c, p| {
+        (p == CONTOUR || is_gateway_api(p)) && uri(c, |u| &u.regex)
     }),
     field("spec.service.match[].method", "", |c, p| {
         is_gateway_api(p) && matching(c, |m| m.method.is_some())

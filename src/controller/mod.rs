@@ -64,6 +64,7 @@ use self::asking::Inquirer;
 use self::caches::Caches;
 use self::channels::{Alerts, EventHooks};
 use self::held::Holder;
+use self::interest::{NamedAfter, RouteKind};
 use self::jobs::Jobs;
 use self::leader::Claim;
 use self::look::Look;
@@ -72,7 +73,7 @@ use self::pass::Engine;
 use self::queue::Queue;
 use self::resource::{CanaryKey, Resource};
 use self::settings::Settings;
-use self::site::{Rules, route_resource};
+use self::site::{Rules, destination_resource, route_resource};
 use self::tell::Teller;
 use self::watch::Watches;
 use self::write::Writer;
@@ -144,8 +145,7 @@ pub async fn run(
         .map_err(StartError::Version)?
         .git_version;
     let queue = Arc::new(Queue::new(clock.clone()));
-    let routes = ROUTERS.iter().map(|router| route_resource(router.meta())).collect();
-    let caches = Arc::new(Caches::new(clock.clone(), queue.clone(), routes));
+    let caches = Arc::new(Caches::new(clock.clone(), queue.clone(), route_kinds().collect()));
     let wanted = Arc::new(Notify::new());
     let look = Look {
         client: client.clone(),
@@ -226,10 +226,25 @@ pub async fn run(
     if pruned { Err(StartError::Pruned) } else { Ok(()) }
 }
 
+/// The kinds that the providers draw.
+fn route_kinds() -> impl Iterator<Item = RouteKind> {
+    ROUTERS.iter().flat_map(|router| {
+        let route = RouteKind {
+            resource: route_resource(router.meta()),
+            named_after: NamedAfter::Apex,
+        };
+        let destinations = router.destinations().map(|it| RouteKind {
+            resource: destination_resource(it.meta()),
+            named_after: NamedAfter::Sides,
+        });
+        [route].into_iter().chain(destinations)
+    })
+}
+
 /// The kinds that are watched, for checking what this process may do: group, version and plural of each, and whether it is a
 /// route that need not be served.
 pub fn watched() -> Vec<(&'static str, &'static str, &'static str, bool)> {
-    let routes = ROUTERS.iter().map(|router| (route_resource(router.meta()), true));
+    let routes = route_kinds().map(|kind| (kind.resource, true));
     let fixed = Resource::ALWAYS.into_iter().map(|resource| (resource, false));
     fixed
         .chain(routes)

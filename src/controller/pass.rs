@@ -118,7 +118,8 @@ impl Engine {
             self.forget(key);
         }
         let mut held = self.holder.take(key, meta::uid(&raw));
-        let outcome = AssertUnwindSafe(self.turn(key, raw, &mut held)).catch_unwind().await;
+        let turn = Box::pin(self.turn(key, raw, &mut held));
+        let outcome = AssertUnwindSafe(turn).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| {
             tracing::error!(canary = %key, "a pass ended in a panic, which is a bug in Serin; it is tried again from the status");
             held.forget_all();

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings every program of the test cluster into a cache and prints where each one is, as `name=path` lines.
 #
-# usage: build.sh [all | kubernetes | etcd | contour | envoy | prometheus | flagger]...     (without arguments: all but flagger)
+# usage: build.sh [all | kubernetes | etcd | kwok | contour | envoy | prometheus | vegeta | helm | flagger]...
+#        (without arguments: all, which is everything but flagger)
 #
 # The cache is ${SERIN_CACHE:-~/.cache/serin}; each part has a folder named by its version, made elsewhere and moved there
 # when it is whole, so a build that was killed leaves nothing that looks like a result. What is there already is only printed.
@@ -125,14 +126,20 @@ part() {
       module_folder contour github.com/projectcontour/contour contour-source
       ;;
     kubernetes) go_part kubernetes k8s.io/kubernetes ;;
+    kwok)
+      go_part kwok sigs.k8s.io/kwok
+      module_folder kwok sigs.k8s.io/kwok kwok-source
+      ;;
+    vegeta) go_part vegeta github.com/tsenart/vegeta/v12 vegeta ;;
+    helm) go_part helm helm.sh/helm/v4 ;;
     flagger)
       go_part flagger github.com/fluxcd/flagger
       module_folder flagger github.com/fluxcd/flagger flagger-source
       ;;
     envoy) envoy_part ;;
     prometheus) prometheus_part ;;
-    all) for each in envoy prometheus etcd contour kubernetes; do part "$each"; done ;;
-    *) fail "unknown part '$1'; known: all kubernetes etcd contour envoy prometheus flagger" ;;
+    all) for each in envoy prometheus vegeta helm kwok etcd contour kubernetes; do part "$each"; done ;;
+    *) fail "unknown part '$1'; known: all kubernetes etcd kwok contour envoy prometheus vegeta helm flagger" ;;
   esac
 }
 

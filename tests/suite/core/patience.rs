@@ -253,3 +253,26 @@ fn a_route_that_is_rejected_when_traffic_is_to_come_home_is_told() {
         world.alerts
     );
 }
+
+/// A rival that is slower than the deadline's clock but faster than the interval keeps any check from ever being due.
+#[test]
+fn a_rival_that_never_lets_an_interval_pass_ends_the_run() {
+    let mut analysis = linear();
+    analysis["interval"] = json!("5m");
+    let mut world = initialized(&analysis);
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    for second in 0..1_500 {
+        if second % 180 == 179 && world.block().is_some_and(|block| block.weight > Weight::ZERO) {
+            world.actual.route = Some(Weight::ZERO);
+        }
+        world.pass_time(TimeDelta::seconds(1));
+        world.refresh();
+        world.pass_when_due();
+    }
+    let outcome = world
+        .block()
+        .and_then(|block| block.outcome)
+        .map(|outcome| outcome.reason);
+    assert_eq!(outcome.as_deref(), Some("RouteNotDrawn"), "{:#?}", world.log);
+}

@@ -121,7 +121,7 @@ async fn a_spec_that_must_not_be_acted_on_names_the_field_and_waits_for_its_corr
             json!({ "analysis": { "stepWeight": null, "maxWeight": null, "stepWeights": [10, 10, 20] } }),
             "spec.analysis.stepWeights",
         ),
-        (json!({ "provider": "istio" }), "spec.provider"),
+        (json!({ "provider": "linkerd" }), "spec.provider"),
         (
             json!({ "autoscalerRef": { "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app" } }),
             "spec.autoscalerRef",

@@ -100,6 +100,15 @@ async fn core_065_serins_own_metrics_follow_the_runs() {
         &stage,
         r#"flagger_canary_weight{workload="app-primary",namespace="test"} 100"#,
     );
+    stage.push("app:5").await;
+    stage.until_weight(20).await;
+    stage.push("app:2").await;
+    stage.until_reason("Reverted").await;
+    stage.pass(1).await;
+    has(
+        &stage,
+        r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#,
+    );
     let spec: Value = json!({ "skipAnalysis": true });
     stage.edit_canary(spec).await;
     stage.push("app:4").await;

@@ -7,11 +7,14 @@
 mod acceptance;
 mod announcement;
 mod bad_input;
+mod budget;
 mod deletion;
 mod face;
 mod faults;
 mod hooks;
+mod istio;
 mod line;
+mod malformed;
 mod process;
 mod regressions;
 mod revisions;

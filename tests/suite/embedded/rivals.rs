@@ -17,6 +17,13 @@ async fn a_foreign_edit_of_the_route_at_any_step_is_put_back_to_the_weight_of_th
             "backendRefs",
         ),
         ("contour", "projectcontour.io/v1", "HTTPProxy", "routes", "services"),
+        (
+            "istio",
+            "networking.istio.io/v1beta1",
+            "VirtualService",
+            "http",
+            "route",
+        ),
     ] {
         let stage = Setting::with_provider(provider).initialized().await;
         stage.push("app:2").await;
@@ -77,6 +84,25 @@ async fn a_rival_that_undoes_the_route_again_and_again_is_named_once_and_holds_t
     assert_eq!(stage.status()["canaryWeight"], 20, "the intended weight stands");
     assert_eq!(stage.events_with("changed back by field manager team"), 1);
     stage.until_phase("Succeeded").await;
+}
+
+/// Controllers of load balancers keep annotations of their own on any Service. That is no contest, and stops no release.
+#[tokio::test(start_paused = true)]
+async fn an_annotation_that_somebody_keeps_on_our_services_stops_no_release() {
+    let stage = Setting::new().initialized().await;
+    stage.push("app:2").await;
+    let note = |name: &str| {
+        let metadata = json!({ "metadata": { "annotations": { "cloud.example/neg-status": "{}" } } });
+        named("v1", "Service", name, &metadata)
+    };
+    for _ in 0..120 {
+        for service in ["app", "app-primary", "app-canary"] {
+            stage.change(&note(service)).await;
+        }
+        stage.pass(1).await;
+    }
+    stage.until_phase("Succeeded").await;
+    assert_eq!(stage.events_with("changed back by"), 0);
 }
 
 /// Rank 34, W13: two processes that both believe they are alone.

@@ -1,0 +1,213 @@
+//! An application as its team runs it: a Deployment, a Service, a route, and later a Canary. The objects stand in
+//! `tests/cluster/objects` with blanks such as `{{namespace}}`.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{Outcome, checkout, objects};
+
+/// The name of everything in a shop's namespace: Deployment, Service, route and Canary.
+pub const NAME: &str = "shop";
+
+/// Three pods on a busy machine are up within this.
+const START: Duration = Duration::from_mins(1);
+
+/// A hand-back of three pods is over long before this.
+const END: Duration = Duration::from_mins(3);
+
+/// The kind of the object that leads traffic to a shop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Road {
+    /// Contour's own.
+    HttpProxy,
+    /// The Gateway API's.
+    HttpRoute,
+}
+
+impl Road {
+    /// For people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::HttpProxy => "HTTPProxy",
+            Self::HttpRoute => "HTTPRoute",
+        }
+    }
+
+    /// For the API server.
+    pub fn kind(self) -> GroupVersionKind {
+        match self {
+            Self::HttpProxy => GroupVersionKind::gvk("projectcontour.io", "v1", "HTTPProxy"),
+            Self::HttpRoute => GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"),
+        }
+    }
+
+    const fn file(self) -> &'static str {
+        match self {
+            Self::HttpProxy => "httpproxy",
+            Self::HttpRoute => "httproute",
+        }
+    }
+}
+
+/// How the Deployment replaces its pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacing {
+    /// One more, one less.
+    Rolling,
+    /// All gone, then all new.
+    Recreate,
+}
+
+/// What may differ from shop to shop.
+#[derive(Clone)]
+pub struct Shop {
+    /// Its namespace, which it has for itself.
+    pub namespace: String,
+    /// How traffic gets to it.
+    pub road: Road,
+    /// How its Deployment replaces pods.
+    replacing: Replacing,
+    /// The Canary's `trafficSettleSeconds`; the default if it says nothing.
+    settle_seconds: Option<u32>,
+    client: Client,
+    url: String,
+}
+
+impl Shop {
+    /// A shop that replaces its pods one by one and leaves settle times alone. It has no object yet.
+    pub fn new(cluster: &Cluster, namespace: &str, road: Road) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            road,
+            replacing: Replacing::Rolling,
+            settle_seconds: None,
+            client: cluster.client.clone(),
+            url: format!("http://{}/", cluster.gateway),
+        }
+    }
+
+    /// The same, with a Deployment that replaces its pods in that way.
+    pub fn replacing(self, replacing: Replacing) -> Self {
+        Self { replacing, ..self }
+    }
+
+    /// The same, with a Canary that says how long the data plane is given to follow.
+    pub fn settling(self, seconds: u32) -> Self {
+        let settle_seconds = Some(seconds);
+        Self { settle_seconds, ..self }
+    }
+
+    /// For people.
+    pub fn title(&self) -> String {
+        let road = self.road.title();
+        match self.replacing {
+            Replacing::Rolling => road.to_owned(),
+            Replacing::Recreate => format!("{road}, Recreate"),
+        }
+    }
+
+    /// The name under which the gateway knows it.
+    pub fn host(&self) -> String {
+        format!("{}.example.com", self.namespace)
+    }
+
+    /// Creates the application with its route, and waits until the gateway answers for it ten times in a row.
+    pub async fn open(&self) -> Outcome<()> {
+        self.apply("shop").await?;
+        self.apply(self.road.file()).await?;
+        let web = reqwest::Client::builder().no_proxy().build()?;
+        let deadline = Instant::now() + START;
+        let mut in_a_row = 0;
+        while in_a_row < 10 {
+            if Instant::now() > deadline {
+                return Err(format!("the application did not answer within {START:?}").into());
+            }
+            let answer = web.get(&self.url).header("host", self.host()).send().await;
+            let good = answer.is_ok_and(|answer| answer.status().is_success());
+            in_a_row = if good { in_a_row + 1 } else { 0 };
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// Creates the Canary.
+    pub async fn add_canary(&self) -> Outcome<()> {
+        self.apply(&format!("{}-canary", self.road.file())).await
+    }
+
+    /// Deletes the Canary and waits until it is gone.
+    pub async fn remove_canary(&self) -> Outcome<()> {
+        let canaries = self.canaries();
+        canaries.delete(NAME, &DeleteParams::default()).await?;
+        let deadline = Instant::now() + END;
+        while canaries.get_opt(NAME).await?.is_some() {
+            if Instant::now() > deadline {
+                return Err(format!("the Canary was still there {END:?} after its deletion").into());
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
+    /// What a team does: another version in its Deployment, of which so many answers of a hundred are errors.
+    pub async fn release(&self, version: &str, fail_percent: u32) -> Outcome<()> {
+        let change = json!({ "spec": { "template": { "spec": { "containers": [{
+            "name": NAME,
+            "image": format!("{NAME}:{version}"),
+            "env": [{ "name": "FAIL_PERCENT", "value": fail_percent.to_string() }],
+        }]}}}});
+        self.deployments()
+            .patch(NAME, &PatchParams::default(), &Patch::Strategic(&change))
+            .await?;
+        Ok(())
+    }
+
+    /// The image that the promoted side runs.
+    pub async fn primary_image(&self) -> Outcome<String> {
+        let primary = self.deployments().get(&format!("{NAME}-primary")).await?;
+        let pod = primary.spec.and_then(|spec| spec.template.spec);
+        let image = pod.and_then(|pod| pod.containers.into_iter().next()?.image);
+        image.ok_or_else(|| "the primary has no image".into())
+    }
+
+    /// The shop's Deployments.
+    pub fn deployments(&self) -> Api<Deployment> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The shop's Canaries, of which it has one at most.
+    pub fn canaries(&self) -> Api<DynamicObject> {
+        let canary = ApiResource::from_gvk(&GroupVersionKind::gvk("flagger.app", "v1beta1", "Canary"));
+        Api::namespaced_with(self.client.clone(), &self.namespace, &canary)
+    }
+
+    async fn apply(&self, name: &str) -> Outcome<()> {
+        let file = checkout()
+            .join("tests/cluster/objects")
+            .join(name)
+            .with_extension("yaml");
+        let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let replacing = match self.replacing {
+            Replacing::Rolling => "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}",
+            Replacing::Recreate => "{type: Recreate}",
+        };
+        let settle = self
+            .settle_seconds
+            .map(|seconds| format!("trafficSettleSeconds: {seconds}"));
+        let text = text
+            .replace("{{namespace}}", &self.namespace)
+            .replace("{{host}}", &self.host())
+            .replace("{{replacing}}", replacing)
+            .replace("{{settle}}", &settle.unwrap_or_default());
+        objects::apply_text(&self.client, &text)
+            .await
+            .map_err(|error| format!("{}: {error}", file.display()).into())
+    }
+}

@@ -1,0 +1,160 @@
+//! Serin on a real Kubernetes control plane, with a real gateway and real requests: `bash tests/real.sh SCENARIO`.
+//!
+//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`]. They share the [`harness`], which
+//! builds and starts everything in a network namespace of its own, and the story of a [`release`].
+
+mod end_to_end;
+mod first_run;
+mod ground;
+mod harness;
+mod release;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+
+use crate::harness::cluster::Cluster;
+use crate::harness::programs::Programs;
+use crate::harness::verdict::{Expectation, closing_line};
+use crate::harness::{Outcome, app, namespace, programs};
+
+/// Runs a controller on a real control plane, with real traffic.
+#[derive(Parser)]
+#[command(name = "real")]
+struct Arguments {
+    /// What is to be shown.
+    #[command(subcommand)]
+    scenario: Scenario,
+
+    /// Another build of Serin than the one that cargo made for this run.
+    #[arg(long, value_name = "PATH", global = true)]
+    controller: Option<PathBuf>,
+
+    /// Keep the cluster after the run, until Ctrl-C.
+    #[arg(long, global = true)]
+    stay: bool,
+}
+
+#[derive(Subcommand)]
+enum Scenario {
+    /// A good release and a bad one, and a page about what was seen: docs/first-run.md.
+    FirstRun(first_run::Arguments),
+    /// Releases through both kinds of routes, every answer counted, none lost; and a mutant that must lose some.
+    EndToEnd(end_to_end::Arguments),
+    /// Whether the test cluster itself is one: restarts, frozen processes, pods without processes.
+    Ground,
+}
+
+impl Scenario {
+    /// The name of its state folder.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::FirstRun(_) => "first-run",
+            Self::EndToEnd(_) => "end-to-end",
+            Self::Ground => "ground",
+        }
+    }
+
+    const fn with_flagger(&self) -> bool {
+        match self {
+            Self::FirstRun(arguments) => arguments.flagger,
+            Self::EndToEnd(_) | Self::Ground => false,
+        }
+    }
+
+    fn run<'a>(&'a self, cluster: &'a Cluster) -> LocalBoxFuture<'a, Outcome<Vec<Expectation>>> {
+        match self {
+            Self::FirstRun(arguments) => first_run::run(arguments, cluster).boxed_local(),
+            Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).boxed_local(),
+            Self::Ground => ground::run(cluster).boxed_local(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let role = std::env::args().nth(1);
+    let outcome = match role.as_deref() {
+        Some(app::ROLE) => app::run().map(|()| true),
+        Some(namespace::ROLE) => inside(),
+        _ => outside(),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("real: {error}");
+            println!(
+                "{}",
+                closing_line(&[Expectation::new("the scenario comes to its end", false)])
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds what is lacking, while there is still a network, and goes on inside.
+fn outside() -> Outcome<bool> {
+    let arguments = Arguments::parse();
+    let mut parts = vec!["all"];
+    if arguments.scenario.with_flagger() {
+        parts.push("flagger");
+    }
+    match namespace::enter(&programs::build(&parts)?)? {}
+}
+
+/// The run itself, inside the namespace. Whether everything was as it should be.
+fn inside() -> Outcome<bool> {
+    let arguments = Arguments::parse_from(std::env::args_os().skip(1));
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| "a TLS provider is installed already")?;
+    namespace::prepare()?;
+    let expectations = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            tokio::select! {
+                outcome = run(&arguments) => outcome,
+                () = namespace::told_to_stop() => Err("stopped; everything that ran is gone".into()),
+            }
+        })?;
+    let broken: Vec<_> = expectations.iter().filter(|expectation| !expectation.held).collect();
+    for expectation in &broken {
+        println!("did not hold: {}", expectation.text);
+    }
+    println!("{}", closing_line(&expectations));
+    Ok(broken.is_empty())
+}
+
+async fn run(arguments: &Arguments) -> Outcome<Vec<Expectation>> {
+    let started = Instant::now();
+    let scenario = &arguments.scenario;
+    let state = namespace::state_folder(scenario.name())?;
+    let programs = Programs::find(scenario.with_flagger(), arguments.controller.as_deref())?;
+
+    let cluster = Cluster::start(programs, &state.path).await?;
+    println!(
+        "The cluster is up after {:.0?}; logs are in {}",
+        started.elapsed(),
+        state.path.display()
+    );
+    let outcome = scenario.run(&cluster).await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+        cluster.print_log_tails();
+    }
+    if arguments.stay {
+        println!(
+            "\nThe cluster stays until Ctrl-C. Enter it from another terminal:\n  {}",
+            namespace::way_in()
+        );
+        std::future::pending::<()>().await;
+    }
+    drop(cluster);
+    println!("Everything is stopped after {:.0?}.", started.elapsed());
+    outcome
+}
