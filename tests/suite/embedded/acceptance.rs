@@ -178,10 +178,7 @@ async fn core_044_a_hand_back_gives_the_target_the_primarys_size() {
 
 #[tokio::test(start_paused = true)]
 async fn core_044_a_hand_back_without_a_primary_gives_the_target_pods() {
-    let stage = Setting::new()
-        .deployment(&json!({ "replicas": 1 }))
-        .initialized()
-        .await;
+    let stage = Setting::new().deployment(&json!({ "replicas": 1 })).initialized().await;
     stage.serin.kill();
     stage.delete("apps/v1", "Deployment", "app-primary").await;
     stage.delete(CANARY, "Canary", "app").await;
