@@ -207,7 +207,7 @@ async fn core_048_failed_checks_stand_in_the_status_with_the_phase() {
     );
 }
 
-/// Core 72 is about a VirtualService; here it is the route of each provider that is built.
+/// Core 72 is about a `VirtualService`; here it is the route of each provider that is built.
 #[tokio::test(start_paused = true)]
 async fn core_072_a_route_and_a_service_that_stood_before_stand_as_before_afterwards() {
     let httproute = json!({
