@@ -13,16 +13,14 @@ async fn a_history_that_is_gone_costs_lists_and_nothing_else() {
     house.until("Initialized", 120).await;
     let lists = |house: &House| house.requests().iter().filter(|it| it.contains(" list ")).count();
     let before = lists(&house);
-    for (round, image) in ["podinfo:2", "podinfo:3"].into_iter().enumerate() {
+    for image in ["podinfo:2", "podinfo:3"] {
         house.release(image).await;
-        // A watch lasts for almost five minutes. Something else moves the history on, or the last bookmark would do for its successor.
-        for number in 0..160 {
-            let name = format!("noise-{round}-{number}");
-            house
-                .create(
-                    &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "test" } }),
-                )
-                .await;
+        // A watch lasts for almost five minutes, and what it has seen last is soon too old to go on from.
+        for tick in 0..160 {
+            let note = json!({"metadata": {"annotations": {"tick": tick.to_string()}}});
+            let mut target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "test", "name": "podinfo"}});
+            json_patch::merge(&mut target, &note);
+            house.change(&target).await;
             house.api.compact();
             house.pass(2).await;
         }
