@@ -141,10 +141,32 @@ async fn act(
         () = stop.wait() => return Ok(()),
     }
     let (claim, mut candidate) = stand(&client, &settings, &vitals.health, &clock);
-    let running = controller::run(client, settings, outside, vitals, clock, claim, stop.wait());
-    tokio::select! {
-        outcome = running => outcome?,
-        () = candidate.lost() => return Err(ControllerError::LeadershipLost),
+    loop {
+        let (client, settings, outside, vitals) = (client.clone(), settings.clone(), outside.clone(), vitals.clone());
+        let running = controller::run(
+            client,
+            settings,
+            outside,
+            vitals,
+            clock.clone(),
+            claim.clone(),
+            stop.wait(),
+        );
+        tokio::select! {
+            outcome = running => match outcome {
+                Err(error @ StartError::Pruned) => tracing::error!("{error}; nothing is done until then"),
+                outcome => {
+                    outcome?;
+                    break;
+                }
+            },
+            () = candidate.lost() => return Err(ControllerError::LeadershipLost),
+        }
+        tokio::select! {
+            () = guard.passed() => {}
+            () = stop.wait() => break,
+            () = candidate.lost() => return Err(ControllerError::LeadershipLost),
+        }
     }
     candidate.retire().await;
     Ok(())

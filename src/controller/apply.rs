@@ -95,12 +95,10 @@ impl Hands<'_> {
     async fn one(&self, site: &Site, block: &Block, assertion: &Assertion, held: &mut Held) -> Went {
         let (place, now) = (Place::of(assertion), self.look.clock.now());
         let standing = drawn(site, place, assertion);
-        if place.is_held() && held.obstacles.answered(place, &standing) {
-            // Our own write was answered with something else than it said, and would be again.
+        if let Some(manager) = held.obstacles.undoing(place, &standing) {
             let what = object_at(site, place);
-            let manager = "the API server or an admission webhook".to_owned();
             held.obstacles
-                .undone(place, what, manager, standing.version, site.uid(), now);
+                .undone(place, what, manager.to_owned(), standing.version, site.uid(), now);
         }
         if let Some(not_before) = held.obstacles.not_before(place, now) {
             return Went::Blocked {
@@ -300,6 +298,15 @@ fn drawn(site: &Site, place: Place, assertion: &Assertion) -> Drawn {
     }
 }
 
+/// The object at this place.
+fn object(site: &Site, place: Place) -> Option<&Arc<Value>> {
+    match place {
+        Place::Size(true) => site.target.present(),
+        Place::Size(false) => site.primary.present(),
+        _ => held_at(site, place),
+    }
+}
+
 /// The object that is held at this place.
 fn held_at(site: &Site, place: Place) -> Option<&Arc<Value>> {
     match place {
@@ -313,7 +320,7 @@ fn held_at(site: &Site, place: Place) -> Option<&Arc<Value>> {
 
 /// The state of the object at this place; empty where there is none.
 pub fn version_at(site: &Site, place: Place) -> String {
-    held_at(site, place).map(|object| stamp(object)).unwrap_or_default()
+    object(site, place).map(|object| stamp(object)).unwrap_or_default()
 }
 
 /// What changes when somebody edits the object: its generation where it has one, so that a status does not count.
@@ -326,8 +333,7 @@ fn stamp(object: &Value) -> String {
 
 /// Kind and name of the object at this place, for people.
 pub fn object_at(site: &Site, place: Place) -> String {
-    let named =
-        held_at(site, place).map(|it| format!("{} {}", it["kind"].as_str().unwrap_or_default(), meta::name(it)));
+    let named = object(site, place).map(|it| format!("{} {}", it["kind"].as_str().unwrap_or_default(), meta::name(it)));
     named.unwrap_or_else(|| format!("{place:?} of {}", site.subject.apex))
 }
 

@@ -342,7 +342,8 @@ fn present<'a, T>(known: &'a Known<T>, what: &str) -> Result<&'a T, Undrawable> 
     known.present().ok_or_else(|| Undrawable::Unknown(what.to_owned()))
 }
 
-/// The writes that inherit objects from an earlier Canary of the same name. Nothing relies on such an object before.
+/// The writes that inherit objects from an earlier Canary of the same name, and a primary of ours that came out of a backup without
+/// its owner. Nothing relies on such an object before.
 pub fn inheritance(site: &Site) -> Vec<Act> {
     let keys = site.keys();
     let single = [
@@ -357,9 +358,20 @@ pub fn inheritance(site: &Site) -> Vec<Act> {
         .filter_map(|(key, object)| Some((key?, object.present()?)));
     let stored = site.store.present().into_iter().flatten();
     let stored = stored.map(|it| (keys.revision(super::meta::name(it)), it));
+    let orphan = site.primary.present().filter(|primary| {
+        ownership::controller(primary).is_none() && crate::object::annotation(primary, workload::REVISION).is_some()
+    });
+    let orphan = orphan.map(|live| {
+        (
+            keys.primary(),
+            patch::at_version(live, &ownership::adopted(live, &site.owner)),
+        )
+    });
     single
         .chain(stored)
         .filter(|(_, object)| ownership::is_inherited(object, &site.owner))
-        .filter_map(|(key, object)| patched(key, ownership::claim(object, &site.owner)))
+        .map(|(key, object)| (key, ownership::claim(object, &site.owner)))
+        .chain(orphan)
+        .filter_map(|(key, patch)| patched(key, patch))
         .collect()
 }

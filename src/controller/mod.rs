@@ -106,7 +106,7 @@ pub struct Vitals {
     pub health: Health,
 }
 
-/// Why the controller could not begin.
+/// Why the controller could not begin, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The API server does not tell its version.
@@ -115,6 +115,9 @@ pub enum StartError {
     /// The address of the metrics server is unusable.
     #[error("-metrics-server: {0}")]
     MetricsServer(#[from] SourceError),
+    /// The CRD of Canary was replaced by one that does not know our part of the status, so no step can be remembered.
+    #[error("the API server pruned status.serin: the CRD of Canary is not Serin's any more; install crds/ again")]
+    Pruned,
 }
 
 /// Runs the controller until `stop` is ready. Caches are filled at once; nothing is written before `claim` is held.
@@ -122,7 +125,7 @@ pub enum StartError {
 /// `client` must not retry by itself: a write that is sent twice, or late, is not what was decided.
 ///
 /// # Errors
-/// Something that is needed to begin is not to be had. Once it runs, it runs on.
+/// Something that is needed to begin is not to be had. Once it runs, it ends by itself only for [`StartError::Pruned`].
 pub async fn run(
     client: Client,
     settings: Settings,
@@ -167,6 +170,7 @@ pub async fn run(
         teller: teller.clone(),
         metrics: vitals.metrics.clone(),
         holder: Holder::default(),
+        pruned: Notify::new(),
         versions: format!("{}/{kubernetes}", env!("CARGO_PKG_VERSION")),
         started,
     });
@@ -201,8 +205,13 @@ pub async fn run(
     }
     let (stopping, stopped) = signal::channel(false);
     let mut workers = work::start(settings.threadiness, &queue, &engine, &vitals.health, &stopped);
-    stop.await;
-    vitals.health.stopping();
+    let pruned = tokio::select! {
+        () = &mut stop => false,
+        () = engine.pruned.notified() => true,
+    };
+    if !pruned {
+        vitals.health.stopping();
+    }
     stopping.send_replace(true);
     // Passes that run come to their end, so that no write is cut off; what they announced is told.
     let farewell = async {
@@ -212,7 +221,7 @@ pub async fn run(
     if clock.timeout(FAREWELL, farewell).await.is_err() {
         tracing::warn!("some work had not ended in time; the next process goes on with it");
     }
-    Ok(())
+    if pruned { Err(StartError::Pruned) } else { Ok(()) }
 }
 
 /// The kinds that are watched, for checking what this process may do: group, version and plural of each, and whether it is a

@@ -10,7 +10,7 @@ use super::projection;
 use super::site::{Rules, Site};
 use crate::api::{FINALIZER, support, validate};
 use crate::object::list;
-use crate::rollout::{Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Workload};
+use crate::rollout::{Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Workload};
 use crate::routing::service::{self, ServiceContext};
 use crate::workload::{self, endpoints};
 
@@ -35,13 +35,17 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         let slices: Vec<&Value> = slices.present()?.iter().map(AsRef::as_ref).collect();
         Some(endpoints::ready(&slices, &site.keys().workload(side).name))
     };
+    let stored: Known<Vec<Fingerprint>> = site
+        .store
+        .clone()
+        .map(|store| store.iter().filter_map(|it| projection::intact(it)).collect());
     Observation {
         subject: site.wanted.clone(),
         target: known(&site.target, |it| {
             workload::target_facts(it, threshold.canary_ready_threshold()).ok()
         }),
         primary: known(&site.primary, |it| {
-            primary(site, rules, it, threshold.primary_ready_threshold())
+            primary(site, rules, it, threshold.primary_ready_threshold(), &stored)
         }),
         primary_endpoints: endpoints(&site.primary_slices, Side::Primary),
         canary_endpoints: endpoints(&site.canary_slices, Side::Canary),
@@ -53,10 +57,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         }),
         apex_service: service(site, &site.apex_service, service::apex_facts),
         route: known(&site.route, |it| route(site, rules, it)),
-        stored: site
-            .store
-            .clone()
-            .map(|store| store.iter().filter_map(|it| projection::intact(it)).collect()),
+        stored,
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
         deleting: meta::deleting(&site.raw),
         namespace_terminating: around.namespace_terminating,
@@ -98,9 +99,20 @@ fn known<T>(object: &Known<Arc<Value>>, part: impl FnOnce(&Value) -> Option<T>) 
     }
 }
 
-fn primary(site: &Site, rules: &Rules, object: &Value, threshold: u32) -> Option<Workload> {
-    let target = site.target.present().map(AsRef::as_ref);
-    workload::primary_facts(object, target, site.identity(rules)?, threshold).ok()
+fn primary(
+    site: &Site,
+    rules: &Rules,
+    object: &Value,
+    threshold: u32,
+    stored: &Known<Vec<Fingerprint>>,
+) -> Option<Workload> {
+    let (target, identity) = (site.target.present().map(AsRef::as_ref), site.identity(rules)?);
+    let mut primary = workload::primary_facts(object, target, identity, threshold).ok()?;
+    let recorded = primary.fingerprint.as_ref()?;
+    if stored.present().is_some_and(|stored| !stored.contains(recorded)) {
+        primary.recovered = workload::recovered(object, target, identity).ok();
+    }
+    Some(primary)
 }
 
 fn route(site: &Site, rules: &Rules, object: &Value) -> Option<RouteFacts> {

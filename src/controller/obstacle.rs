@@ -128,9 +128,21 @@ impl Obstacles {
         }
     }
 
-    /// Whether what stands here is the very answer to our last write, and that was to draw the same.
-    pub fn answered(&self, place: Place, now: &Drawn) -> bool {
-        self.answered.get(&place) == Some(now)
+    /// Who undid our last write here, which was to draw the same as `now` is to be. Each write is reckoned with once.
+    pub fn undoing(&mut self, place: Place, now: &Drawn) -> Option<&'static str> {
+        let answer = self.answered.get(&place)?;
+        // What is held, and was changed by others later, is found by `contest`, which knows their name.
+        let by_the_answer = place.is_held() && answer == now;
+        let by_a_scaler = matches!(place, Place::Size(_)) && answer.assertion == now.assertion;
+        let manager = if by_the_answer {
+            "the API server or an admission webhook"
+        } else if by_a_scaler {
+            "a scaler or a person"
+        } else {
+            return None;
+        };
+        self.answered.remove(&place);
+        Some(manager)
     }
 
     /// Whether this deed of a rival is known already.
@@ -201,10 +213,13 @@ impl Obstacles {
         self.contests.retain(|place, _| asserted.contains(place));
     }
 
-    /// What the core is told. A refused rehearsal is told through the memory instead.
+    /// What the core is told. A refused rehearsal is told through the memory instead; a size that others change is seen as it is.
     pub fn current(&self) -> Option<Obstacle> {
-        let contest = self.contests.values().find(|contest| contest.standing);
-        if let Some(contest) = contest {
+        let contest = self
+            .contests
+            .iter()
+            .find(|(place, contest)| place.is_held() && contest.standing);
+        if let Some((_, contest)) = contest {
             return Some(Obstacle::Contested {
                 what: contest.what.clone(),
                 manager: contest.manager.clone(),
@@ -258,6 +273,57 @@ mod tests {
         assert!(
             second >= TimeDelta::seconds(1) && third >= TimeDelta::seconds(2),
             "{second} {third}"
+        );
+    }
+
+    #[test]
+    fn a_size_that_a_scaler_changes_back_is_repaired_at_once_and_then_with_growing_waits() {
+        let mut obstacles = Obstacles::default();
+        let place = Place::Size(true);
+        let down = |version: &str| Drawn {
+            assertion: Assertion::TargetDown,
+            generation: Some(1),
+            version: version.to_owned(),
+        };
+        let mut waits = Vec::new();
+        for deed in 0..4 {
+            obstacles.written(place, Some(down(&format!("answer-{deed}"))));
+            let now = down(&format!("scaled-{deed}"));
+            let manager = obstacles.undoing(place, &now).unwrap();
+            assert_eq!(obstacles.undoing(place, &now), None, "one write is reckoned with once");
+            let what = "Deployment podinfo".to_owned();
+            obstacles.undone(place, what, manager.to_owned(), now.version, "uid", at(deed));
+            waits.push(
+                obstacles
+                    .not_before(place, at(deed))
+                    .map_or(TimeDelta::zero(), |next| next - at(deed)),
+            );
+        }
+        assert_eq!(waits[0], TimeDelta::zero());
+        assert!(waits.is_sorted() && waits[3] >= TimeDelta::seconds(3), "{waits:?}");
+        assert_eq!(obstacles.current(), None, "the traffic does not wait for it");
+    }
+
+    #[test]
+    fn an_answer_that_differs_from_the_write_is_not_written_again_at_once() {
+        let mut obstacles = Obstacles::default();
+        let standing = Drawn {
+            assertion: Assertion::Route(Weight::ZERO),
+            generation: Some(1),
+            version: "1".to_owned(),
+        };
+        for deed in 0..3 {
+            obstacles.written(Place::Route, Some(standing.clone()));
+            let manager = obstacles.undoing(Place::Route, &standing).unwrap();
+            let what = "HTTPRoute podinfo".to_owned();
+            obstacles.undone(Place::Route, what, manager.to_owned(), "1".to_owned(), "uid", at(deed));
+        }
+        let next = obstacles.not_before(Place::Route, at(2)).unwrap();
+        assert_eq!(obstacles.undoing(Place::Route, &standing), None);
+        assert_eq!(
+            obstacles.not_before(Place::Route, next),
+            None,
+            "in the end it is tried again"
         );
     }
 

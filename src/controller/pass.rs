@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::apply::{Applied, Hands};
 use super::caches::Caches;
@@ -54,6 +55,8 @@ pub struct Engine {
     pub metrics: Metrics,
     /// What is kept between passes.
     pub holder: Holder,
+    /// Told when the API server did not keep what was written to a status.
+    pub pruned: Notify,
     /// `serin/kubernetes`.
     pub versions: String,
     /// When this process began.
@@ -190,8 +193,9 @@ impl Engine {
         if let Some((manager, at)) = projection::rival(&raw)
             && at > self.started
         {
-            let words =
-                format!("{manager} writes this Canary's status: Serin only watches while another controller runs it");
+            let words = format!(
+                "{manager} wrote this Canary's status at {at}: Serin only watches it, since another controller runs it; stop that one, then restart Serin"
+            );
             if !self.writer.observe_only {
                 return self.hold(&raw, status::RIVAL, &words, held).await;
             }

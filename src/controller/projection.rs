@@ -9,6 +9,8 @@ use crate::workload::store;
 
 /// The field manager of all our writes.
 pub const MANAGER: &str = "serin";
+/// What the field manager of a person at a terminal begins with.
+const PERSON: &str = "kubectl";
 
 /// Reduces an object as the API server sent it. `apiVersion` and `kind` are filled in: lists leave them out.
 pub fn project(resource: Resource, mut whole: Value) -> Value {
@@ -32,10 +34,15 @@ pub fn project(resource: Resource, mut whole: Value) -> Value {
     }
 }
 
-/// The latest write of the status by anybody but us: the manager's name, and when. Read from a projected Canary.
+/// The latest write of the status by another controller: the manager's name, and when. Read from a projected Canary.
 pub fn rival(canary: &Value) -> Option<(&str, chrono::DateTime<chrono::Utc>)> {
     let at = text(canary, "/rival/time").parse().ok()?;
     Some((text(canary, "/rival/manager"), at))
+}
+
+/// Whether a field manager may be a controller beside us. A person who patches a status does it once.
+fn is_a_controller(manager: &str) -> bool {
+    manager != MANAGER && !manager.starts_with(PERSON)
 }
 
 fn keep_rival(mut canary: Value, managed: &Value) -> Value {
@@ -43,7 +50,7 @@ fn keep_rival(mut canary: Value, managed: &Value) -> Value {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|entry| text(entry, "/subresource") == "status" && text(entry, "/manager") != MANAGER)
+        .filter(|entry| text(entry, "/subresource") == "status" && is_a_controller(text(entry, "/manager")))
         .max_by_key(|entry| text(entry, "/time").to_owned());
     if let (Some(entry), Some(fields)) = (latest, canary.as_object_mut()) {
         fields.insert(

@@ -49,10 +49,9 @@ impl Engine {
         match self.writer.replace_status(&key.object(), &document).await {
             Ok(answer) => {
                 if answer.pointer("/status/serin") != document.pointer("/status/serin") {
-                    let words =
-                        "the API server pruned status.serin: the CRD of Canary is not Serin's; install crds/ first";
-                    tracing::error!(canary = %key, "{words}");
-                    return Err(Stop::Failed(words.into()));
+                    // Nothing else can be remembered either.
+                    self.pruned.notify_one();
+                    return Err(Stop::Failed("the API server pruned status.serin".into()));
                 }
                 take_over(site, answer, public);
                 // Whatever is still on its way comes too late now.

@@ -45,6 +45,17 @@ pub fn reference(owner: &OwnerReference) -> Value {
     })
 }
 
+/// The object, controlled by `owner` also where nobody controls it, as after a backup was restored without owners.
+pub fn adopted(live: &Value, owner: &OwnerReference) -> Value {
+    let mut next = claimed(live, owner);
+    if controller(live).is_none() {
+        let mut references = list(live, "/metadata/ownerReferences").to_vec();
+        references.push(reference(owner));
+        next["metadata"]["ownerReferences"] = references.into();
+    }
+    next
+}
+
 /// The object, controlled by `owner` where an earlier Canary of the same name controlled it.
 pub fn claimed(live: &Value, owner: &OwnerReference) -> Value {
     let mut next = live.clone();

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::observation::{Memory, Observation};
 use super::question::{Answers, Round};
-use super::round::{self, Progress};
+use super::round::{self, Check, Progress};
 use super::state::{Block, Stage};
 use crate::api::Canary;
 
@@ -27,7 +27,9 @@ pub fn ask(
     {
         return None;
     }
-    let due = round::due(canary, block, observation, memory, now)?;
+    let Check::Due(due) = round::check(canary, block, observation, memory, now) else {
+        return None;
+    };
     match round::progress(&due, canary, answers) {
         Progress::Ask(questions) => Some(Round { id: due.id, questions }),
         Progress::Done(_) => None,

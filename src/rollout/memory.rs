@@ -4,8 +4,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use chrono::{DateTime, Utc};
 
+use super::advance;
 use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
-use super::state::{Block, Stage};
+use super::state::{Block, GateState, Stage};
 use super::weight::Weight;
 use crate::api::Canary;
 
@@ -24,10 +25,14 @@ pub fn remember(
         return Memory {
             acting_since: Some(now),
             primary_ready: memory.primary_ready,
+            checks: memory.checks,
             ..Memory::default()
         };
     }
     let mut next = memory.clone();
+    if next.acting_since.is_none() {
+        next.checks = block.map_or(0, |block| checks_before(canary, block, now));
+    }
     next.acting_since.get_or_insert(now);
     next.weight_seen = since(memory.weight_seen, weight_drawn(observation), now);
     next.apex_seen = since(memory.apex_seen, apex_drawn(observation), now);
@@ -73,6 +78,22 @@ pub fn remember(
         next.undrawn_since = (!drawn).then(|| memory.undrawn_since.unwrap_or(now));
     }
     next
+}
+
+/// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed,
+/// data that is still missing) is not written down, and there is at most one of those in an interval.
+fn checks_before(canary: &Canary, block: &Block, now: DateTime<Utc>) -> u32 {
+    let is_repeated = block.stage == Stage::Waiting
+        || block.gates.values().any(|state| *state == GateState::Refused)
+        || block.why.reason == "NoData";
+    if !is_repeated {
+        return block.checks;
+    }
+    let interval = advance::delta(canary.spec.interval()).num_milliseconds().max(1);
+    let unwritten = (now - block.since).num_milliseconds().max(0) / interval + 1;
+    block
+        .checks
+        .saturating_add(u32::try_from(unwritten).unwrap_or(u32::MAX))
 }
 
 /// A number that changes when a hook or a metric takes another's place in its list.

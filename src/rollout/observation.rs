@@ -52,6 +52,8 @@ pub struct Workload {
     pub uid: String,
     /// The identity of its pod template as stored. For a primary: of the revision it was rendered from, where known.
     pub fingerprint: Option<Fingerprint>,
+    /// Of a primary whose recorded revision is in no store: the identity of what it runs, as far as its template tells.
+    pub recovered: Option<Fingerprint>,
     /// `deployment.kubernetes.io/revision`.
     pub anchor: Option<String>,
     /// `spec.paused`.
@@ -197,6 +199,8 @@ pub struct Memory {
     pub checks: u32,
     /// When the last check at this stage and weight ended.
     pub last_check: Option<DateTime<Utc>>,
+    /// The number of the check during which the canary had too few ready pods.
+    pub short_in: Option<u32>,
     /// What the lists of hooks and metrics looked like: questions are named by their place in them.
     pub lists: Option<u64>,
     /// The revision that `confirm-rollout` was last asked about.

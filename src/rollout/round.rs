@@ -1,6 +1,8 @@
 //! One check: which questions belong to it, in which order, and what their answers come to.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::advance;
 use super::capacity::Capacity;
@@ -12,12 +14,26 @@ use super::state::{Block, GateState, SampleRecord, Stage};
 use super::weight::{Side, Weight};
 use crate::api::{Canary, HookType, Webhook};
 
+/// A hook that may take longer than this is repeated under its old key sooner: no restart holds a release up for hours.
+const LONGEST_SUCCESSION: Duration = Duration::from_mins(5);
+
 /// A check that is due now. Each batch is asked when the one before it was answered and let it pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
     /// Which check.
     pub id: RoundId,
     batches: Vec<Vec<Question>>,
+}
+
+/// Whether there is something to ask.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {
+    /// This stage asks nobody now.
+    Nothing,
+    /// Something will be asked then.
+    Later(DateTime<Utc>),
+    /// This is to be asked now.
+    Due(Due),
 }
 
 /// How far a check has come.
@@ -81,52 +97,23 @@ impl Tally {
     }
 }
 
-/// The check that is due now, if one is.
-pub fn due(
-    canary: &Canary,
-    block: &Block,
-    observation: &Observation,
-    memory: &Memory,
-    now: DateTime<Utc>,
-) -> Option<Due> {
-    let list = Hooks { canary, block };
-    let batches = match block.stage {
-        Stage::Initializing if !block.gates.contains_key("probe") && has_metrics(canary) => vec![vec![Question::Probe]],
-        Stage::Resting | Stage::Waiting => {
-            advance::unreleased(block, observation, memory, now)?;
-            list.open(HookType::ConfirmRollout)
-        }
-        // A run without steps asks nobody between its two gates.
-        Stage::Raising if block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) => return None,
-        Stage::Raising if advance::ready_for_traffic(canary, block, observation, memory, now) => {
-            let mut batches = list.each(HookType::Rollback);
-            batches.extend(list.open(HookType::PreRollout));
-            batches.extend(list.open(HookType::ConfirmTrafficIncrease));
-            batches
-        }
-        Stage::Stepping | Stage::WaitingPromotion => {
-            let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
-            if !capacity.carries(Side::Canary, block.weight) {
-                return None;
-            }
-            step(canary, block, capacity, &list)
-        }
-        Stage::Finalising | Stage::RollingBack if target_is_down(observation) && block.weight == Weight::ZERO => {
-            list.open(HookType::PostRollout)
-        }
-        _ => return None,
+/// The check that is due now, or when one will be.
+pub fn check(canary: &Canary, block: &Block, observation: &Observation, memory: &Memory, now: DateTime<Utc>) -> Check {
+    let Some(batches) = batches(canary, block, observation, memory, now) else {
+        return Check::Nothing;
     };
     let after = |at: DateTime<Utc>| at + advance::delta(canary.spec.interval());
-    let due_at = match block.stage {
-        Stage::Stepping | Stage::WaitingPromotion => {
-            let drawn = drawn_since(block, memory)?;
-            Some(after(memory.last_check.map_or(drawn, |last| last.max(drawn))))
-        }
+    let interval_ends = match block.stage {
+        Stage::Stepping | Stage::WaitingPromotion => match drawn_since(block, memory) {
+            Some(drawn) => Some(after(memory.last_check.map_or(drawn, |last| last.max(drawn)))),
+            None => return Check::Nothing,
+        },
         Stage::Resting | Stage::Waiting | Stage::Raising => memory.last_check.map(after),
         _ => None,
     };
-    if due_at.is_some_and(|at| now < at) {
-        return None;
+    let opens = interval_ends.max(succession(canary, block, memory, &batches));
+    if let Some(at) = opens.filter(|at| now < *at) {
+        return Check::Later(at);
     }
     let id = RoundId {
         run: block.run,
@@ -134,7 +121,59 @@ pub fn due(
         weight: block.weight,
         check: memory.checks,
     };
-    Some(Due { id, batches })
+    Check::Due(Due { id, batches })
+}
+
+/// The questions of the present stage, if it asks any now.
+fn batches(
+    canary: &Canary,
+    block: &Block,
+    observation: &Observation,
+    memory: &Memory,
+    now: DateTime<Utc>,
+) -> Option<Vec<Vec<Question>>> {
+    let list = Hooks { canary, block };
+    match block.stage {
+        Stage::Initializing if !block.gates.contains_key("probe") && has_metrics(canary) => {
+            Some(vec![vec![Question::Probe]])
+        }
+        Stage::Resting | Stage::Waiting => {
+            advance::unreleased(block, observation, memory, now)?;
+            Some(list.open(HookType::ConfirmRollout))
+        }
+        // A run without steps asks nobody between its two gates.
+        Stage::Raising if block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) => None,
+        Stage::Raising if advance::ready_for_traffic(canary, block, observation, memory, now) => {
+            let mut batches = list.each(HookType::Rollback);
+            batches.extend(list.open(HookType::PreRollout));
+            batches.extend(list.open(HookType::ConfirmTrafficIncrease));
+            Some(batches)
+        }
+        Stage::Stepping | Stage::WaitingPromotion => {
+            let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
+            Some(step(canary, block, capacity, &list))
+        }
+        Stage::Finalising | Stage::RollingBack | Stage::Reverting
+            if target_is_down(observation) && block.weight == Weight::ZERO =>
+        {
+            Some(list.open(HookType::PostRollout))
+        }
+        _ => None,
+    }
+}
+
+/// Until when a hook may still be answering that a predecessor of this process called in this stage: the same hook twice at the same
+/// time is load twice (`design.md`, "Questions are jobs"). Nothing when this process began the stage itself.
+fn succession(canary: &Canary, block: &Block, memory: &Memory, batches: &[Vec<Question>]) -> Option<DateTime<Utc>> {
+    let since = memory
+        .acting_since
+        .map(|at| at.trunc_subsecs(6))
+        .filter(|since| block.since < *since)?;
+    let timeouts = batches.iter().flatten().filter_map(|question| match question {
+        Question::Hook { index, .. } => hooks(canary).get(*index).map(Webhook::timeout),
+        Question::Metric { .. } | Question::Probe => None,
+    });
+    Some(since + advance::delta(timeouts.max()?.min(LONGEST_SUCCESSION)))
 }
 
 fn step(canary: &Canary, block: &Block, capacity: Capacity<'_>, list: &Hooks<'_>) -> Vec<Vec<Question>> {
@@ -150,7 +189,8 @@ fn step(canary: &Canary, block: &Block, capacity: Capacity<'_>, list: &Hooks<'_>
     }
     let next = block.plan.as_ref().and_then(|plan| plan.after(block.weight));
     // A gate is asked right before the write that it guards, so not while that write could not be made.
-    if next.is_none_or(|weight| capacity.carries(Side::Canary, weight)) {
+    let carried = capacity.carries(Side::Canary, block.weight);
+    if carried && next.is_none_or(|weight| capacity.carries(Side::Canary, weight)) {
         if block.stage == Stage::Stepping {
             batches.extend(list.open(HookType::ConfirmTrafficIncrease));
         }

@@ -57,6 +57,10 @@ pub struct Block {
     /// Checks in a row in which the metrics could not be read (`onError: hold`).
     #[serde(default)]
     pub unreachable_checks: u32,
+    /// Checks that had ended at this stage and weight when this was written. A successor counts on from here, so that no two checks
+    /// go by the same `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checks: u32,
     /// Hooks that have passed or been refused and need not be told again: name to state. Emptied at each step, but for the hooks that
     /// run once a run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -75,6 +79,11 @@ pub struct Block {
     /// What the last write of the status announced; told again by a successor that finds no Event of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What is being done now. Flagger's closed set of phases is the public face of it (`public.rs`).

@@ -149,6 +149,7 @@ where
                 let mut line = Map::new();
                 line.insert("level".into(), level.to_lowercase().into());
                 line.insert("ts".into(), time.into());
+                line.extend(caller(event).map(|caller| ("caller".into(), caller.into())));
                 line.insert("msg".into(), fields.message.into());
                 line.extend(fields.others);
                 writeln!(out, "{}", Value::Object(line))
@@ -166,6 +167,18 @@ where
             }
         }
     }
+}
+
+/// Folder, file and line of the code that speaks, as Flagger's `caller` (`spec/core.md` 5).
+fn caller(event: &Event<'_>) -> Option<String> {
+    let (file, line) = (event.metadata().file()?, event.metadata().line()?);
+    let mut parts = file.rsplitn(3, ['/', '\\']);
+    let name = parts.next()?;
+    Some(
+        parts
+            .next()
+            .map_or_else(|| format!("{name}:{line}"), |folder| format!("{folder}/{name}:{line}")),
+    )
 }
 
 /// A text without quotes where it can be read without them.
@@ -268,10 +281,15 @@ mod tests {
         let lines = written(Format::Json, Level::Info, |_| {
             tracing::info!(canary = %"podinfo.test", count = 3, "Advance podinfo.test canary weight 20");
         });
-        let line: Value = serde_json::from_str(&lines[0]).expect("it must be JSON");
+        let mut line: Value = serde_json::from_str(&lines[0]).expect("it must be JSON");
+        let caller = line["caller"].take();
+        let place = caller
+            .as_str()
+            .and_then(|caller| caller.strip_prefix("telemetry/log.rs:"));
+        assert!(place.is_some_and(|line| line.parse::<u32>().is_ok()), "{caller}");
         let expected = serde_json::json!({
             "level": "info", "ts": "2023-11-14T22:13:20.250Z", "msg": "Advance podinfo.test canary weight 20",
-            "canary": "podinfo.test", "count": 3
+            "canary": "podinfo.test", "count": 3, "caller": null
         });
         assert_eq!(line, expected);
     }

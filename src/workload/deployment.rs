@@ -24,6 +24,16 @@ pub fn target_facts(deployment: &Value, ready_threshold: u32) -> Result<Workload
     facts(deployment, ready_threshold, fingerprint(template))
 }
 
+/// The identity of what a primary runs, as far as its template and the target's tell.
+pub fn recovered(
+    primary: &Value,
+    target: Option<&Value>,
+    identity: Identity<'_>,
+) -> Result<Fingerprint, WorkloadError> {
+    let like = target.and_then(|target| target.pointer("/spec/template"));
+    Ok(fingerprint(&recover(template(primary)?, like, identity)))
+}
+
 /// Facts about the primary. Its fingerprint is that of the revision it was made from: as written on it, else (Flagger made
 /// it) as far as its template and the target's tell.
 pub fn primary_facts(
@@ -32,11 +42,9 @@ pub fn primary_facts(
     identity: Identity<'_>,
     ready_threshold: u32,
 ) -> Result<Workload, WorkloadError> {
-    let own = template(primary)?;
-    let like = target.and_then(|target| target.pointer("/spec/template"));
     let revision = match annotation(primary, REVISION) {
         Some(written) => Fingerprint(written.to_owned()),
-        None => fingerprint(&recover(own, like, identity)),
+        None => recovered(primary, target, identity)?,
     };
     facts(primary, ready_threshold, revision)
 }
@@ -63,6 +71,7 @@ fn facts(deployment: &Value, ready_threshold: u32, revision: Fingerprint) -> Res
     Ok(Workload {
         uid: uid.to_owned(),
         fingerprint: Some(revision),
+        recovered: None,
         anchor: annotation(deployment, "deployment.kubernetes.io/revision").map(str::to_owned),
         paused: deployment
             .pointer("/spec/paused")

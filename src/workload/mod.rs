@@ -11,7 +11,7 @@ mod selector;
 pub mod store;
 mod template;
 
-pub use deployment::{WorkloadError, primary_facts, target_facts};
+pub use deployment::{WorkloadError, primary_facts, recovered, target_facts};
 pub use fingerprint::fingerprint;
 pub use selector::{Selector, SelectorError};
 

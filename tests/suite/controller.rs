@@ -1,5 +1,6 @@
 //! The controller on the embedded cluster: what it writes, and what the cluster looks like afterwards.
 
+mod changes;
 mod house;
 
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::super::notice::{Alert, Severity};
-use super::super::round::{self, Progress, Tally};
+use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
@@ -102,6 +102,7 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
         .awaiting("traffic on the primary, then the target at zero replicas");
         return;
     }
+    let Some(tally) = post_rollout(turn) else { return };
     turn.block.last_failed = None;
     turn.block.running = None;
     turn.block.plan = None;
@@ -128,6 +129,7 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
         "Revert",
         &format!("Run ended! Scaling down {}", turn.target_name()),
     );
+    tell_post_rollout(turn, &tally);
     turn.why(
         "Reverted",
         "the target was returned to the promoted revision; the run was ended",
@@ -242,8 +244,10 @@ fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
 
 /// The result of the `post-rollout` hooks, or `None` while they are being asked.
 fn post_rollout(turn: &mut Turn<'_>) -> Option<Tally> {
-    let Some(due) = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) else {
-        return Some(Tally::default());
+    let due = match turn.check() {
+        Check::Nothing => return Some(Tally::default()),
+        Check::Later(_) => return None,
+        Check::Due(due) => due,
     };
     match round::progress(&due, turn.canary, turn.answers) {
         Progress::Ask(_) => None,

@@ -3,7 +3,7 @@
 use super::super::announcement::announcing;
 use super::super::notice::{Alert, Severity};
 use super::super::observation::Selects;
-use super::super::round::{self, Progress};
+use super::super::round::{self, Check, Progress};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::super::{known::Known, observation::Observation};
@@ -258,9 +258,7 @@ fn probe(turn: &mut Turn<'_>) {
     if turn.block.gates.contains_key("probe") {
         return;
     }
-    let Some(due) = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) else {
-        return;
-    };
+    let Check::Due(due) = turn.check() else { return };
     let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) else {
         return;
     };

@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use super::observation::{Memory, Observation};
 use super::question::Answers;
 use super::state::{Block, Stage};
+use super::{notice, state};
 use crate::api::Canary;
 use turn::Turn;
 
@@ -87,6 +88,9 @@ pub fn advance(
 }
 
 fn stage(turn: &mut Turn<'_>) {
+    if let Some(serving) = revision::replacing_the_lost(&turn.block, turn.observation) {
+        return replace_lost(turn, serving);
+    }
     take_stage(turn);
     if (turn.before.stage, turn.before.weight) == (turn.block.stage, turn.block.weight) {
         turn_route::say_trouble(turn);
@@ -111,6 +115,21 @@ fn take_stage(turn: &mut Turn<'_>) {
         // The deletion mark cannot be taken back; a cache that does not show it yet will.
         Stage::Leaving => {}
     }
+}
+
+/// Without a last good revision nothing could be drawn any more, and no release could ever start or end.
+fn replace_lost(turn: &mut Turn<'_>, serving: state::Fingerprint) {
+    let text = format!(
+        "The last good revision of {} was deleted; what the primary serves with counts as that from now on",
+        turn.target_name()
+    );
+    let notice = turn.warning("revision-lost", "Store", &text);
+    notice.alert = Some(notice::Alert {
+        severity: notice::Severity::Warn,
+        message: text,
+        with_fields: false,
+    });
+    turn.block.promoted = Some(serving);
 }
 
 fn suspend(turn: &mut Turn<'_>) {

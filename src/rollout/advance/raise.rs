@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::super::capacity::Capacity;
 use super::super::known::Known;
 use super::super::observation::{Memory, Observation, Rehearsal};
-use super::super::round::{self, Progress, Tally};
+use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{Block, GateState, Stage};
 use super::super::weight::{Side, Weight};
 use super::homeward;
@@ -53,12 +53,7 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
     if turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) {
         return promote::begin(turn, &Tally::default());
     }
-    let Some(due) = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) else {
-        if let Some(last) = turn.memory.last_check {
-            turn.wake_at(last + super::delta(turn.spec().interval()));
-        }
-        return;
-    };
+    let Check::Due(due) = turn.check() else { return };
     let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) else {
         // What the last answers came to stands until there are new ones.
         if !step::VERDICTS.contains(&turn.before.why.reason.as_str()) {

@@ -2,7 +2,7 @@
 
 use super::super::known::Known;
 use super::super::notice::{Alert, Severity};
-use super::super::round::{self, GateRefusal, Progress, Tally};
+use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::super::steps;
 use super::revision::{Seen, seen};
@@ -30,16 +30,7 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
         return;
     }
     ask_about(turn, &fingerprint);
-    let Some(due) = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now) else {
-        let next = turn
-            .memory
-            .last_check
-            .map(|last| last + super::delta(turn.spec().interval()));
-        if let Some(at) = next {
-            turn.wake_at(at);
-        }
-        return;
-    };
+    let Check::Due(due) = turn.check() else { return };
     if let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) {
         // A change of the stage wipes the slate, so the round ends before a start and after a refusal.
         if let Some(refusal) = &tally.refused {

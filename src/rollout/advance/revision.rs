@@ -85,6 +85,18 @@ pub fn strayed(block: &Block, observation: &Observation) -> bool {
     fingerprint.is_some() && fingerprint != block.running.as_ref() && !rebased
 }
 
+/// What counts as the last good revision when the content of the recorded one stands nowhere any more, neither in the store nor in the
+/// target or the primary (somebody deleted the one and edited the others): that which the primary serves with.
+pub(super) fn replacing_the_lost(block: &Block, observation: &Observation) -> Option<Fingerprint> {
+    let promoted = block.promoted.as_ref()?;
+    let is_stored = observation.stored.present()?.contains(promoted);
+    let in_target = observation.target.present()?.fingerprint.as_ref() == Some(promoted);
+    let primary = observation.primary.present()?;
+    let serves = primary.rollout.complete && primary.fingerprint.as_ref() == Some(promoted);
+    let recovered = primary.recovered.clone().filter(|recovered| recovered != promoted);
+    recovered.filter(|_| serves && !is_stored && !in_target)
+}
+
 /// Whether the template reads differently although nobody edited it: the anchor stands, the versions moved, and no pause could have
 /// kept the anchor from moving.
 fn recoded(baseline: Option<&Baseline>, observation: &Observation) -> bool {

@@ -1,7 +1,7 @@
 //! The canary has its share of the traffic; it is checked at each interval and goes on, waits or goes back.
 
 use super::super::notice::{Alert, Severity};
-use super::super::round::{self, GateRefusal, Pass, Progress, Tally};
+use super::super::round::{self, Check, GateRefusal, Pass, Progress, Tally};
 use super::super::state::{GateState, Stage};
 use super::super::weight::{Side, Weight};
 use super::turn::{Turn, cut};
@@ -31,25 +31,42 @@ pub(super) fn step(turn: &mut Turn<'_>) {
     if turn.observation.canary_endpoints == Some(0) && turn.capacity().primary_ready().is_some_and(|ready| ready > 0) {
         return homeward::canary_died(turn);
     }
-    if !turn.capacity().carries(Side::Canary, turn.block.weight) {
-        forget_answers(turn);
-        return wait_for_pods(turn);
+    let short = is_short(turn);
+    if short {
+        turn.memory.short_in = Some(turn.memory.checks);
     }
     if turn.drawn_since().is_none() {
         forget_answers(turn);
-        return wait_for_route(turn);
+        return if short {
+            wait_for_pods(turn);
+        } else {
+            wait_for_route(turn);
+        };
     }
-    let due = round::due(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now);
-    let Some(due) = due else { return dwell(turn) };
+    let Check::Due(due) = turn.check() else {
+        return if short {
+            wait_for_pods(turn);
+        } else {
+            dwell(turn);
+        };
+    };
     match round::progress(&due, turn.canary, turn.answers) {
+        Progress::Ask(_) if short => wait_for_pods(turn),
         Progress::Ask(_) => {
             // The answers come by themselves. What is shown stays what it was: the check is part of the step.
         }
         Progress::Done(tally) => {
+            let disturbed = turn.memory.short_in == Some(turn.memory.checks);
             turn.end_round();
-            judge(turn, &tally);
+            judge(turn, &tally, disturbed);
         }
     }
+}
+
+/// Whether the canary has fewer ready pods than its share needs. It is checked all the same, since the pods that are left may be as bad
+/// as those that are gone, but the step does not pass before they are back.
+fn is_short(turn: &Turn<'_>) -> bool {
+    !turn.capacity().carries(Side::Canary, turn.block.weight)
 }
 
 /// What was answered before the step was disturbed says nothing about what comes after.
@@ -59,12 +76,19 @@ fn forget_answers(turn: &mut Turn<'_>) {
     }
 }
 
-fn judge(turn: &mut Turn<'_>, tally: &Tally) {
+/// What comes of a check. One that was disturbed, since the canary lacked pods meanwhile, may fail but not pass.
+fn judge(turn: &mut Turn<'_>, tally: &Tally, disturbed: bool) {
     if !tally.samples.is_empty() {
         turn.block.samples.clone_from(&tally.samples);
     }
     if rolled_back_by_hook(turn, tally) || failed(turn, tally) || unreachable(turn, tally) {
         return;
+    }
+    if is_short(turn) {
+        return short_of_pods(turn);
+    }
+    if disturbed {
+        return dwell(turn);
     }
     if let Some(text) = tally.held.first() {
         if turn.once("told/no-data") {
@@ -121,11 +145,20 @@ pub(super) fn give(turn: &mut Turn<'_>, weight: Weight) {
     dwell(turn);
 }
 
+/// Whether the last check said something that stands until the next one.
+fn verdict_stands(turn: &mut Turn<'_>) -> bool {
+    let stands = VERDICTS.contains(&turn.block.why.reason.as_str()) && turn.memory.last_check.is_some();
+    let next = turn.next_check().filter(|_| stands);
+    if let Some(next) = next {
+        turn.wake_at(next);
+    }
+    next.is_some()
+}
+
 /// The words of a step that goes as planned. What the last check said stands until the next one.
 fn dwell(turn: &mut Turn<'_>) {
-    let verdict = VERDICTS.contains(&turn.block.why.reason.as_str());
-    if let (true, Some(_), Some(next)) = (verdict, turn.memory.last_check, turn.next_check()) {
-        return turn.wake_at(next);
+    if verdict_stands(turn) {
+        return;
     }
     let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
     let then = next.map_or_else(
@@ -162,6 +195,14 @@ fn dwell(turn: &mut Turn<'_>) {
 }
 
 fn wait_for_pods(turn: &mut Turn<'_>) {
+    // The words of a failure stand for an interval. There are few of them, so they do not hold the deadline up for long.
+    let failure = matches!(turn.block.why.reason.as_str(), "CheckFailed" | "MetricsUnavailable");
+    if !(failure && verdict_stands(turn)) {
+        short_of_pods(turn);
+    }
+}
+
+fn short_of_pods(turn: &mut Turn<'_>) {
     let (weight, needed) = (turn.block.weight, turn.capacity().need(Side::Canary, turn.block.weight));
     let deadline = turn.patience(ROLLED_BACK);
     let Some(ready) = turn.observation.canary_endpoints else {

@@ -8,10 +8,11 @@ use super::super::capacity::Capacity;
 use super::super::notice::{Alert, Notice, Severity};
 use super::super::observation::{Memory, Observation};
 use super::super::question::Answers;
+use super::super::round::Check;
 use super::super::size;
 use super::super::state::{Block, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
 use super::super::weight::Weight;
-use super::super::{mark, public};
+use super::super::{mark, public, round};
 use super::Decision;
 use crate::api::{Canary, CanarySpec};
 
@@ -79,6 +80,7 @@ impl<'a> Turn<'a> {
         }
         self.forget_gates();
         self.memory.checks = 0;
+        self.memory.short_in = None;
         self.memory.last_check = None;
         self.memory.progress = None;
     }
@@ -94,6 +96,7 @@ impl<'a> Turn<'a> {
             self.block.weight = weight;
             self.block.since = self.now;
             self.memory.checks = 0;
+            self.memory.short_in = None;
             self.memory.last_check = None;
         }
     }
@@ -142,6 +145,15 @@ impl<'a> Turn<'a> {
 
     pub fn wake_at(&mut self, at: DateTime<Utc>) {
         wake_at(&mut self.wake, self.now, at);
+    }
+
+    /// The check of this stage. Looks again when it is due later.
+    pub fn check(&mut self) -> Check {
+        let check = round::check(self.canary, &self.block, self.observation, &self.memory, self.now);
+        if let Check::Later(at) = check {
+            self.wake_at(at);
+        }
+        check
     }
 
     // === time ===
@@ -297,6 +309,7 @@ impl<'a> Turn<'a> {
         if changed {
             self.note_baseline();
             self.block.notices = std::mem::take(&mut self.notices);
+            self.block.checks = self.memory.checks;
             size::fit(&mut self.block);
         }
         Decision {

@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 
 use super::{
-    deployment::{Leeway, Plan, desired, size, value},
+    deployment::{Plan, size, value},
+    leeway::{Leeway, desired},
     stamp::{moment, stamp},
     write::{Kind, Place, What, Write},
 };

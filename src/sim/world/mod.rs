@@ -10,6 +10,7 @@ mod endpointslice;
 mod engine;
 pub mod hooks;
 pub mod invariants;
+mod leeway;
 pub mod manifests;
 pub mod metrics;
 mod mirror;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use serin::{
     api::{self, Canary},
     clock::Clock,
-    controller::{self, Outside, Vitals, leader::Claim, settings::Settings},
+    controller::{self, Outside, StartError, Vitals, leader::Claim, settings::Settings},
     sim::{
         apiserver::{ApiServer, Options},
         fault::{Fault, NoFault},
@@ -69,7 +69,7 @@ impl House {
         };
         let client = api.client("team");
         let stop = Arc::new(Notify::new());
-        let serin = Mutex::new(start(&api, &fault, &settings, &outside, &clock, &stop));
+        let serin = Mutex::new(start("serin", &api, &fault, &settings, &outside, &clock, &stop));
         let house = Self {
             api,
             clock,
@@ -93,6 +93,7 @@ impl House {
         let mut serin = self.serin.lock().expect("must not be poisoned");
         serin.abort();
         *serin = start(
+            "serin",
             &self.api,
             &self.fault,
             &self.settings,
@@ -100,6 +101,28 @@ impl House {
             &self.clock,
             &self.stop,
         );
+    }
+
+    /// A second controller, by the name of `observer`, which only says what it would do.
+    pub fn observe_beside(&self) -> JoinHandle<()> {
+        let settings = Settings {
+            observe_only: true,
+            ..self.settings.clone()
+        };
+        start(
+            "observer",
+            &self.api,
+            &self.fault,
+            &settings,
+            &self.outside,
+            &self.clock,
+            &self.stop,
+        )
+    }
+
+    /// Whether the controller has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.serin.lock().expect("must not be poisoned").is_finished()
     }
 
     /// The controller is told to stop, and has.
@@ -285,11 +308,16 @@ impl House {
 
     /// Everything that Serin asked of the API server, but for its watches.
     pub fn requests(&self) -> Vec<String> {
+        self.requests_of("serin")
+    }
+
+    /// The same of another user.
+    pub fn requests_of(&self, user: &str) -> Vec<String> {
         let audit = self
             .api
             .audit()
             .into_iter()
-            .filter(|entry| entry.user == "serin" && entry.verb != "watch");
+            .filter(|entry| entry.user == user && entry.verb != "watch");
         audit
             .map(|it| {
                 let name = [it.resource.as_str(), &it.subresource, &it.name].join("/");
@@ -309,6 +337,7 @@ impl Drop for House {
 }
 
 fn start(
+    user: &str,
     api: &ApiServer,
     fault: &Arc<dyn Fault>,
     settings: &Settings,
@@ -317,7 +346,7 @@ fn start(
     stop: &Arc<Notify>,
 ) -> JoinHandle<()> {
     let (client, settings, outside, clock, stop) = (
-        api.client_with("serin", fault.clone()),
+        api.client_with(user, fault.clone()),
         settings.clone(),
         outside.clone(),
         clock.clone(),
@@ -329,8 +358,10 @@ fn start(
     };
     tokio::spawn(async move {
         let stopped = stop.notified();
-        controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stopped)
-            .await
-            .expect("the controller must start");
+        let ended = controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stopped).await;
+        assert!(
+            matches!(ended, Ok(()) | Err(StartError::Pruned)),
+            "the controller must start: {ended:?}"
+        );
     })
 }

@@ -6,6 +6,7 @@ mod properties;
 mod roads;
 mod size;
 mod stages;
+mod succession;
 mod takeover;
 mod traffic;
 pub mod world;

@@ -29,6 +29,47 @@ fn promoting(recreate: bool) -> World {
 }
 
 #[test]
+fn a_canary_that_lacks_some_of_its_pods_is_judged_by_those_that_are_left() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 60", |w| w.actual.route == Some(Weight::clamped(60)));
+    world.broken.insert(2);
+    world.bad.insert(2);
+    world.actual.target.as_mut().expect("a target").ready = 1;
+    let short = world.now;
+    until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+    let reason = world
+        .block()
+        .and_then(|block| block.outcome)
+        .map(|outcome| outcome.reason);
+    assert_eq!(reason.as_deref(), Some("FailedChecks"), "{:#?}", world.log);
+    assert!(
+        world.now - short < TimeDelta::seconds(60),
+        "before the progress deadline"
+    );
+}
+
+#[test]
+fn a_step_does_not_pass_while_pods_are_missing_and_the_deadline_ends_it() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 40", |w| w.actual.route == Some(Weight::clamped(40)));
+    world.broken.insert(2);
+    world.actual.target.as_mut().expect("a target").ready = 1;
+    until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+    let reason = world
+        .block()
+        .and_then(|block| block.outcome)
+        .map(|outcome| outcome.reason);
+    assert_eq!(reason.as_deref(), Some("ProgressDeadlineExceeded"));
+    assert!(
+        !world.log.iter().any(|line| line == "Route(Weight(60))"),
+        "{:#?}",
+        world.log
+    );
+}
+
+#[test]
 fn a_recreate_roll_gets_no_traffic_when_the_target_changes_under_it() {
     // The law about writes to the primary and weights during its roll does the judging.
     for delay in 0..6 {

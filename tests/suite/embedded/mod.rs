@@ -6,14 +6,19 @@
 
 mod announcement;
 mod bad_input;
+mod deletion;
+mod face;
 mod faults;
 mod hooks;
 mod line;
 mod process;
 mod regressions;
+mod revisions;
+mod rivals;
 mod scheduler;
 mod services;
 mod setting;
 mod stage;
 mod story;
-mod users;
+mod time;
+mod traffic;

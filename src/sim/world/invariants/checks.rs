@@ -144,11 +144,11 @@ fn worst_ready(deployment: &Value) -> u64 {
     let Ok(deployment) = serde_json::from_value(deployment.clone()) else {
         return 0;
     };
-    if super::super::deployment::is_recreate(&deployment) {
+    if super::super::leeway::is_recreate(&deployment) {
         return 0;
     }
-    let wanted = super::super::deployment::desired(&deployment);
-    u64::try_from(wanted - super::super::deployment::leeway(&deployment).unavailable).unwrap_or(0)
+    let wanted = super::super::leeway::desired(&deployment);
+    u64::try_from(wanted - super::super::leeway::leeway(&deployment).unavailable).unwrap_or(0)
 }
 
 /// Invariant 2 for Services: clients are sent to a side only when it has ready pods; a side in use keeps its Service.

@@ -12,8 +12,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
-    Answers, Block, Confirmation, Fingerprint, Known, Memory, Observation, QuestionKey, RouteFacts, Says, Selects,
-    ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish, remember, render,
+    Answers, Block, Confirmation, Fingerprint, Known, Memory, Observation, QuestionKey, RoundId, RouteFacts, Says,
+    Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish, remember, render,
 };
 
 pub use pods::Pods;
@@ -63,8 +63,10 @@ pub struct World {
     pending: Vec<(DateTime<Utc>, QuestionKey, Says)>,
     /// How long an answer takes.
     pub answers_take: TimeDelta,
-    /// Hooks that were called: name and weight.
+    /// Hooks that were called, by name.
     pub called: Vec<String>,
+    /// When, and as part of which check.
+    pub calls: Vec<(DateTime<Utc>, RoundId)>,
     /// What the last pass saw, and when the next one is due without a change.
     last: Option<(Observation, Canary)>,
     wake: Option<DateTime<Utc>>,
@@ -154,6 +156,7 @@ impl World {
             pending: Vec::new(),
             answers_take: TimeDelta::zero(),
             called: Vec::new(),
+            calls: Vec::new(),
             last: None,
             wake: None,
             broken: BTreeSet::new(),

@@ -21,6 +21,9 @@ impl World {
                 continue;
             }
             asked = true;
+            if let (Question::Hook { .. }, Some(round)) = (&question, &self.answers.round) {
+                self.calls.push((self.now, round.clone()));
+            }
             let says = self.answer(&question);
             self.pending.push((self.now + self.answers_take, key, says));
         }

@@ -1,0 +1,106 @@
+//! What tools read: conditions, metrics, and silence at rest (ranks 26 and 33 of `spec/users.md`).
+
+use serde_json::{Value, json};
+use serin::sim::world::script::{Life, Pods};
+
+use super::{setting::Setting, stage::Stage};
+
+/// Rank 26.
+#[tokio::test(start_paused = true)]
+async fn conditions_tell_ready_busy_and_stuck_apart() {
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:3"), Life::NeverReady))
+        .initialized()
+        .await;
+    let seen = |stage: &Stage| ["Promoted", "Ready", "Reconciling", "Stalled"].map(|type_| stage.condition(type_).0);
+    assert_eq!(seen(&stage), ["True", "True", "False", "False"]);
+    stage.push("app:2").await;
+    stage.until_weight(20).await;
+    assert_eq!(seen(&stage), ["Unknown", "False", "True", "False"]);
+    stage.until_phase("Succeeded").await;
+    assert_eq!(seen(&stage), ["True", "True", "False", "False"]);
+    stage.push("app:3").await;
+    stage.until_phase("Failed").await;
+    assert_eq!(seen(&stage), ["False", "False", "False", "True"]);
+    assert_eq!(stage.status()["conditions"][0]["type"], "Promoted", "always the first");
+    assert_eq!(
+        stage.status()["observedGeneration"],
+        stage.canary()["metadata"]["generation"]
+    );
+}
+
+/// Invariant 8, W33: nothing is written at rest, also not while Failed.
+#[tokio::test(start_paused = true)]
+async fn at_rest_nothing_is_written_whatever_the_phase() {
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:3"), Life::NeverReady))
+        .initialized()
+        .await;
+    let at_rest = async |stage: &Stage| {
+        stage.pass(60).await;
+        let writes = stage.story.writes_of_serin();
+        stage.pass(1800).await;
+        assert_eq!(stage.story.writes_of_serin(), writes, "in phase {}", stage.phase());
+    };
+    at_rest(&stage).await;
+    for (image, phase) in [("app:2", "Succeeded"), ("app:3", "Failed")] {
+        stage.push(image).await;
+        stage.until_phase(phase).await;
+        at_rest(&stage).await;
+    }
+}
+
+/// Rank 38 of the status: what Flagger's tools read.
+#[tokio::test(start_paused = true)]
+async fn serins_own_metrics_follow_the_runs() {
+    let stage = Setting::new()
+        .script(|script| script.life(Pods::image("app:3"), Life::NeverReady))
+        .initialized()
+        .await;
+    let read = |stage: &Stage| {
+        stage
+            .serin
+            .last(|process| process.metrics.text().expect("metrics must be readable"))
+    };
+    let has = |stage: &Stage, line: &str| {
+        let text = read(stage);
+        assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+    };
+    has(&stage, r#"flagger_canary_status{name="app",namespace="test"} 1"#);
+    stage.push("app:2").await;
+    stage.until_weight(20).await;
+    stage.pass(1).await;
+    has(&stage, r#"flagger_canary_status{name="app",namespace="test"} 0"#);
+    has(&stage, r#"flagger_canary_weight{workload="app",namespace="test"} 20"#);
+    has(
+        &stage,
+        r#"flagger_canary_weight{workload="app-primary",namespace="test"} 80"#,
+    );
+    stage.until_phase("Succeeded").await;
+    stage.pass(1).await;
+    has(
+        &stage,
+        r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#,
+    );
+    stage.push("app:3").await;
+    stage.until_phase("Failed").await;
+    stage.pass(1).await;
+    has(&stage, r#"flagger_canary_status{name="app",namespace="test"} 2"#);
+    has(
+        &stage,
+        r#"flagger_canary_failures_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#,
+    );
+    let spec: Value = json!({ "skipAnalysis": true });
+    stage.edit_canary(spec).await;
+    stage.push("app:4").await;
+    stage
+        .until("skipped", |stage| {
+            stage.image("app-primary") == "app:4" && stage.phase() == "Succeeded"
+        })
+        .await;
+    stage.pass(1).await;
+    has(
+        &stage,
+        r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="skipped"} 1"#,
+    );
+}
