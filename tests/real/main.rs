@@ -3,6 +3,7 @@
 //! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`]. They share the [`harness`], which
 //! builds and starts everything in a network namespace of its own, and the story of a [`release`].
 
+mod end_to_end;
 mod first_run;
 mod harness;
 mod release;
@@ -39,6 +40,8 @@ struct Arguments {
 enum Scenario {
     /// A good release and a bad one, and a page about what was seen: docs/first-run.md.
     FirstRun(first_run::Arguments),
+    /// Releases through both kinds of routes, every answer counted, none lost; and a mutant that must lose some.
+    EndToEnd(end_to_end::Arguments),
 }
 
 impl Scenario {
@@ -46,18 +49,21 @@ impl Scenario {
     const fn name(&self) -> &'static str {
         match self {
             Self::FirstRun(_) => "first-run",
+            Self::EndToEnd(_) => "end-to-end",
         }
     }
 
     const fn with_flagger(&self) -> bool {
         match self {
             Self::FirstRun(arguments) => arguments.flagger,
+            Self::EndToEnd(_) => false,
         }
     }
 
     async fn run(&self, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
         match self {
             Self::FirstRun(arguments) => first_run::run(arguments, cluster).await,
+            Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).await,
         }
     }
 }

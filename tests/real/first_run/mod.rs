@@ -31,8 +31,8 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     let [by_proxy, by_route] = [("by-httpproxy", Road::HttpProxy), ("by-httproute", Road::HttpRoute)]
         .map(|(namespace, road)| Shop::new(cluster, namespace, road));
     let (by_proxy, by_route) = tokio::join!(
-        story::tell(cluster, &by_proxy, by_proxy.road.title(), arguments.rate),
-        story::tell(cluster, &by_route, by_route.road.title(), arguments.rate),
+        story::tell(cluster, &by_proxy, arguments.rate),
+        story::tell(cluster, &by_route, arguments.rate),
     );
     let stories = [by_proxy?, by_route?];
     let mut all: Vec<_> = stories.iter().flat_map(expectations::course).collect();

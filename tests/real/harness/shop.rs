@@ -73,9 +73,9 @@ pub struct Shop {
     /// How traffic gets to it.
     pub road: Road,
     /// How its Deployment replaces pods.
-    pub replacing: Replacing,
+    replacing: Replacing,
     /// The Canary's `trafficSettleSeconds`; the default if it says nothing.
-    pub settle_seconds: Option<u32>,
+    settle_seconds: Option<u32>,
     client: Client,
     url: String,
 }
@@ -90,6 +90,26 @@ impl Shop {
             settle_seconds: None,
             client: cluster.client.clone(),
             url: format!("http://{}/", cluster.gateway),
+        }
+    }
+
+    /// The same, with a Deployment that replaces its pods in that way.
+    pub fn replacing(self, replacing: Replacing) -> Self {
+        Self { replacing, ..self }
+    }
+
+    /// The same, with a Canary that says how long the data plane is given to follow.
+    pub fn settling(self, seconds: u32) -> Self {
+        let settle_seconds = Some(seconds);
+        Self { settle_seconds, ..self }
+    }
+
+    /// For people.
+    pub fn title(&self) -> String {
+        let road = self.road.title();
+        match self.replacing {
+            Replacing::Rolling => road.to_owned(),
+            Replacing::Recreate => format!("{road}, Recreate"),
         }
     }
 

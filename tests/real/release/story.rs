@@ -89,8 +89,9 @@ pub struct Story {
 }
 
 /// Lives through the whole story of a shop, at `rate` requests a second.
-pub async fn tell(cluster: &Cluster, shop: &Shop, title: &str, rate: u32) -> Outcome<Story> {
-    told(cluster, shop, title, rate)
+pub async fn tell(cluster: &Cluster, shop: &Shop, rate: u32) -> Outcome<Story> {
+    let title = shop.title();
+    told(cluster, shop, &title, rate)
         .await
         .map_err(|error| format!("{title}: {error}").into())
 }

@@ -1,0 +1,79 @@
+//! End to end: releases through an `HTTPProxy` and through an `HTTPRoute`, of Deployments that replace their pods one by one and
+//! of such that replace all at once. Every answer is counted, from before the Canary comes until after it is gone, and none may
+//! be lost. Then [`teeth`]: with the settle times at zero some must be.
+
+mod teeth;
+
+use crate::harness::Outcome;
+use crate::harness::cluster::Cluster;
+use crate::harness::controller::Controller;
+use crate::harness::shop::{Replacing, Road, Shop};
+use crate::harness::verdict::{Expectation, listed};
+use crate::release::expectations;
+use crate::release::story::{self, Story};
+
+/// What can be told to the scenario.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Requests per second for each of the four shops.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    rate: u32,
+
+    /// Leave out the mutant that must lose requests.
+    #[arg(long)]
+    no_teeth: bool,
+}
+
+/// So many answers are the least that a claim of no loss is made from.
+const LEAST_ANSWERS: usize = 20_000;
+
+/// All four at once, then the mutant.
+pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
+    let controller = Controller::start(cluster, "controller", 18080).await?;
+    let [a, b, c, d] = [
+        ("proxy-rolling", Road::HttpProxy, Replacing::Rolling),
+        ("proxy-recreate", Road::HttpProxy, Replacing::Recreate),
+        ("route-rolling", Road::HttpRoute, Replacing::Rolling),
+        ("route-recreate", Road::HttpRoute, Replacing::Recreate),
+    ]
+    .map(|(namespace, road, replacing)| Shop::new(cluster, namespace, road).replacing(replacing));
+    let tell = |shop| story::tell(cluster, shop, arguments.rate);
+    let (a, b, c, d) = tokio::join!(tell(&a), tell(&b), tell(&c), tell(&d));
+    let stories = [a?, b?, c?, d?];
+
+    let mut all: Vec<_> = stories.iter().flat_map(expectations::course).collect();
+    all.extend(stories.iter().flat_map(expectations::nothing_lost));
+    let answers: usize = stories.iter().map(|story| story.answers.all().answered).sum();
+    all.push(Expectation::new(
+        format!("At least {LEAST_ANSWERS} requests were answered ({answers})"),
+        answers >= LEAST_ANSWERS,
+    ));
+    stories.iter().for_each(print_losses);
+    if !arguments.no_teeth {
+        all.push(teeth::bite(cluster).await?);
+    }
+    all.push(controller.ends_cleanly().await?);
+    println!("\n{}", listed(&all));
+    Ok(all)
+}
+
+/// What is known about requests that nobody answered, for a person who looks for the cause.
+fn print_losses(story: &Story) {
+    let losses = story.answers.losses();
+    if losses.is_empty() {
+        return;
+    }
+    println!("\n{}: {} requests lost", story.title, losses.len());
+    for (at, why) in losses.iter().take(20) {
+        println!("  {} {why}", at.format("%H:%M:%S%.3f"));
+    }
+    println!("Envoy:");
+    let since = story.moments.began;
+    for line in story.gateway_says.iter().filter(|line| line.time >= since).take(20) {
+        println!("  {line}");
+    }
+    println!("The story: {:#?}", story.moments);
+    for weights in &story.seen.weights {
+        println!("  {} {:?}", weights.at.format("%H:%M:%S%.3f"), weights.what);
+    }
+}
