@@ -1,9 +1,10 @@
 //! Serin on a real Kubernetes control plane, with a real gateway and real requests: `bash tests/real.sh SCENARIO`.
 //!
-//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`]. They share the [`harness`], which
+//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`], [`faults`]. They share the [`harness`], which
 //! builds and starts everything in a network namespace of its own, and the story of a [`release`].
 
 mod end_to_end;
+mod faults;
 mod first_run;
 mod harness;
 mod release;
@@ -42,6 +43,8 @@ enum Scenario {
     FirstRun(first_run::Arguments),
     /// Releases through both kinds of routes, every answer counted, none lost; and a mutant that must lose some.
     EndToEnd(end_to_end::Arguments),
+    /// Releases while controller, API server, etcd, Prometheus, hooks, a rival and an admission policy do their worst.
+    Faults(faults::Arguments),
 }
 
 impl Scenario {
@@ -50,13 +53,14 @@ impl Scenario {
         match self {
             Self::FirstRun(_) => "first-run",
             Self::EndToEnd(_) => "end-to-end",
+            Self::Faults(_) => "faults",
         }
     }
 
     const fn with_flagger(&self) -> bool {
         match self {
             Self::FirstRun(arguments) => arguments.flagger,
-            Self::EndToEnd(_) => false,
+            Self::EndToEnd(_) | Self::Faults(_) => false,
         }
     }
 
@@ -64,6 +68,7 @@ impl Scenario {
         match self {
             Self::FirstRun(arguments) => first_run::run(arguments, cluster).await,
             Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).await,
+            Self::Faults(arguments) => faults::run(arguments, cluster).await,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! etcd, the API server, the controller-manager and the scheduler.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::Outcome;
 use crate::harness::process::{Process, succeed};
 use crate::harness::programs::Programs;
+use crate::harness::{Outcome, checkout};
 
 /// The port of the API server; it is ours alone, as the network is.
 const API_PORT: u16 = 16443;
@@ -14,6 +14,16 @@ const ETCD: &str = "http://127.0.0.1:12379";
 /// The token in the kubeconfig, and that of the controller, which gets no more rights than it says it needs.
 const ADMIN_TOKEN: &str = "admin-of-the-test-cluster";
 const CONTROLLER_TOKEN: &str = "controller-of-the-test-cluster";
+
+/// What the API server was asked and answered, in the state folder: a line of JSON for each request that
+/// `tests/cluster/config/audit.yaml` picks.
+pub const AUDIT_LOG: &str = "audit.log";
+
+/// The group of every controller under test: the [`AUDIT_LOG`] has what they read as well.
+const CONTROLLERS: &str = "controllers-under-test";
+
+/// How many users there are for controllers under test that must be told apart, beside the one named `controller`.
+pub const NUMBERED_CONTROLLERS: usize = 16;
 
 /// The kubeconfig of the cluster's administrator, in the state folder.
 pub const ADMIN_KUBECONFIG: &str = "kubeconfig";
@@ -32,6 +42,31 @@ pub fn write_kubeconfigs(config: &Path, state: &Path) -> Outcome<()> {
     Ok(())
 }
 
+/// The name of one of the [`NUMBERED_CONTROLLERS`] and a kubeconfig for it. It has the rights that are bound to that name: none yet.
+pub fn numbered_controller(number: usize, state: &Path) -> Outcome<(String, PathBuf)> {
+    let pattern = std::fs::read_to_string(state.join(CONTROLLER_KUBECONFIG))?;
+    let kubeconfig = state.join(format!("{CONTROLLER_KUBECONFIG}-{number}"));
+    std::fs::write(&kubeconfig, pattern.replace(CONTROLLER_TOKEN, &numbered_token(number)))?;
+    Ok((format!("controller-{number}"), kubeconfig))
+}
+
+fn numbered_token(number: usize) -> String {
+    format!("{CONTROLLER_TOKEN}-{number}")
+}
+
+/// Who may come, as the API server reads it: token, name, uid, groups.
+fn tokens() -> String {
+    let mut lines = vec![
+        format!("{ADMIN_TOKEN},admin,admin,system:masters"),
+        format!("{CONTROLLER_TOKEN},controller,controller,{CONTROLLERS}"),
+    ];
+    lines.extend((0..NUMBERED_CONTROLLERS).map(|number| {
+        let token = numbered_token(number);
+        format!("{token},controller-{number},controller-{number},{CONTROLLERS}")
+    }));
+    lines.join("\n")
+}
+
 /// Starts etcd and the API server, which answers a moment later.
 pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 2]> {
     let peer = "http://127.0.0.1:12380";
@@ -46,8 +81,7 @@ pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 
     let openssl = |arguments: &[&str]| succeed(Command::new("openssl").args(arguments).current_dir(state));
     openssl(&["genrsa", "-out", "accounts.key", "2048"])?;
     openssl(&["rsa", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"])?;
-    let tokens = format!("{ADMIN_TOKEN},admin,admin,system:masters\n{CONTROLLER_TOKEN},controller,controller\n");
-    std::fs::write(state.join("tokens.csv"), tokens)?;
+    std::fs::write(state.join("tokens.csv"), tokens())?;
 
     let mut server = Command::new(programs.place("kube-apiserver")?);
     server
@@ -63,6 +97,10 @@ pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 
             "--service-cluster-ip-range=10.0.0.0/16",
             "--endpoint-reconciler-type=none",
         ])
+        .arg("--audit-policy-file")
+        .arg(checkout().join("tests/cluster/config/audit.yaml"))
+        // In one file, whatever it comes to, in megabytes.
+        .args(["--audit-log-path", AUDIT_LOG, "--audit-log-maxsize=10000"])
         // No pod here uses a service account, and no controller takes the not-ready taint off the nodes.
         .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition");
     Ok([
