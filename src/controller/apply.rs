@@ -13,7 +13,7 @@ use super::obstacle::{Drawn, Place};
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
 use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, met};
-use crate::workload::store;
+use crate::workload::{self, store};
 
 /// Draws the world.
 pub struct Hands<'a> {
@@ -137,7 +137,7 @@ impl Hands<'_> {
                     });
                     held.obstacles.written(place, answer);
                 }
-                Err(WriteError::Gone(_)) if matches!(assertion, Assertion::Unfinalized) => {}
+                Err(WriteError::Gone(_)) if matches!(assertion, Assertion::Unfinalized { .. }) => {}
                 Err(error) => return self.trouble(site, place, &act, error, held).await,
             }
         }
@@ -181,8 +181,16 @@ impl Hands<'_> {
         }
     }
 
-    /// The content of a stored revision, read live: the caches do not keep it.
+    /// The content of a stored revision. The caches do not keep it, so it is read live, unless the target still has the very same: that is
+    /// what a fingerprint tells.
     async fn stored_template(&self, site: &Site, revision: &Fingerprint) -> Option<Value> {
+        let target = site
+            .target
+            .present()
+            .and_then(|target| target.pointer("/spec/template"));
+        if let Some(template) = target.filter(|template| workload::fingerprint(template) == *revision) {
+            return Some(template.clone());
+        }
         let key = site.keys().revision(&store::name(&site.subject.target, revision));
         let Known::Present(object) = self.look.whole(&key).await else {
             return None;

@@ -81,8 +81,8 @@ impl Draw<'_> {
     pub fn acts(&self, assertion: &Assertion, template: Option<&Value>) -> Acts {
         match assertion {
             Assertion::Finalizer => Ok(self.finalizer(true)),
-            Assertion::Unfinalized => {
-                let mut acts = self.apex_as_found();
+            Assertion::Unfinalized { hand_back } => {
+                let mut acts = if *hand_back { self.apex_as_found() } else { Vec::new() };
                 acts.extend(self.finalizer(false));
                 Ok(acts)
             }
@@ -105,7 +105,7 @@ impl Draw<'_> {
             Assertion::Route(weight) => self.route(*weight),
             Assertion::RouteAnnounced(destination) => self.route_announced(*destination),
             Assertion::RouteHandedBack { original } => self.route_handed_back(*original),
-            Assertion::Released => Ok(self.released()),
+            Assertion::Released { everything } => Ok(self.released(*everything)),
             // Its requests build on each other's answers: see `rehearse`.
             Assertion::Rehearsed { .. } => Ok(Vec::new()),
         }
@@ -306,18 +306,19 @@ impl Draw<'_> {
             .collect())
     }
 
-    fn released(&self) -> Vec<Act> {
+    fn released(&self, everything: bool) -> Vec<Act> {
         let (site, keys) = (self.site, self.site.keys());
-        let release = |key, object: &Known<Arc<Value>>| {
-            object
-                .present()
-                .and_then(|live| patched(key, ownership::release(site.uid(), live)))
+        let mut released = vec![(keys.apex(), &site.apex_service)];
+        released.extend(site.router.map(|router| (keys.route(router), &site.route)));
+        if everything {
+            released.push((keys.primary(), &site.primary));
+            released.push((keys.side(Side::Primary), &site.primary_service));
+            released.push((keys.side(Side::Canary), &site.canary_service));
+        }
+        let release = |(key, object): (ObjectKey, &Known<Arc<Value>>)| {
+            patched(key, ownership::release(site.uid(), object.present()?))
         };
-        let route = site.router.and_then(|router| release(keys.route(router), &site.route));
-        release(keys.apex(), &site.apex_service)
-            .into_iter()
-            .chain(route)
-            .collect()
+        released.into_iter().filter_map(release).collect()
     }
 
     fn no_selector(&self) -> Undrawable {

@@ -9,6 +9,7 @@ use super::obstacle::Obstacles;
 use super::record::Attempt;
 use super::resource::CanaryKey;
 use super::retry::Retry;
+use crate::api::CanarySpec;
 use crate::rollout::{Block, Memory};
 
 /// One canary's part.
@@ -20,6 +21,12 @@ pub struct Held {
     pub memory: Memory,
     /// What stands in the way of drawing.
     pub obstacles: Obstacles,
+    /// The last spec that could be read.
+    pub readable: Option<CanarySpec>,
+    /// Why the present one cannot be.
+    pub malformed: Option<String>,
+    /// The version of the Canary that our last status write made.
+    pub written: Option<String>,
     /// Status writes that had no answer.
     pub attempts: Vec<Attempt>,
     /// Grows with each pass that fails.
@@ -44,6 +51,9 @@ impl Held {
             uid: uid.to_owned(),
             memory: Memory::default(),
             obstacles: Obstacles::default(),
+            readable: None,
+            malformed: None,
+            written: None,
             attempts: Vec::new(),
             retry: Retry::of_pass(uid),
             introduced: false,

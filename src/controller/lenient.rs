@@ -1,12 +1,13 @@
-//! Reading a malformed Canary as far as leaving needs it.
+//! Reading a malformed Canary as far as leaving it, or ending its run, needs it.
 //!
 //! A Canary that is being deleted must not hang because of a field that has nothing to do with its deletion
 //! (`spec/core.md` 7.3 W11), and without a hand-back the garbage collector would take the primary from under the traffic.
 
 use serde_json::{Map, Value};
 
-use super::meta;
-use crate::api::{Canary, decode};
+use super::{meta, status};
+use crate::api::{Canary, CanarySpec, decode};
+use crate::rollout::Stage;
 
 /// What of `spec` the way out needs.
 const NEEDED: [&str; 5] = [
@@ -21,9 +22,23 @@ const LEAST: [&str; 2] = ["targetRef", "provider"];
 
 /// The Canary without what cannot be read, if it is being deleted.
 pub fn leaving(raw: &Value) -> Option<Canary> {
-    if !meta::deleting(raw) {
+    if meta::deleting(raw) { reduced(raw) } else { None }
+}
+
+/// The Canary with the last spec that could be read, or without what cannot be, if a run is on: traffic on an unproven revision is
+/// not left to itself because of a typo.
+pub fn running(raw: &Value, last: Option<&CanarySpec>) -> Option<Canary> {
+    let block = status::block(raw).ok().flatten()?;
+    if matches!(block.stage, Stage::Initializing | Stage::Resting | Stage::Waiting) {
         return None;
     }
+    let Some(last) = last else { return reduced(raw) };
+    let mut whole = raw.clone();
+    whole["spec"] = serde_json::to_value(last).ok()?;
+    decode::decode(&whole).ok()
+}
+
+fn reduced(raw: &Value) -> Option<Canary> {
     [NEEDED.as_slice(), LEAST.as_slice()].into_iter().find_map(|kept| {
         let mut reduced = raw.clone();
         let spec = raw.get("spec")?.as_object()?;

@@ -64,6 +64,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         taken_by: ownership::taken(&site.raw, around.canaries, around.primary_of),
         obstacle: around.obstacle,
         refusals: refusals(site, rules),
+        unreadable: false,
         versions: around.versions.to_owned(),
     }
 }
@@ -108,6 +109,7 @@ fn primary(
 ) -> Option<Workload> {
     let (target, identity) = (site.target.present().map(AsRef::as_ref), site.identity(rules)?);
     let mut primary = workload::primary_facts(object, target, identity, threshold).ok()?;
+    primary.owned = crate::object::ownership::controls(site.uid(), object);
     let recorded = primary.fingerprint.as_ref()?;
     if stored.present().is_some_and(|stored| !stored.contains(recorded)) {
         primary.recovered = workload::recovered(object, target, identity).ok();

@@ -41,7 +41,7 @@ impl Place {
     /// Where an assertion belongs.
     pub const fn of(assertion: &Assertion) -> Self {
         match assertion {
-            Assertion::Finalizer | Assertion::Unfinalized => Self::Finalizer,
+            Assertion::Finalizer | Assertion::Unfinalized { .. } => Self::Finalizer,
             Assertion::Stored(_) | Assertion::Pruned(_) => Self::Store,
             Assertion::PrimaryExists { .. } | Assertion::PrimaryTemplate { .. } => Self::Primary,
             Assertion::Floor { side, .. } => Self::Size(matches!(side, Side::Canary)),
@@ -50,7 +50,7 @@ impl Place {
             Assertion::Route(_) | Assertion::RouteAnnounced(_) | Assertion::RouteHandedBack { .. } => Self::Route,
             Assertion::Apex(_) => Self::Apex,
             Assertion::Rehearsed { .. } => Self::Rehearsal,
-            Assertion::Released => Self::Release,
+            Assertion::Released { .. } => Self::Release,
         }
     }
 

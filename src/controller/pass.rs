@@ -27,7 +27,7 @@ use super::write::{Mode, WriteError, Writer};
 use super::{lenient, say};
 use crate::api::{Canary, decode};
 use crate::object::text;
-use crate::rollout::{self, Block, Decision, Known, Observation, RunResult, Stage};
+use crate::rollout::{self, Block, Decision, Known, Observation, Refusal, RunResult, Stage};
 use crate::telemetry::metrics::{Ending, Metrics, Standing};
 
 /// Passes in a row that may ask for another one at once; more look like a loop and are slowed down.
@@ -183,27 +183,44 @@ impl Engine {
             };
             raw = live;
         }
+        held.malformed = None;
         let canary = match decode::decode::<Canary>(&raw) {
-            Ok(canary) => canary,
+            Ok(canary) => {
+                held.readable = Some(canary.spec.clone());
+                canary
+            }
             Err(error) => match lenient::leaving(&raw) {
                 Some(canary) => canary,
-                None => return self.hold(&raw, status::INVALID, &error.to_string(), held).await,
+                None => match lenient::running(&raw, held.readable.as_ref()) {
+                    Some(canary) => {
+                        held.malformed = Some(error.to_string());
+                        canary
+                    }
+                    None => return self.hold(&raw, status::INVALID, &error.to_string(), held).await,
+                },
             },
         };
         if let Some((manager, at)) = projection::rival(&raw)
             && at > self.started
+            && !self.is_overdue(&canary)
         {
             let words = format!(
                 "{manager} wrote this Canary's status at {at}: Serin only watches it, since another controller runs it; stop that one, then restart Serin"
             );
             if !self.writer.observe_only {
-                return self.hold(&raw, status::RIVAL, &words, held).await;
+                let turned = self.hold(&raw, status::RIVAL, &words, held).await?;
+                return Ok(Turned {
+                    wake: self.overdue_at(&canary),
+                    ..turned
+                });
             }
             say::notes(key, &words, &mut held.said);
         }
         let block = match (self.writer.observe_only, status::block(&raw)) {
             (true, _) => held.block.clone(),
             (false, Ok(block)) => block,
+            // A Canary on its way out is handed back by what stands, whoever wrote its status.
+            (false, Err(_)) if meta::deleting(&raw) => None,
             (false, Err(error)) => return self.hold(&raw, error.reason(), &error.to_string(), held).await,
         };
         let canary = Arc::new(canary);
@@ -240,6 +257,10 @@ impl Engine {
             contest::detect(&self.look, &site, block, &observation, held).await;
         }
         observation.obstacle = held.obstacles.current();
+        if let Some(words) = &held.malformed {
+            observation.refusals.insert(0, malformed(words));
+            observation.unreadable = held.readable.is_none();
+        }
         let now = self.look.clock.now();
         let canary = site.canary.clone();
         held.memory = rollout::remember(&held.memory, &canary, block.as_ref(), &observation, now);
@@ -276,7 +297,7 @@ impl Engine {
             .iter()
             .all(|it| rollout::met(it, &block, &observation, &held.memory));
         if !written && !drawn {
-            self.is_of_now(&site).await?;
+            self.is_of_now(&site, held).await?;
         }
         let hands = Hands {
             look: &self.look,
@@ -292,10 +313,12 @@ impl Engine {
         Ok(after(written, wake, &observation, applied))
     }
 
-    /// Makes sure that the status which the world is drawn from is the latest. A pass that has just written it knows; any
-    /// other might take a step of another process for a foreign edit, and undo it.
-    async fn is_of_now(&self, site: &Site) -> Result<(), Stop> {
-        if self.writer.observe_only {
+    /// Makes sure that the status which the world is drawn from is the latest. A pass that has just written it knows, and so does a
+    /// leader that wrote it and leads still; any other might take a step of another process for a foreign edit, and undo it.
+    async fn is_of_now(&self, site: &Site, held: &Held) -> Result<(), Stop> {
+        let ours = held.written.as_deref() == Some(meta::version(&site.raw));
+        let leads = matches!(self.writer.claim.standing(), super::leader::Standing::Leading { .. });
+        if self.writer.observe_only || (ours && leads) {
             return Ok(());
         }
         match self.look.live(&site.key().object()).await {
@@ -321,6 +344,18 @@ impl Engine {
             versions: &self.versions,
         };
         observe::observe(site, &self.rules, around)
+    }
+
+    /// Whether the Canary is being deleted and nobody else has released it for as long as a hand-back may take.
+    fn is_overdue(&self, canary: &Canary) -> bool {
+        self.overdue_at(canary).is_some_and(|at| self.look.clock.now() >= at)
+    }
+
+    /// When that will be so; `None` for a Canary that stays.
+    fn overdue_at(&self, canary: &Canary) -> Option<DateTime<Utc>> {
+        let deleted = canary.metadata.deletion_timestamp.as_ref()?;
+        let patience = TimeDelta::from_std(canary.spec.progress_deadline()).ok()?;
+        DateTime::from_timestamp(deleted.0.as_second(), 0)?.checked_add_signed(patience)
     }
 
     /// Finds out whether a Canary goes because its namespace does, every few seconds.
@@ -368,10 +403,21 @@ impl Engine {
     }
 }
 
+/// A spec that cannot be read, as a reason to start nothing.
+fn malformed(words: &str) -> Refusal {
+    Refusal {
+        field: "spec".into(),
+        message: words.to_owned(),
+    }
+}
+
 /// How the run ended, if the new block ends it.
 fn ended(old: Option<&Block>, new: Option<&Block>) -> Option<Ending> {
     let (old, new) = (old?, new?);
-    if new.stage != Stage::Resting || old.stage == Stage::Resting {
+    if old.stage != Stage::HoldOnCanary && new.stage == Stage::HoldOnCanary {
+        return Some(Ending::Failed);
+    }
+    if new.stage != Stage::Resting || matches!(old.stage, Stage::Resting | Stage::Reverting) {
         return None;
     }
     let skipped = new

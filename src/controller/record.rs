@@ -53,6 +53,7 @@ impl Engine {
                     self.pruned.notify_one();
                     return Err(Stop::Failed("the API server pruned status.serin".into()));
                 }
+                held.written = Some(meta::version(&answer).to_owned());
                 take_over(site, answer, public);
                 // Whatever is still on its way comes too late now.
                 held.attempts.clear();

@@ -70,8 +70,14 @@ pub enum Assertion {
         /// Restore what was stored at adoption (`revertOnDeletion`).
         original: bool,
     },
-    /// Objects that carry the target's traffic are no longer owned by the Canary, so that the garbage collector leaves them.
-    Released,
+    /// Objects that carry traffic are no longer owned by the Canary, so that the garbage collector leaves them.
+    Released {
+        /// Also the primary and the Services of both sides: it is the primary that serves.
+        everything: bool,
+    },
     /// The finalizer is gone. Nothing is done after it.
-    Unfinalized,
+    Unfinalized {
+        /// What stood before the Canary gets its own ports back with it.
+        hand_back: bool,
+    },
 }

@@ -28,8 +28,14 @@ pub enum Handover {
     HandingBack,
     /// Everything has settled: released.
     Done,
-    /// The patience is over and the cluster still refuses what is needed: released as things are.
-    Abandoned,
+    /// The patience is over, and the target still has fewer pods than the primary: the primary keeps the traffic, and its objects stay.
+    Kept,
+    /// The patience is over and the cluster still refuses what is needed: released as things are, and where even that is refused,
+    /// without it.
+    Abandoned {
+        /// What serves may still be kept from the garbage collector.
+        keep: bool,
+    },
 }
 
 /// Reads how far it is.
@@ -43,14 +49,18 @@ pub fn handover(
     let past = now >= deadline(canary, block, memory);
     let nothing_stands = observation.primary.is_absent() && block.promoted.is_none();
     let target_goes = observation.target.is_absent() || observation.target.is_present_and(|target| target.deleting);
-    if target_goes || observation.namespace_terminating || nothing_stands {
+    // What another Canary has is not ours to hand back.
+    let not_ours = observation.taken_by.is_some();
+    if target_goes || observation.namespace_terminating || nothing_stands || not_ours {
         return Handover::Nothing;
     }
-    if now >= deadline(canary, block, memory) + LAST_TRIES {
-        return Handover::Abandoned;
-    }
+    let end = deadline(canary, block, memory) + LAST_TRIES;
+    let over = now >= end;
+    let abandoned = Handover::Abandoned {
+        keep: now < end + LAST_TRIES,
+    };
     let Some(target) = observation.target.present() else {
-        return Handover::Unknown;
+        return if over { abandoned } else { Handover::Unknown };
     };
     let settle = advance::delta(canary.spec.traffic_settle());
     let settled = |since: Option<DateTime<Utc>>| past || since.is_some_and(|since| now >= since + settle);
@@ -72,6 +82,12 @@ pub fn handover(
     };
     if !up && !past && !begun {
         return Handover::Raising;
+    }
+    if !over && !up && !begun && observation.primary_endpoints > observation.canary_endpoints {
+        return Handover::Kept;
+    }
+    if over {
+        return abandoned;
     }
     let switched = memory
         .apex_seen

@@ -28,8 +28,11 @@ pub fn mark(canary: &Canary, index: usize) -> String {
     }
 }
 
-/// Whether the mark is of a hook that runs once a run: it outlives the step.
+/// Whether the mark is of a hook that runs once a run, or of something that is said once a run: it outlives the step.
 pub fn is_of_the_run(mark: &str) -> bool {
+    if mark.starts_with("told/run/") {
+        return true;
+    }
     let kind = HookType::PreRollout.as_str();
     mark.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/'))
 }

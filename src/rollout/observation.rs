@@ -8,6 +8,10 @@ use super::weight::Weight;
 
 /// The world around one canary at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, read from the object"
+)]
 pub struct Observation {
     /// The names that the spec asks for now, with the controller's default provider filled in.
     pub subject: Subject,
@@ -41,6 +45,8 @@ pub struct Observation {
     pub obstacle: Option<Obstacle>,
     /// What the spec asks for that must not be acted on: the field and what is wrong. A run that is on goes on; nothing new starts.
     pub refusals: Vec<Refusal>,
+    /// The analysis is not known: the spec cannot be read, and this process has never seen one that could.
+    pub unreadable: bool,
     /// The versions of Serin and Kubernetes, as `serin/kubernetes`.
     pub versions: String,
 }
@@ -60,6 +66,8 @@ pub struct Workload {
     pub paused: bool,
     /// It is being deleted.
     pub deleting: bool,
+    /// This Canary's uid controls it: a primary that is ours.
+    pub owned: bool,
     /// `spec.replicas`, 1 if unset.
     pub replicas: u32,
     /// How its roll stands.

@@ -7,7 +7,8 @@ use super::announcement::announcing;
 use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
 use super::handover::{Handover, handover};
-use super::observation::{Memory, Observation, Rehearsal, Selects, Workload};
+use super::known::Known;
+use super::observation::{Memory, Observation, Rehearsal, Selects, ServiceFacts, Workload};
 use super::state::{Block, Fingerprint, Stage};
 use super::weight::{Side, Weight};
 use crate::api::Canary;
@@ -49,7 +50,7 @@ pub fn render(
 pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memory: &Memory) -> bool {
     match assertion {
         Assertion::Finalizer => observation.finalizer,
-        Assertion::Unfinalized => !observation.finalizer,
+        Assertion::Unfinalized { .. } => !observation.finalizer,
         Assertion::Stored(fingerprint) => observation.stored.is_present_and(|stored| stored.contains(fingerprint)),
         Assertion::Pruned(keep) => observation
             .stored
@@ -83,9 +84,13 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             matches!(&memory.rehearsal, Some((rehearsed, Rehearsal::Accepted)) if rehearsed == run && *run == block.run)
         }
         Assertion::RouteHandedBack { .. } => observation.route.present().is_none_or(|route| route.handed_back),
-        Assertion::Released => {
-            observation.apex_service.present().is_none_or(|apex| !apex.owned)
+        Assertion::Released { everything } => {
+            let free = |service: &Known<ServiceFacts>| service.present().is_none_or(|service| !service.owned);
+            let sides = free(&observation.primary_service) && free(&observation.canary_service);
+            let primary = observation.primary.present().is_none_or(|primary| !primary.owned);
+            free(&observation.apex_service)
                 && observation.route.present().is_none_or(|route| !route.owned)
+                && (!everything || (sides && primary))
         }
     }
 }
@@ -250,7 +255,14 @@ impl Scene<'_> {
     }
 
     fn template(&self, revision: Option<Fingerprint>) -> Option<Assertion> {
-        let replicas = self.primary_size();
+        // The team's own number comes with the release (`spec/core.md` 3.4); it may raise the primary and never lowers it.
+        let wanted = self.observation.target.present().map_or(0, |target| target.replicas);
+        let wanted = if self.block.stage == Stage::Promoting {
+            wanted
+        } else {
+            0
+        };
+        let replicas = self.primary_size().max(wanted);
         revision.map(|revision| Assertion::PrimaryTemplate {
             revision,
             run: self.block.run,
@@ -366,7 +378,14 @@ impl Scene<'_> {
             .is_present_and(|route| route.weight.is_some())
             .then_some(Assertion::Route(block.weight));
         match handover(self.canary, block, observation, self.memory, self.now) {
-            Handover::Nothing | Handover::Abandoned if told => vec![Assertion::Unfinalized],
+            Handover::Nothing | Handover::Abandoned { keep: false } if told => {
+                let hand_back = observation.taken_by.is_none();
+                vec![Assertion::Unfinalized { hand_back }]
+            }
+            Handover::Kept | Handover::Abandoned { keep: true } if told => vec![
+                Assertion::Released { everything: true },
+                Assertion::Unfinalized { hand_back: false },
+            ],
             Handover::Raising => [Some(floor), home].into_iter().flatten().collect(),
             Handover::SwitchingApex => [Some(floor), apex, home].into_iter().flatten().collect(),
             Handover::Announcing => [Some(floor), apex, Some(Assertion::RouteAnnounced(Destination::Apex))]
@@ -378,14 +397,16 @@ impl Scene<'_> {
                 Some(floor),
                 apex,
                 route,
-                Some(Assertion::Released),
-                Some(Assertion::Unfinalized),
+                Some(Assertion::Released { everything: false }),
+                Some(Assertion::Unfinalized { hand_back: true }),
             ]
             .into_iter()
             .flatten()
             .collect(),
             // The last word comes first, so that nobody misses it.
-            Handover::Nothing | Handover::Abandoned | Handover::Unknown | Handover::Done => Vec::new(),
+            Handover::Nothing | Handover::Kept | Handover::Abandoned { .. } | Handover::Unknown | Handover::Done => {
+                Vec::new()
+            }
         }
     }
 }

@@ -72,6 +72,7 @@ fn facts(deployment: &Value, ready_threshold: u32, revision: Fingerprint) -> Res
         uid: uid.to_owned(),
         fingerprint: Some(revision),
         recovered: None,
+        owned: false,
         anchor: annotation(deployment, "deployment.kubernetes.io/revision").map(str::to_owned),
         paused: deployment
             .pointer("/spec/paused")

@@ -1,10 +1,34 @@
 //! The Canary is being deleted: the target gets everything back, without a dropped request (`design.md`, "Leaving").
 
 use super::super::handover::{Handover, LAST_TRIES, handover};
+use super::super::notice::{Alert, Severity};
 use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::homeward;
 use super::turn::Turn;
+
+/// The target is handed all traffic with the template that it has, which may be one that was never promoted.
+fn warn_of_another_revision(turn: &mut Turn<'_>) {
+    let wanted = turn
+        .observation
+        .target
+        .present()
+        .and_then(|target| target.fingerprint.as_ref());
+    let promoted = turn.block.promoted.as_ref();
+    if turn.observation.taken_by.is_some() || promoted.is_none() || wanted.is_none() || wanted == promoted {
+        return;
+    }
+    let text = format!(
+        "{} is handed all traffic with a revision that was not promoted; return it to the good one to keep that",
+        turn.target_name()
+    );
+    let notice = turn.warning("unpromoted", "Leave", &text);
+    notice.alert = Some(Alert {
+        severity: Severity::Warn,
+        message: text,
+        with_fields: false,
+    });
+}
 
 /// The mark of the last word; `render` takes the finalizer away only behind it.
 pub const TERMINATED: &str = "told/terminated";
@@ -16,11 +40,15 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
         turn.block.plan = None;
         let text = format!("Terminating canary {}", turn.canary_name());
         turn.event("terminating", "Leave", &text);
+        warn_of_another_revision(turn);
     }
-    homeward::bring_home(turn);
+    if turn.observation.taken_by.is_none() {
+        homeward::bring_home(turn);
+    }
     // Looks again when the patience ends: after the deadline the hand-back goes on whatever is missing.
     if turn.past_deadline() {
         turn.wake_at(turn.deadline() + LAST_TRIES);
+        turn.wake_at(turn.deadline() + LAST_TRIES * 2);
     }
     let deadline = turn.deadline();
     for since in [
@@ -44,13 +72,25 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
             "the route names the apex Service; the data plane is given time to load its pods".to_owned()
         }
         Handover::HandingBack => "the route is pointed at the apex Service".to_owned(),
-        Handover::Abandoned => "the deadline has passed; the Canary is released as things are".to_owned(),
+        Handover::Kept => format!(
+            "the target did not come up ({ready} of {needed} pods ready); the primary keeps the traffic and stays with its Services, owned by nobody"
+        ),
+        Handover::Abandoned { .. } => "the deadline has passed; the Canary is released as things are".to_owned(),
         Handover::Done => "the target has everything back; the Canary is released".to_owned(),
     };
     turn.why("Terminating", &message)
         .awaiting("the target's pods, then its traffic")
         .until(deadline, "the Canary is released in any case");
-    let over = matches!(state, Handover::Done | Handover::Nothing | Handover::Abandoned);
+    let unfinished = matches!(state, Handover::Kept | Handover::Abandoned { .. });
+    if unfinished && turn.once("told/not-handed-back") {
+        let notice = turn.warning("not-handed-back", "Leave", &message);
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message: super::turn::cut(&message),
+            with_fields: false,
+        });
+    }
+    let over = unfinished || matches!(state, Handover::Done | Handover::Nothing);
     if over && turn.once(TERMINATED) {
         let text = format!("Terminated canary {}", turn.canary_name());
         turn.event("terminated", "Leave", &text);

@@ -91,6 +91,9 @@ fn stage(turn: &mut Turn<'_>) {
     if let Some(serving) = revision::replacing_the_lost(&turn.block, turn.observation) {
         return replace_lost(turn, serving);
     }
+    if in_run(turn.block.stage) && tell_refusal(turn) {
+        return;
+    }
     take_stage(turn);
     if (turn.before.stage, turn.before.weight) == (turn.block.stage, turn.block.weight) {
         turn_route::say_trouble(turn);
@@ -115,6 +118,31 @@ fn take_stage(turn: &mut Turn<'_>) {
         // The deletion mark cannot be taken back; a cache that does not show it yet will.
         Stage::Leaving => {}
     }
+}
+
+/// Stages in which the revision under test is tried.
+const fn in_run(stage: Stage) -> bool {
+    matches!(
+        stage,
+        Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Shielding
+    )
+}
+
+/// Says once in a run that its spec turned bad. A run whose analysis nobody can read any more is rolled back; true then.
+fn tell_refusal(turn: &mut Turn<'_>) -> bool {
+    let Some(refusal) = turn.observation.refusals.first() else {
+        return false;
+    };
+    let words = format!("{}: {}", refusal.field, refusal.message);
+    if turn.observation.unreadable {
+        finish::begin_rollback(turn, "MalformedSpec", &words);
+        return true;
+    }
+    if turn.once("told/run/refused") {
+        let text = format!("{words}; the run goes on as it was begun, and nothing new starts");
+        turn.warning("refused", "Refuse", &text);
+    }
+    false
 }
 
 /// Without a last good revision nothing could be drawn any more, and no release could ever start or end.

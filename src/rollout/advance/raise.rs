@@ -50,7 +50,7 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
             return;
         }
     }
-    if turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) {
+    if step::is_to_be_skipped(turn) || turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) {
         return promote::begin(turn, &Tally::default());
     }
     let Check::Due(due) = turn.check() else { return };

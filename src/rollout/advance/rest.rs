@@ -19,7 +19,9 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
         Seen::Settled(fingerprint) => fingerprint,
     };
     if turn.block.promoted.as_ref() == Some(&fingerprint) {
-        return returned(turn);
+        returned(turn);
+        refused(turn);
+        return;
     }
     if turn.block.last_failed.as_ref() == Some(&fingerprint) {
         // The condition and the outcome tell already; a person or a new revision comes next.
@@ -48,7 +50,7 @@ pub(super) fn refused(turn: &mut Turn<'_>) -> bool {
     let Some(refusal) = turn.observation.refusals.first() else {
         return false;
     };
-    let message = format!("{}: {}; a new revision waits", refusal.field, refusal.message);
+    let message = format!("{}: {}; no release starts", refusal.field, refusal.message);
     turn.stalled_notice("InvalidSpec", &message);
     turn.why("InvalidSpec", &message).awaiting("the field to be corrected");
     true

@@ -32,6 +32,10 @@ pub(super) fn step(turn: &mut Turn<'_>) {
         return homeward::canary_died(turn);
     }
     let short = is_short(turn);
+    if is_to_be_skipped(turn) && !short {
+        // Whoever sets `skipAnalysis` in the middle of a run wants it promoted now (T19 of `spec/core.md` 2.3).
+        return promote::begin(turn, &Tally::default());
+    }
     if short {
         turn.memory.short_in = Some(turn.memory.checks);
     }
@@ -61,6 +65,15 @@ pub(super) fn step(turn: &mut Turn<'_>) {
             judge(turn, &tally, disturbed);
         }
     }
+}
+
+/// Whether the analysis was called off. The plan has no steps from then on, which also says so at the end.
+pub(super) fn is_to_be_skipped(turn: &mut Turn<'_>) -> bool {
+    let skips = turn.spec().skips_analysis();
+    if let Some(plan) = turn.block.plan.as_mut().filter(|plan| skips && !plan.steps.is_empty()) {
+        plan.steps.clear();
+    }
+    skips
 }
 
 /// Whether the canary has fewer ready pods than its share needs. It is checked all the same, since the pods that are left may be as bad

@@ -304,6 +304,7 @@ impl<'a> Turn<'a> {
                 || a.gates != b.gates
                 || a.outcome != b.outcome
                 || (&a.why.reason, &a.why.then) != (&b.why.reason, &b.why.then)
+                || !self.is_of_this_generation()
                 || !self.notices.is_empty()
         };
         if changed {
@@ -318,6 +319,16 @@ impl<'a> Turn<'a> {
             wake: self.wake,
             round_done: self.round_done,
         }
+    }
+
+    /// Whether the status was written for the spec as it is: kstatus calls an object with an older `observedGeneration` unfinished.
+    fn is_of_this_generation(&self) -> bool {
+        let observed = self
+            .canary
+            .status
+            .as_ref()
+            .and_then(|status| status.observed_generation);
+        observed == self.canary.metadata.generation
     }
 
     /// Every write takes note of the target as it is, so that a later change of its encoding alone is told from an edit.

@@ -1,7 +1,12 @@
 //! What tools read: conditions, metrics, and silence at rest (ranks 26 and 33 of `spec/users.md`).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
-use serin::sim::world::script::{Life, Pods};
+use serin::{
+    controller::settings::Election,
+    sim::world::script::{Life, Pods},
+};
 
 use super::{setting::Setting, stage::Stage};
 
@@ -103,4 +108,64 @@ async fn serins_own_metrics_follow_the_runs() {
         &stage,
         r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="skipped"} 1"#,
     );
+}
+
+/// What one release costs the API server: no read at all, and every write has its reason.
+#[tokio::test(start_paused = true)]
+async fn a_release_of_three_steps_sends_the_writes_that_it_needs_and_reads_nothing() {
+    for provider in ["gatewayapi:v1", "contour"] {
+        let stage = Setting::with_provider(provider)
+            .settings(|it| {
+                it.election = Election::Lease {
+                    namespace: "default".into(),
+                }
+            })
+            .initialized()
+            .await;
+        let before = stage.api.audit().len();
+        stage.push("app:2").await;
+        stage.until_phase("Succeeded").await;
+        stage.pass(60).await;
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for entry in stage.api.audit().into_iter().skip(before) {
+            let of_ours = entry.user.starts_with("serin") && entry.resource != "leases" && entry.verb != "watch";
+            if of_ours {
+                let dry = if entry.dry_run { " dry" } else { "" };
+                let what = format!("{} {} {}{dry}", entry.verb, entry.resource, entry.subresource);
+                *counts.entry(what.trim_end().to_owned()).or_default() += 1;
+            }
+        }
+        let routes = if provider == "contour" {
+            "httpproxies"
+        } else {
+            "httproutes"
+        };
+        let all: usize = counts
+            .iter()
+            .filter(|(what, _)| !what.ends_with("dry"))
+            .map(|(_, count)| count)
+            .sum();
+        let of = |what: &str| counts.get(what).copied().unwrap_or(0);
+        let reads: usize = ["get", "list"]
+            .iter()
+            .map(|verb| counts.iter().filter(|(what, _)| what.starts_with(verb)).count())
+            .sum();
+        assert_eq!(reads, 0, "{provider}: {counts:#?}");
+        assert!(of("update canaries status") <= 8, "{provider}: {counts:#?}");
+        assert_eq!(of(&format!("patch {routes}")), 4, "{provider}: {counts:#?}");
+        // Up, the primary's template, down.
+        assert_eq!(of("patch deployments"), 3, "{provider}: {counts:#?}");
+        assert!(
+            of("create controllerrevisions") + of("delete controllerrevisions") <= 2,
+            "{provider}: {counts:#?}"
+        );
+        assert!(of("create events") <= 11, "{provider}: {counts:#?}");
+        assert!(all <= 28, "{provider}: {counts:#?}");
+        let dry: usize = counts
+            .iter()
+            .filter(|(what, _)| what.ends_with("dry"))
+            .map(|(_, count)| count)
+            .sum();
+        assert!(dry <= 4, "{provider}: {counts:#?}");
+    }
 }

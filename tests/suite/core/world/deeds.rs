@@ -101,8 +101,8 @@ impl World {
                 self.actual.handed_back = true;
                 self.route_written(None);
             }
-            Assertion::Released => (self.actual.owned, self.cached.owned) = (false, false),
-            Assertion::Unfinalized => {
+            Assertion::Released { .. } => (self.actual.owned, self.cached.owned) = (false, false),
+            Assertion::Unfinalized { .. } => {
                 self.actual.finalizer = false;
                 self.gone = true;
             }
