@@ -34,7 +34,7 @@ pub fn every_write(ledger: &Ledger) -> Vec<Expectation> {
     let broken = replay.violations().len();
     vec![Expectation::new(
         format!("The invariants hold at every write of every controller ({judged} writes, {broken} violations)"),
-        broken == 0 && judged > 100,
+        broken == 0 && judged > 50,
     )]
 }
 

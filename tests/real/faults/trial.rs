@@ -207,12 +207,12 @@ impl<'a> Trial<'a> {
             ("primary's size", size(&primary)),
             ("target's size", size(&target)),
         ];
-        let events = record::events(&self.cluster.client, &self.namespace).await?;
+        let events = record::events(&self.cluster.client, &self.namespace, &self.name).await?;
         let ours = format!("{}.{}", self.name, self.namespace);
         let mut events: Vec<_> = events
             .into_iter()
             // A moment of an event is cut to whole seconds by some.
-            .filter(|event| event.at >= start - chrono::TimeDelta::seconds(1) && event.what.contains(&ours))
+            .filter(|event| event.at >= start - chrono::TimeDelta::seconds(1))
             .map(|event| event.what.replace(&ours, "it"))
             .collect();
         events.sort();
