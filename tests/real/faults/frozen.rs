@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use kube::api::{Api, DynamicObject};
 use tokio::time::{Instant, sleep};
 
+use crate::faults::ledger::Request;
 use crate::faults::scene::{Findings, Scene};
 use crate::faults::trial::Trial;
 use crate::harness::Outcome;
@@ -79,7 +80,7 @@ pub async fn run(scene: &Scene<'_>, numbers: [u16; 2]) -> Outcome<Findings> {
     };
     let landed: Vec<_> = of_old(since)
         .filter(|request| request.is_write())
-        .map(|request| request.words())
+        .map(Request::words)
         .collect();
     findings.expect(
         format!("After the takeover no write of the old leader is accepted ({landed:?})"),
@@ -87,7 +88,7 @@ pub async fn run(scene: &Scene<'_>, numbers: [u16; 2]) -> Outcome<Findings> {
     );
     let sent: Vec<_> = of_old(thawed)
         .filter(|request| request.resource() != "leases")
-        .map(|request| request.words())
+        .map(Request::words)
         .collect();
     findings.expect(
         format!("Thawed, the old leader sends no write but for the Lease ({sent:?})"),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use serin::sim::world::invariants::{Recorded, Replay};
 
@@ -124,7 +124,7 @@ pub fn every_step(ledger: &Ledger) -> Vec<Expectation> {
             _ => {}
         }
     }
-    let least = lengths.iter().min().map(|least| least.num_milliseconds());
+    let least = lengths.iter().min().map(TimeDelta::num_milliseconds);
     vec![Expectation::new(
         format!(
             "Each step lasts {} seconds at its weight, at least ({} steps, the shortest {} ms; {wrong:?})",

@@ -46,7 +46,11 @@ pub async fn run(scene: &Scene<'_>, number: u16) -> Outcome<Findings> {
     let end = trial.end(start).await?;
     findings.expect(
         format!("The gap is told once ({:?})", end.events),
-        end.events.iter().filter(|event| event.contains("rometheus")).count() == 1,
+        end.events
+            .iter()
+            .filter(|event| event.contains("Metric query failed"))
+            .count()
+            == 1,
     );
     let ledger = scene.ledger(NAMESPACE)?;
     let failed = ledger

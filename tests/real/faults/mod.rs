@@ -21,6 +21,9 @@ mod scene;
 mod trial;
 mod undisturbed;
 
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+
 use crate::faults::chance::Chance;
 use crate::faults::ledger::Ledger;
 use crate::faults::listener::Listener;
@@ -80,7 +83,7 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     for findings in found {
         all.extend(findings.expectations);
         let compared = findings.ends.iter();
-        all.extend(compared.filter_map(|(who, number, end)| as_undisturbed(who, end, undisturbed.get(*number)?)));
+        all.extend(compared.filter_map(|(who, number, end)| Some(as_undisturbed(who, end, undisturbed.get(*number)?))));
     }
     let ledger = Ledger::read(cluster, None)?;
     all.extend(laws::every_write(&ledger));
@@ -106,23 +109,30 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
 }
 
 /// What a fault showed; that it came to no end is a finding as well.
-async fn told(fault: &str, wanted: bool, run: impl Future<Output = Outcome<Findings>>) -> Findings {
-    if !wanted {
-        return Findings::default();
-    }
-    match run.await {
-        Ok(findings) => findings,
-        Err(error) => {
-            eprintln!("{fault}: {error}");
-            let mut findings = Findings::default();
-            findings.expect(format!("{fault} comes to its end: {error}"), false);
-            findings
+fn told<'a>(
+    fault: &'a str,
+    wanted: bool,
+    run: impl Future<Output = Outcome<Findings>> + 'a,
+) -> LocalBoxFuture<'a, Findings> {
+    async move {
+        if !wanted {
+            return Findings::default();
+        }
+        match run.await {
+            Ok(findings) => findings,
+            Err(error) => {
+                eprintln!("{fault}: {error}");
+                let mut findings = Findings::default();
+                findings.expect(format!("{fault} comes to its end: {error}"), false);
+                findings
+            }
         }
     }
+    .boxed_local()
 }
 
 /// Whether a disturbed release came to the same end, and told all that the undisturbed one told, as often. It may tell more.
-fn as_undisturbed(who: &str, disturbed: &End, undisturbed: &End) -> Option<Expectation> {
+fn as_undisturbed(who: &str, disturbed: &End, undisturbed: &End) -> Expectation {
     let differing: Vec<_> = disturbed
         .facts
         .iter()
@@ -144,8 +154,5 @@ fn as_undisturbed(who: &str, disturbed: &End, undisturbed: &End) -> Option<Expec
     let text = format!(
         "{who} ends as the undisturbed release, and told the same ({differing:?}, {told_otherwise:?}; beyond that it told {more:?})"
     );
-    Some(Expectation::new(
-        text,
-        differing.is_empty() && told_otherwise.is_empty(),
-    ))
+    Expectation::new(text, differing.is_empty() && told_otherwise.is_empty())
 }

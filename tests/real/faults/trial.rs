@@ -208,12 +208,10 @@ impl<'a> Trial<'a> {
             ("target's size", size(&target)),
         ];
         let events = record::events(&self.cluster.client, &self.namespace, &self.name).await?;
-        let ours = format!("{}.{}", self.name, self.namespace);
         let mut events: Vec<_> = events
             .into_iter()
-            // A moment of an event is cut to whole seconds by some.
-            .filter(|event| event.at >= start - chrono::TimeDelta::seconds(1))
-            .map(|event| event.what.replace(&ours, "it"))
+            .filter(|event| event.at >= start)
+            .map(|event| event.what.replace(&format!(".{}", self.namespace), ""))
             .collect();
         events.sort();
         Ok(End { facts, events })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use tokio::time::sleep;
 
+use crate::faults::ledger::Request;
 use crate::faults::scene::{Findings, Scene};
 use crate::harness::Outcome;
 
@@ -46,7 +47,7 @@ pub async fn run(scene: &Scene<'_>) -> Outcome<Findings> {
         .requests()
         .filter(|request| (from..until).contains(&request.stage_timestamp) && request.user() == "controller-0")
         .filter(|request| request.verb != "watch")
-        .map(|request| request.words())
+        .map(Request::words)
         .collect();
     findings.expect(
         format!("At rest it asks the API server for nothing but watches in {REST:?} ({asked:?})"),
