@@ -4,11 +4,10 @@
 //! object that uses one is refused by name: silence would be a release judged otherwise than its owner believes. A
 //! field that is built is taken off the list; nothing else knows about it.
 //!
-//! `ignored` is the other half: fields that the chosen traffic provider has no use for, as in Flagger.
+//! What a traffic provider has no use for, as in Flagger, says its router (`Router::warnings`).
 
 use super::{
-    AlertProviderSpec, Analysis, Canary, CanarySpec, Metric, MetricTemplateSpec, RouteMatch, ServiceSpec, StringMatch,
-    Webhook, validate::Warning,
+    AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, RouteMatch, ServiceSpec, StringMatch, Webhook,
 };
 
 /// The provider that writes an `HTTPProxy`.
@@ -68,9 +67,6 @@ pub fn unbuilt_alert_provider(spec: &AlertProviderSpec) -> Option<String> {
 
 /// The list. It shrinks to nothing.
 pub const NOT_BUILT: &[Unbuilt] = &[
-    field("spec.provider", "contour and gatewayapi:v1 are", |_, p| {
-        p != CONTOUR && !is_gateway_api(p)
-    }),
     field("spec.targetRef.kind", "Deployment is", |c, _| {
         c.spec.target_ref.kind != "Deployment"
     }),
@@ -96,8 +92,8 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.service.match[].uri.exact", "prefix is", |c, p| {
         p == CONTOUR && uri(c, |u| &u.exact)
     }),
-    field("spec.service.match[].uri.regex", "prefix is", |c, _| {
-        uri(c, |u| &u.regex)
+    field("spec.service.match[].uri.regex", "prefix is", |c, p| {
+        (p == CONTOUR || is_gateway_api(p)) && uri(c, |u| &u.regex)
     }),
     field("spec.service.match[].method", "", |c, p| {
         is_gateway_api(p) && matching(c, |m| m.method.is_some())
@@ -242,78 +238,4 @@ fn annotated(canary: &Canary, key: &str) -> bool {
         .annotations
         .as_ref()
         .is_some_and(|all| all.contains_key(key))
-}
-
-// === Ignored by the provider ===
-
-/// Fields of the spec that the provider has no use for (spec/routers.md 9); none for a provider that is not built.
-pub(super) fn ignored(spec: &CanarySpec, provider: &str) -> Vec<Warning> {
-    let Some(service) = &spec.service else {
-        return Vec::new();
-    };
-    let (contour, gateway_api) = (provider == CONTOUR, is_gateway_api(provider));
-    if !contour && !gateway_api {
-        return Vec::new();
-    }
-    let cors = service.cors_policy.as_ref();
-    let affinity = spec.analysis.as_ref().is_some_and(|a| a.session_affinity.is_some());
-    let unused = [
-        ("spec.service.meshName", service.mesh_name.is_some()),
-        ("spec.service.backends", !service.backends.is_empty()),
-        ("spec.service.gateways", !service.gateways.is_empty()),
-        ("spec.service.delegation", service.delegation),
-        ("spec.service.trafficPolicy", service.traffic_policy.is_some()),
-        ("spec.service.retries", gateway_api && service.retries.is_some()),
-        (
-            "spec.service.corsPolicy.allowOrigins",
-            gateway_api && cors.is_some_and(|c| !c.allow_origins.is_empty()),
-        ),
-        ("spec.service.gatewayRefs", contour && !service.gateway_refs.is_empty()),
-        ("spec.service.hosts", contour && !service.hosts.is_empty()),
-        ("spec.service.rewrite", contour && service.rewrite.is_some()),
-        ("spec.service.headers", contour && service.headers.is_some()),
-        ("spec.service.corsPolicy", contour && cors.is_some()),
-        (
-            "spec.service.backendTimeout",
-            contour && service.backend_timeout.is_some(),
-        ),
-        ("spec.service.mirror", contour && !service.mirror.is_empty()),
-        ("spec.service.match[1]", contour && service.matches.len() > 1),
-        ("spec.analysis.sessionAffinity", contour && affinity),
-    ];
-    let unused = unused
-        .into_iter()
-        .filter(|(_, used)| *used)
-        .map(|(field, _)| field.to_owned());
-    let unmatched = service.matches.iter().enumerate().flat_map(|(i, entry)| {
-        unmatched(entry, contour)
-            .into_iter()
-            .map(move |name| format!("spec.service.match[{i}].{name}"))
-    });
-    unused
-        .chain(unmatched)
-        .map(|field| Warning::new(field, format!("is ignored by the provider {provider}")))
-        .collect()
-}
-
-/// Conditions of a match that the provider leaves out.
-fn unmatched(entry: &RouteMatch, contour: bool) -> Vec<&'static str> {
-    let conditions = [
-        ("scheme", entry.scheme.is_some()),
-        ("authority", entry.authority.is_some()),
-        ("port", entry.port.is_some()),
-        ("sourceLabels", !entry.source_labels.is_empty()),
-        ("gateways", !entry.gateways.is_empty()),
-        ("ignoreUriCase", entry.ignore_uri_case),
-        ("withoutHeaders", !entry.without_headers.is_empty()),
-        ("sourceNamespace", entry.source_namespace.is_some()),
-        ("method", contour && entry.method.is_some()),
-        ("headers", contour && !entry.headers.is_empty()),
-        ("queryParams", contour && !entry.query_params.is_empty()),
-    ];
-    conditions
-        .into_iter()
-        .filter(|(_, used)| *used)
-        .map(|(name, _)| name)
-        .collect()
 }

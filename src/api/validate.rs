@@ -29,7 +29,7 @@ pub struct Warning {
 }
 
 impl Warning {
-    pub(super) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             field: field.into(),
             message: message.into(),
@@ -50,7 +50,6 @@ pub fn validate(canary: &Canary, provider: &str) -> Result<Vec<Warning>, Vec<Spe
     }
     findings.own_durations(spec);
     if findings.errors.is_empty() {
-        findings.warnings.extend(support::ignored(spec, provider));
         Ok(findings.warnings)
     } else {
         Err(findings.errors)

@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -26,6 +27,9 @@ use crate::telemetry::health::Health;
 use crate::telemetry::http::{self, HttpError, Pages};
 use crate::telemetry::log;
 use crate::telemetry::metrics::Metrics;
+
+/// The wait before another try after the API server pruned a status.
+const AFTER_PRUNING: Duration = Duration::from_secs(30);
 
 /// Why the controller could not begin, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -162,8 +166,13 @@ async fn act(
             },
             () = candidate.lost() => return Err(ControllerError::LeadershipLost),
         }
+        // Where the CRD may not be read, the guard cannot tell when it was put right.
+        let put_right = async {
+            clock.sleep(AFTER_PRUNING).await;
+            guard.passed().await;
+        };
         tokio::select! {
-            () = guard.passed() => {}
+            () = put_right => {}
             () = stop.wait() => break,
             () = candidate.lost() => return Err(ControllerError::LeadershipLost),
         }

@@ -238,7 +238,10 @@ impl Flags {
     fn refuse_what_is_not_built(&self, chosen: &impl Fn(&str, &str) -> Option<String>) -> Result<(), FlagError> {
         let not_built = |flag, fix| Err(FlagError::NotBuilt { flag, fix });
         if self.enable_config_tracking == Some(true) {
-            return not_built("-enable-config-tracking=true", "leave it out, or set it to false");
+            return not_built(
+                "-enable-config-tracking=true",
+                "set it to false (configTracking.enabled in the chart); the primary then reads the original ConfigMaps and Secrets",
+            );
         }
         if chosen("MSTEAMS_URL", &self.msteams_url).is_some() {
             return not_built("-msteams-url (or MSTEAMS_URL)", "use -slack-url, or leave it out");
@@ -325,8 +328,9 @@ mod tests {
         flags(arguments).outcome(read, "me".into(), Some("serin-system"))
     }
 
+    /// All that it writes, except for `-enable-config-tracking=true`, which it writes by default: see below.
     #[test]
-    fn what_flaggers_chart_passes_is_understood() {
+    fn what_flaggers_chart_passes_is_understood_but_for_config_tracking() {
         let arguments = [
             "-log-level=info",
             "-mesh-provider=contour",

@@ -12,7 +12,7 @@ use super::meta;
 use super::obstacle::{Drawn, Place};
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
-use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, met};
+use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, met};
 use crate::workload::{self, store};
 
 /// Draws the world.
@@ -322,8 +322,13 @@ fn held_at(site: &Site, place: Place) -> Option<&Arc<Value>> {
         Place::Apex => site.apex_service.present(),
         Place::Service(true) => site.canary_service.present(),
         Place::Service(false) => site.primary_service.present(),
+        Place::Destination(canary) => site.destination(side_of(canary)).present(),
         _ => None,
     }
+}
+
+const fn side_of(canary: bool) -> Side {
+    if canary { Side::Canary } else { Side::Primary }
 }
 
 /// The state of the object at this place; empty where there is none.

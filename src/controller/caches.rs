@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tokio::sync::{Notify, futures::Notified};
 
+use super::interest::RouteKind;
 use super::meta;
 use super::projection;
 use super::queue::Queue;
@@ -22,15 +23,15 @@ use crate::workload::store;
 pub struct Caches {
     clock: Clock,
     queue: Arc<Queue>,
-    routes: Vec<Resource>,
+    routes: Vec<RouteKind>,
     /// The serving of a kind changed.
     changed: Notify,
     shelves: Mutex<Shelves>,
 }
 
 impl Caches {
-    /// Empty caches. `routes` are the kinds of route objects.
-    pub fn new(clock: Clock, queue: Arc<Queue>, routes: Vec<Resource>) -> Self {
+    /// Empty caches. `routes` are the kinds that providers draw.
+    pub fn new(clock: Clock, queue: Arc<Queue>, routes: Vec<RouteKind>) -> Self {
         let shelves = Mutex::new(Shelves::new(routes.clone()));
         Self {
             clock,
@@ -45,7 +46,7 @@ impl Caches {
     pub fn resources(&self) -> Vec<Resource> {
         Resource::ALWAYS
             .into_iter()
-            .chain(self.routes.iter().copied())
+            .chain(self.routes.iter().map(|route| route.resource))
             .collect()
     }
 

@@ -1,6 +1,7 @@
 //! The ways to tell a notice other than a Kubernetes Event: alerts and event hooks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -9,8 +10,8 @@ use super::settings::Settings;
 use super::tell::Channel;
 use crate::api::{Alert, Canary};
 use crate::clock::Clock;
-use crate::hooks::Caller;
 use crate::hooks::payload::event_calls;
+use crate::hooks::{Caller, DEFAULT_TIMEOUT};
 use crate::notify::{Audience, Destination, Message, Sender, audience, message};
 use crate::outbound::Hidden;
 use crate::rollout::Notice;
@@ -107,6 +108,11 @@ impl EventHooks {
 impl Channel for EventHooks {
     fn name(&self) -> &'static str {
         "event hook"
+    }
+
+    /// A little more than a receiver may take where its hook says nothing else.
+    fn patience(&self) -> Option<Duration> {
+        Some(DEFAULT_TIMEOUT + Duration::from_secs(5))
     }
 
     async fn tell(&self, canary: &Canary, notice: &Notice) -> Result<(), String> {

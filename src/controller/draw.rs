@@ -10,7 +10,7 @@ use super::site::{Rules, Site};
 use crate::api::FINALIZER;
 use crate::object::{list, ownership, patch};
 use crate::rollout::{Assertion, Destination, Fingerprint, Known, Selects, Side, Weight};
-use crate::routing::service;
+use crate::routing::{Router, service};
 use crate::workload::{self, primary, scale, store};
 
 /// One request.
@@ -101,9 +101,11 @@ impl Draw<'_> {
             Assertion::Floor { side, replicas } => self.scaled(*side, |live| scale::at_least(live, *replicas)),
             Assertion::TargetDown => self.scaled(Side::Canary, scale::to_zero),
             Assertion::SideService(side) => self.side_service(*side),
+            Assertion::SideDestination(side) => self.side_destination(*side),
             Assertion::Apex(selects) => self.apex(*selects),
             Assertion::Route(weight) => self.route(*weight),
             Assertion::RouteAnnounced(destination) => self.route_announced(*destination),
+            Assertion::RouteLeads(destination) => self.route_leads(*destination),
             Assertion::RouteHandedBack { original } => self.route_handed_back(*original),
             Assertion::Released { everything } => Ok(self.released(*everything)),
             // Its requests build on each other's answers: see `rehearse`.
@@ -246,6 +248,21 @@ impl Draw<'_> {
         }
     }
 
+    fn side_destination(&self, side: Side) -> Acts {
+        let Some(destinations) = self.site.router.and_then(Router::destinations) else {
+            return Ok(Vec::new());
+        };
+        let (cx, key) = (
+            self.site.route_context(self.rules),
+            self.site.keys().destination(destinations, side),
+        );
+        match self.site.destination(side) {
+            Known::Present(live) => Ok(patched(key, destinations.edit(&cx, side, live)).into_iter().collect()),
+            Known::Absent => created(key, destinations.create(&cx, side)),
+            _ => Err(Undrawable::Unknown(key.to_string())),
+        }
+    }
+
     fn apex(&self, selects: Selects) -> Acts {
         let cx = self.site.service_context().ok_or_else(|| self.no_selector())?;
         let pods = if selects == Selects::Primary {
@@ -289,6 +306,16 @@ impl Draw<'_> {
         let router = self.site.router.ok_or_else(|| self.no_provider())?;
         let live = present(&self.site.route, "the route")?;
         let operations = router.announce(&self.site.route_context(self.rules), live, destination);
+        let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
+        Ok(patched(self.site.keys().route(router), operations)
+            .into_iter()
+            .collect())
+    }
+
+    fn route_leads(&self, destination: Destination) -> Acts {
+        let router = self.site.router.ok_or_else(|| self.no_provider())?;
+        let live = present(&self.site.route, "the route")?;
+        let operations = router.lead(&self.site.route_context(self.rules), live, destination);
         let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
         Ok(patched(self.site.keys().route(router), operations)
             .into_iter()
@@ -347,12 +374,16 @@ fn present<'a, T>(known: &'a Known<T>, what: &str) -> Result<&'a T, Undrawable> 
 /// its owner. Nothing relies on such an object before.
 pub fn inheritance(site: &Site) -> Vec<Act> {
     let keys = site.keys();
+    let destinations = site.router.and_then(Router::destinations);
+    let destination = |side| Some(keys.destination(destinations?, side));
     let single = [
         (Some(keys.primary()), &site.primary),
         (Some(keys.side(Side::Primary)), &site.primary_service),
         (Some(keys.side(Side::Canary)), &site.canary_service),
         (Some(keys.apex()), &site.apex_service),
         (site.router.map(|router| keys.route(router)), &site.route),
+        (destination(Side::Primary), &site.primary_destination),
+        (destination(Side::Canary), &site.canary_destination),
     ];
     let single = single
         .into_iter()

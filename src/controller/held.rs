@@ -33,6 +33,8 @@ pub struct Held {
     pub retry: Retry,
     /// What the status announced before this process began was looked after.
     pub introduced: bool,
+    /// The generation of the Canary whose oddities were told.
+    pub warned: Option<i64>,
     /// The namespace goes: read so, or a create was refused with these words.
     pub namespace_terminating: bool,
     /// When the namespace was last read.
@@ -57,6 +59,7 @@ impl Held {
             attempts: Vec::new(),
             retry: Retry::of_pass(uid),
             introduced: false,
+            warned: None,
             namespace_terminating: false,
             namespace_read: None,
             hurried: 0,

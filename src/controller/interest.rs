@@ -12,6 +12,24 @@ use crate::workload::store;
 /// The label by which an `EndpointSlice` names its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// A kind that some provider draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteKind {
+    /// The kind.
+    pub resource: Resource,
+    /// What its objects are named after.
+    pub named_after: NamedAfter,
+}
+
+/// What the objects of a provider are named after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedAfter {
+    /// The apex Service: routes.
+    Apex,
+    /// The Services of the sides: what stands beside each of them.
+    Sides,
+}
+
 /// Who names what.
 #[derive(Debug, Default)]
 pub struct Interest {
@@ -82,7 +100,7 @@ pub fn key_of(resource: Resource, object: &Value) -> ObjectKey {
 }
 
 /// The objects that a Canary names, by its spec and, where it has begun, by the names that its status has fixed.
-pub fn names(canary: &Value, routes: &[Resource]) -> BTreeSet<ObjectKey> {
+pub fn names(canary: &Value, routes: &[RouteKind]) -> BTreeSet<ObjectKey> {
     let (namespace, mut keys) = (meta::namespace(canary), BTreeSet::new());
     let spec_target = text(canary, "/spec/targetRef/name");
     let spec_apex = match text(canary, "/spec/service/name") {
@@ -100,11 +118,18 @@ pub fn names(canary: &Value, routes: &[Resource]) -> BTreeSet<ObjectKey> {
         for name in [target.to_owned(), format!("{target}-primary")] {
             keys.insert(ObjectKey::new(Resource::DEPLOYMENT, namespace, &name));
         }
-        for name in [apex.to_owned(), format!("{apex}-primary"), format!("{apex}-canary")] {
-            keys.insert(ObjectKey::new(Resource::SERVICE, namespace, &name));
-            keys.insert(ObjectKey::new(Resource::ENDPOINT_SLICE, namespace, &name));
+        let services = [apex.to_owned(), format!("{apex}-primary"), format!("{apex}-canary")];
+        for name in &services {
+            keys.insert(ObjectKey::new(Resource::SERVICE, namespace, name));
+            keys.insert(ObjectKey::new(Resource::ENDPOINT_SLICE, namespace, name));
         }
-        keys.extend(routes.iter().map(|route| ObjectKey::new(*route, namespace, apex)));
+        for RouteKind { resource, named_after } in routes {
+            let named = match named_after {
+                NamedAfter::Apex => &services[..1],
+                NamedAfter::Sides => &services[1..],
+            };
+            keys.extend(named.iter().map(|name| ObjectKey::new(*resource, namespace, name)));
+        }
     }
     if !keys.is_empty() {
         keys.insert(revisions_of(namespace, meta::name(canary)));
@@ -146,6 +171,29 @@ mod tests {
         let (deployments, services): (Vec<_>, Vec<_>) = (of(Resource::DEPLOYMENT), of(Resource::SERVICE));
         assert_eq!(deployments, ["podinfo", "podinfo-primary"]);
         assert_eq!(services, ["podinfo", "podinfo-canary", "podinfo-primary"]);
+    }
+
+    #[test]
+    fn routes_are_named_after_the_apex_and_what_stands_beside_the_sides_after_these() {
+        let (route, rule) = (
+            Resource::new("g", "v1", "Route", "routes"),
+            Resource::new("g", "v1", "Rule", "rules"),
+        );
+        let kinds = [(route, NamedAfter::Apex), (rule, NamedAfter::Sides)];
+        let keys = names(
+            &canary("podinfo"),
+            &kinds.map(|(resource, named_after)| RouteKind { resource, named_after }),
+        );
+        let drawn = keys.iter().filter(|key| key.resource.group == "g");
+        let drawn: Vec<_> = drawn.map(|key| (key.resource.kind, key.name.as_str())).collect();
+        assert_eq!(
+            drawn,
+            [
+                ("Route", "podinfo"),
+                ("Rule", "podinfo-canary"),
+                ("Rule", "podinfo-primary")
+            ]
+        );
     }
 
     #[test]

@@ -6,19 +6,30 @@
 //!
 //! A round that is superseded is dropped: metrics are asked no further, since nobody wants their answer. A hook that was
 //! called has effects, so its call runs to its end; it is not repeated should the same question come up again meanwhile.
+//!
+//! Places are limited, and no canary can take them from another: hooks have places in their own canary alone, so that slow
+//! ones, also those of rounds that were left, delay no metric and no other canary; metrics have some in their canary and
+//! share those of the process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
+use tokio::task::{self, AbortHandle};
 
 use crate::api::Canary;
 use crate::clock::Clock;
 use crate::rollout::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, SampleRecord, Says, Verdict};
+
+/// Hooks of one canary that are called at the same time. A round asks one after another; the rest are of rounds that were left.
+const HOOKS_OF_ONE: usize = 4;
+/// Metrics of one canary that are read at the same time.
+const METRICS_OF_ONE: usize = 16;
 
 /// One question, with everything that is needed to ask it.
 #[derive(Debug, Clone)]
@@ -66,24 +77,30 @@ struct Shared {
     asker: Arc<dyn Asker>,
     wake: Wake,
     clock: Clock,
+    /// For metrics, over all canaries.
     places: Semaphore,
     canaries: Mutex<HashMap<String, Rounds>>,
 }
 
 /// The rounds of one canary: the present one, and those left of which a hook still runs.
-#[derive(Default)]
 struct Rounds {
     present: Option<RoundId>,
+    /// When the present one was first asked.
+    begun: Option<DateTime<Utc>>,
     asked: BTreeMap<RoundId, BTreeMap<QuestionKey, Job>>,
+    hooks: Arc<Semaphore>,
+    metrics: Arc<Semaphore>,
 }
 
 enum Job {
-    Running { task: AbortHandle, hook: bool },
+    /// Waits for a place, or is being asked. A hook whose call has begun is let finish.
+    Running { task: AbortHandle, called: bool },
+    /// It was answered.
     Answered(Answer),
 }
 
 impl Jobs {
-    /// Asks through `asker`, at most `at_once` questions at a time over all canaries, and calls `wake` for each answer.
+    /// Asks through `asker`, and calls `wake` for each answer. At most `at_once` metrics are read at a time over all canaries.
     pub fn new(asker: Arc<dyn Asker>, wake: Wake, clock: Clock, at_once: usize) -> Self {
         let places = Semaphore::new(at_once.max(1));
         Self {
@@ -101,7 +118,7 @@ impl Jobs {
     pub fn ask(&self, canary: &Arc<Canary>, round: &Round) {
         let mut canaries = self.shared.canaries();
         let rounds = canaries.entry(uid(canary)).or_default();
-        rounds.turn_to(&round.id);
+        rounds.turn_to(&round.id, self.shared.clock.now());
         let asked = rounds.asked.entry(round.id.clone()).or_default();
         for question in &round.questions {
             let key = QuestionKey::of(question);
@@ -114,10 +131,13 @@ impl Jobs {
                 question: question.clone(),
                 key: key.clone(),
             };
-            let hook = matches!(question, Question::Hook { .. });
+            let own = match question {
+                Question::Hook { .. } => rounds.hooks.clone(),
+                Question::Metric { .. } | Question::Probe => rounds.metrics.clone(),
+            };
             // The task cannot report before this job is put down: the lock is held here.
-            let task = tokio::spawn(run(Arc::downgrade(&self.shared), inquiry)).abort_handle();
-            asked.insert(key, Job::Running { task, hook });
+            let task = tokio::spawn(run(Arc::downgrade(&self.shared), inquiry, own)).abort_handle();
+            asked.insert(key, Job::Running { task, called: false });
         }
     }
 
@@ -159,6 +179,12 @@ impl Jobs {
         }
     }
 
+    /// How long the canary's present round has been asked for.
+    pub fn took(&self, uid: &str) -> Option<Duration> {
+        let begun = self.shared.canaries().get(uid)?.begun?;
+        (self.shared.clock.now() - begun).to_std().ok()
+    }
+
     /// The number of questions that are being asked now.
     pub fn running(&self) -> usize {
         let canaries = self.shared.canaries();
@@ -194,21 +220,36 @@ impl Shared {
     }
 }
 
+impl Default for Rounds {
+    fn default() -> Self {
+        Self {
+            present: None,
+            begun: None,
+            asked: BTreeMap::new(),
+            hooks: Arc::new(Semaphore::new(HOOKS_OF_ONE)),
+            metrics: Arc::new(Semaphore::new(METRICS_OF_ONE)),
+        }
+    }
+}
+
 impl Rounds {
-    fn turn_to(&mut self, id: &RoundId) {
+    fn turn_to(&mut self, id: &RoundId, now: DateTime<Utc>) {
         if self.present.as_ref() != Some(id) {
             self.leave();
             self.present = Some(id.clone());
+            self.begun = Some(now);
         }
     }
 
-    /// Drops the present round: its answers are forgotten, its metrics asked no further, its hooks run on unheard.
+    /// Drops the present round: its answers are forgotten, its metrics asked no further, its hooks run on unheard if they were
+    /// called already.
     fn leave(&mut self) {
         self.present = None;
+        self.begun = None;
         for asked in self.asked.values_mut() {
             asked.retain(|_, job| match job {
-                Job::Running { hook: true, .. } => true,
-                Job::Running { task, hook: false } => {
+                Job::Running { called: true, .. } => true,
+                Job::Running { task, called: false } => {
                     task.abort();
                     false
                 }
@@ -216,6 +257,21 @@ impl Rounds {
             });
         }
         self.asked.retain(|_, asked| !asked.is_empty());
+    }
+
+    /// This task is about to call its hook. False when nobody wants that any more: its round was left while it waited.
+    fn call_begins(&mut self, inquiry: &Inquiry, me: task::Id) -> bool {
+        let job = self
+            .asked
+            .get_mut(&inquiry.round)
+            .and_then(|asked| asked.get_mut(&inquiry.key));
+        match job {
+            Some(Job::Running { task, called }) if task.id() == me => {
+                *called = true;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Puts an answer down where it is waited for; elsewhere the question is merely over.
@@ -232,11 +288,22 @@ impl Rounds {
     }
 }
 
-/// Asks one question and puts the answer down.
-async fn run(shared: Weak<Shared>, inquiry: Inquiry) {
+/// Asks one question, when there is a place for it, and puts the answer down.
+async fn run(shared: Weak<Shared>, inquiry: Inquiry, own: Arc<Semaphore>) {
     let Some(shared) = shared.upgrade() else { return };
-    let Ok(_place) = shared.places.acquire().await else {
-        return;
+    let Ok(_own) = own.acquire().await else { return };
+    let _common = match inquiry.question {
+        Question::Hook { .. } => {
+            let wanted = shared
+                .canaries()
+                .get_mut(&uid(&inquiry.canary))
+                .is_some_and(|rounds| rounds.call_begins(&inquiry, task::id()));
+            if !wanted {
+                return;
+            }
+            None
+        }
+        Question::Metric { .. } | Question::Probe => shared.places.acquire().await.ok(),
     };
     let asked = AssertUnwindSafe(shared.asker.ask(&inquiry)).catch_unwind().await;
     let says = asked.unwrap_or_else(|_| {

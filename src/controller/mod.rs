@@ -9,7 +9,7 @@
 //!   apply, draw, write               what its assertions still need
 //!   contest, obstacle                rivals and refusals
 //! jobs, asking, lookup               questions to the outside world, beside the passes
-//! tell, channels                     what people are told
+//! tell, lanes, channels, warn           what people are told
 //! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
 //! ```
 
@@ -23,6 +23,7 @@ pub mod guard;
 mod held;
 mod interest;
 pub mod jobs;
+mod lanes;
 pub mod leader;
 mod lenient;
 mod look;
@@ -46,6 +47,7 @@ mod shelves;
 mod site;
 mod status;
 pub mod tell;
+mod warn;
 mod watch;
 mod work;
 mod write;
@@ -62,6 +64,7 @@ use self::asking::Inquirer;
 use self::caches::Caches;
 use self::channels::{Alerts, EventHooks};
 use self::held::Holder;
+use self::interest::{NamedAfter, RouteKind};
 use self::jobs::Jobs;
 use self::leader::Claim;
 use self::look::Look;
@@ -70,7 +73,7 @@ use self::pass::Engine;
 use self::queue::Queue;
 use self::resource::{CanaryKey, Resource};
 use self::settings::Settings;
-use self::site::{Rules, route_resource};
+use self::site::{Rules, destination_resource, route_resource};
 use self::tell::Teller;
 use self::watch::Watches;
 use self::write::Writer;
@@ -81,8 +84,8 @@ use crate::routing::ROUTERS;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
-/// Questions that are asked at the same time, over all canaries.
-const QUESTIONS_AT_ONCE: usize = 64;
+/// Metrics that are read at the same time, over all canaries.
+const METRICS_AT_ONCE: usize = 64;
 /// How long passes and messages may take to end when the process stops.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -142,8 +145,7 @@ pub async fn run(
         .map_err(StartError::Version)?
         .git_version;
     let queue = Arc::new(Queue::new(clock.clone()));
-    let routes = ROUTERS.iter().map(|router| route_resource(router.meta())).collect();
-    let caches = Arc::new(Caches::new(clock.clone(), queue.clone(), routes));
+    let caches = Arc::new(Caches::new(clock.clone(), queue.clone(), route_kinds().collect()));
     let wanted = Arc::new(Notify::new());
     let look = Look {
         client: client.clone(),
@@ -224,10 +226,25 @@ pub async fn run(
     if pruned { Err(StartError::Pruned) } else { Ok(()) }
 }
 
+/// The kinds that the providers draw.
+fn route_kinds() -> impl Iterator<Item = RouteKind> {
+    ROUTERS.iter().flat_map(|router| {
+        let route = RouteKind {
+            resource: route_resource(router.meta()),
+            named_after: NamedAfter::Apex,
+        };
+        let destinations = router.destinations().map(|it| RouteKind {
+            resource: destination_resource(it.meta()),
+            named_after: NamedAfter::Sides,
+        });
+        [route].into_iter().chain(destinations)
+    })
+}
+
 /// The kinds that are watched, for checking what this process may do: group, version and plural of each, and whether it is a
 /// route that need not be served.
 pub fn watched() -> Vec<(&'static str, &'static str, &'static str, bool)> {
-    let routes = ROUTERS.iter().map(|router| (route_resource(router.meta()), true));
+    let routes = route_kinds().map(|kind| (kind.resource, true));
     let fixed = Resource::ALWAYS.into_iter().map(|resource| (resource, false));
     fixed
         .chain(routes)
@@ -272,7 +289,7 @@ fn jobs(
         Arc::new(inquirer),
         Arc::new(wake),
         clock.clone(),
-        QUESTIONS_AT_ONCE,
+        METRICS_AT_ONCE,
     ))
 }
 

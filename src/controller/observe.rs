@@ -10,8 +10,11 @@ use super::projection;
 use super::site::{Rules, Site};
 use crate::api::{FINALIZER, support, validate};
 use crate::object::list;
-use crate::rollout::{Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Workload};
+use crate::rollout::{
+    DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Workload,
+};
 use crate::routing::service::{self, ServiceContext};
+use crate::routing::{self, ROUTERS};
 use crate::workload::{self, endpoints};
 
 /// What else a pass knows about the canary.
@@ -57,6 +60,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         }),
         apex_service: service(site, &site.apex_service, service::apex_facts),
         route: known(&site.route, |it| route(site, rules, it)),
+        destinations: destinations(site, rules),
         stored,
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
         deleting: meta::deleting(&site.raw),
@@ -78,6 +82,10 @@ pub fn is_incomplete(observation: &Observation) -> bool {
         unknown(&observation.canary_service),
         unknown(&observation.apex_service),
         unknown(&observation.route),
+        observation
+            .destinations
+            .as_ref()
+            .is_some_and(|both| unknown(&both.primary) || unknown(&both.canary)),
         unknown(&observation.stored),
         observation.primary_endpoints.is_none(),
         observation.canary_endpoints.is_none(),
@@ -121,6 +129,20 @@ fn route(site: &Site, rules: &Rules, object: &Value) -> Option<RouteFacts> {
     Some(site.router?.facts(&site.route_context(rules), object))
 }
 
+fn destinations(site: &Site, rules: &Rules) -> Option<DestinationFacts> {
+    let destinations = site.router?.destinations()?;
+    let cx = site.route_context(rules);
+    let facts = |side| {
+        known(site.destination(side), |it| {
+            Some(destinations.edit(&cx, side, it).is_empty())
+        })
+    };
+    Some(DestinationFacts {
+        primary: facts(Side::Primary),
+        canary: facts(Side::Canary),
+    })
+}
+
 fn service(
     site: &Site,
     object: &Known<Arc<Value>>,
@@ -142,6 +164,11 @@ fn refusals(site: &Site, rules: &Rules) -> Vec<Refusal> {
     if rules.no_cross_namespace_refs {
         let crossing = validate::cross_namespace(canary).into_iter();
         all.extend(crossing.map(|error| refusal(error.field, error.message)));
+    }
+    if routing::router(provider).is_none() {
+        let built: Vec<&str> = ROUTERS.iter().map(|router| router.meta().ids[0].text()).collect();
+        let message = format!("{provider} is not built yet ({} are)", built.join(", "));
+        all.push(refusal("spec.provider".to_owned(), message));
     }
     for unbuilt in support::unbuilt(canary, provider) {
         let note = if unbuilt.note.is_empty() {

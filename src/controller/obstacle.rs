@@ -27,6 +27,8 @@ pub enum Place {
     Size(bool),
     /// One of the two side Services.
     Service(bool),
+    /// What the provider draws beside a side's Service.
+    Destination(bool),
     /// The route.
     Route,
     /// The apex Service.
@@ -47,7 +49,11 @@ impl Place {
             Assertion::Floor { side, .. } => Self::Size(matches!(side, Side::Canary)),
             Assertion::TargetDown => Self::Size(true),
             Assertion::SideService(side) => Self::Service(matches!(side, Side::Canary)),
-            Assertion::Route(_) | Assertion::RouteAnnounced(_) | Assertion::RouteHandedBack { .. } => Self::Route,
+            Assertion::SideDestination(side) => Self::Destination(matches!(side, Side::Canary)),
+            Assertion::Route(_)
+            | Assertion::RouteAnnounced(_)
+            | Assertion::RouteLeads(_)
+            | Assertion::RouteHandedBack { .. } => Self::Route,
             Assertion::Apex(_) => Self::Apex,
             Assertion::Rehearsed { .. } => Self::Rehearsal,
             Assertion::Released { .. } => Self::Release,
@@ -56,7 +62,7 @@ impl Place {
 
     /// Whether what is drawn here is held against everybody (`design.md`, "Assertions, not objects").
     pub const fn is_held(self) -> bool {
-        matches!(self, Self::Service(_) | Self::Route | Self::Apex)
+        matches!(self, Self::Service(_) | Self::Destination(_) | Self::Route | Self::Apex)
     }
 }
 

@@ -24,7 +24,7 @@ use super::site::{Rules, Site};
 use super::status;
 use super::tell::Teller;
 use super::write::{Mode, WriteError, Writer};
-use super::{lenient, say};
+use super::{lenient, say, warn};
 use crate::api::{Canary, decode};
 use crate::object::text;
 use crate::rollout::{self, Block, Decision, Known, Observation, Refusal, RunResult, Stage};
@@ -118,7 +118,8 @@ impl Engine {
             self.forget(key);
         }
         let mut held = self.holder.take(key, meta::uid(&raw));
-        let outcome = AssertUnwindSafe(self.turn(key, raw, &mut held)).catch_unwind().await;
+        let turn = Box::pin(self.turn(key, raw, &mut held));
+        let outcome = AssertUnwindSafe(turn).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| {
             tracing::error!(canary = %key, "a pass ended in a panic, which is a bug in Serin; it is tried again from the status");
             held.forget_all();
@@ -237,11 +238,7 @@ impl Engine {
         }
         held.introduced = true;
         let site = Site::survey(&self.look, raw, canary, block.as_ref(), &self.rules).await;
-        let (began, target) = (self.look.clock.now(), site.subject.target.clone());
-        let turned = self.decide(site, block, held).await;
-        let took = (self.look.clock.now() - began).to_std().unwrap_or_default();
-        self.metrics.pass_took(&key.namespace, &target, took);
-        turned
+        self.decide(site, block, held).await
     }
 
     /// The pass proper, when everything is read.
@@ -288,6 +285,10 @@ impl Engine {
         if let Some(next) = new.as_ref().or(restated) {
             self.write_status(&mut site, next, &step, held).await?;
         }
+        if round_done && let Some(took) = self.jobs.took(site.uid()) {
+            let key = site.key();
+            self.metrics.check_took(&key.namespace, &site.subject.target, took);
+        }
         let ending = self.take_step(site.uid(), step, held);
         let Some(block) = new.or(block) else {
             return Ok(after(false, wake, &observation, Applied::default()));
@@ -308,7 +309,8 @@ impl Engine {
         if written {
             self.teller.tell(site.canary.clone(), block.notices.clone());
         }
-        self.stands(&site, &block);
+        self.warn(&site, &observation, held);
+        self.stands(&site, &block, observation.taken_by.is_none());
         self.ended(&canary, ending);
         Ok(after(written, wake, &observation, applied))
     }
@@ -391,11 +393,29 @@ impl Engine {
         Ok(!acts.is_empty())
     }
 
-    fn stands(&self, site: &Site, block: &Block) {
+    /// Tells what is odd about the spec, once for each generation.
+    fn warn(&self, site: &Site, observation: &Observation, held: &mut Held) {
+        let generation = site.canary.metadata.generation;
+        let in_doubt = held.malformed.is_some() || !observation.refusals.is_empty() || observation.deleting;
+        if in_doubt || held.warned == generation {
+            return;
+        }
+        held.warned = generation;
+        let notices = warn::notices(site, &self.rules);
+        if self.writer.observe_only {
+            for notice in &notices {
+                say::notes(&site.key(), &notice.text, &mut held.said);
+            }
+        }
+        self.teller.retell(site.canary.clone(), notices, self.look.clock.now());
+    }
+
+    fn stands(&self, site: &Site, block: &Block, owner: bool) {
         let standing = Standing {
             target: site.subject.target.clone(),
+            owner,
             phase: rollout::phase(block),
-            since: block.since,
+            since: status::in_phase_since(&site.canary, block),
             weight: Some(block.weight),
         };
         self.metrics

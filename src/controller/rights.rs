@@ -104,7 +104,15 @@ pub fn needed(settings: &Settings) -> Vec<Right> {
         Place::Watched | Place::Cluster => true,
         Place::Lease => matches!(settings.election, Election::Lease { .. }),
     };
-    let mut rights: Vec<Right> = FIXED.iter().filter(wanted).copied().collect();
+    // Who may work in one namespace is often given nothing outside it, and can do without.
+    let only_for = |right: Right| match (right.place, &settings.namespace) {
+        (Place::Cluster, Some(_)) => Right {
+            only_for: right.only_for.or(Some("checking the CRDs before the first release")),
+            ..right
+        },
+        _ => right,
+    };
+    let mut rights: Vec<Right> = FIXED.iter().filter(wanted).copied().map(only_for).collect();
     for router in ROUTERS {
         let meta = router.meta();
         let only_for = meta.ids.first().map(|id| id.text());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::interest::{self, Interest};
+use super::interest::{self, Interest, RouteKind};
 use super::meta;
 use super::overlay::{Over, Overlay};
 use super::resource::{CanaryKey, ObjectKey, Resource};
@@ -17,7 +17,7 @@ const ABSENT: TimeDelta = TimeDelta::seconds(5);
 /// The shelves of all kinds.
 #[derive(Debug)]
 pub struct Shelves {
-    routes: Vec<Resource>,
+    routes: Vec<RouteKind>,
     kinds: HashMap<Resource, Shelf>,
     overlay: Overlay,
     interest: Interest,
@@ -71,8 +71,8 @@ pub enum Seen {
 type Woken = BTreeSet<CanaryKey>;
 
 impl Shelves {
-    /// Empty shelves. `routes` are the kinds of route objects.
-    pub fn new(routes: Vec<Resource>) -> Self {
+    /// Empty shelves. `routes` are the kinds that providers draw.
+    pub fn new(routes: Vec<RouteKind>) -> Self {
         Self {
             routes,
             kinds: HashMap::new(),

@@ -12,7 +12,7 @@ use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::api::{Canary, GROUP, VERSION};
 use crate::rollout::{Block, Known, Side, Stage, Subject};
 use crate::routing::service::{ServiceContext, side_name};
-use crate::routing::{self, RouteContext, Router, RouterMeta};
+use crate::routing::{self, DestinationMeta, Destinations, RouteContext, Router, RouterMeta};
 use crate::workload::{self, Selector, primary::Identity};
 
 /// What the operator decided, in the words of the parts that need it.
@@ -54,6 +54,10 @@ pub struct Site {
     pub apex_service: Known<Arc<Value>>,
     /// The provider's route object.
     pub route: Known<Arc<Value>>,
+    /// What the provider draws beside `<apex>-primary`; not known where it draws nothing.
+    pub primary_destination: Known<Arc<Value>>,
+    /// The same beside `<apex>-canary`.
+    pub canary_destination: Known<Arc<Value>>,
     /// The stored revisions, projected.
     pub store: Known<Vec<Arc<Value>>>,
     /// The slices of `<apex>-primary`.
@@ -66,6 +70,12 @@ pub struct Site {
 
 /// The kind that a provider draws.
 pub const fn route_resource(meta: &RouterMeta) -> Resource {
+    let (group, version) = split(meta.api_version);
+    Resource::new(group, version, meta.kind, meta.plural)
+}
+
+/// The kind of a provider's destinations.
+pub const fn destination_resource(meta: &DestinationMeta) -> Resource {
     let (group, version) = split(meta.api_version);
     Resource::new(group, version, meta.kind, meta.plural)
 }
@@ -117,6 +127,11 @@ impl Site {
                 kind: format!("the object of provider {}", subject.provider),
             },
         };
+        let (mut primary_destination, mut canary_destination) = (Known::Unknown, Known::Unknown);
+        if let Some(destinations) = router.and_then(Router::destinations) {
+            primary_destination = look.object(&keys.destination(destinations, Side::Primary)).await;
+            canary_destination = look.object(&keys.destination(destinations, Side::Canary)).await;
+        }
         let settings = &rules.workload;
         let selector = match (target.present(), primary.present()) {
             (Some(target), _) => Selector::of_target(target, settings).map_err(|error| error.to_string()),
@@ -138,6 +153,8 @@ impl Site {
             target,
             primary,
             route,
+            primary_destination,
+            canary_destination,
             selector,
             subject,
         }
@@ -151,6 +168,14 @@ impl Site {
     /// `metadata.uid` of the Canary.
     pub fn uid(&self) -> &str {
         &self.owner.uid
+    }
+
+    /// What the provider draws beside a side's Service; not known where it draws nothing.
+    pub const fn destination(&self, side: Side) -> &Known<Arc<Value>> {
+        match side {
+            Side::Primary => &self.primary_destination,
+            Side::Canary => &self.canary_destination,
+        }
     }
 
     /// The keys of its objects.
@@ -246,6 +271,15 @@ impl Keys<'_> {
     /// The route.
     pub fn route(&self, router: &dyn Router) -> ObjectKey {
         ObjectKey::new(route_resource(router.meta()), self.namespace, &self.subject.apex)
+    }
+
+    /// What the provider draws beside a side's Service.
+    pub fn destination(&self, destinations: &dyn Destinations, side: Side) -> ObjectKey {
+        ObjectKey::new(
+            destination_resource(destinations.meta()),
+            self.namespace,
+            &side_name(self.subject, side),
+        )
     }
 
     /// A stored revision.

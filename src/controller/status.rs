@@ -3,9 +3,9 @@
 use chrono::{DateTime, SubsecRound as _, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::api::{CanaryStatus, condition};
+use crate::api::{Canary, CanaryStatus, Phase, condition};
 use crate::object::{list, text};
-use crate::rollout::{Block, VERSION};
+use crate::rollout::{self, Block, VERSION};
 
 /// A block that this version must not touch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,13 +57,32 @@ pub fn document(canary: &Value, status: &CanaryStatus) -> Value {
     next
 }
 
-/// The Canary with conditions that say why nothing is done about it, everything else of the status as it is. `None`
-/// when they say so already.
+/// Since when the Canary is in its public phase, as far as its status tells a process that has just begun. The condition `Promoted`
+/// moves with the start of a run, the block with each stage and weight.
+pub fn in_phase_since(canary: &Canary, block: &Block) -> DateTime<Utc> {
+    let promoted = canary
+        .status
+        .as_ref()
+        .and_then(|status| status.condition(condition::PROMOTED))
+        .and_then(|promoted| promoted.last_transition_time);
+    match promoted {
+        Some(at) if rollout::phase(block) == Phase::Progressing => at.min(block.since),
+        _ => block.since,
+    }
+}
+
+/// The Canary with conditions that say why nothing is done about it, everything else of the status as it is, and what health
+/// scripts need of a status where there is none. `None` when they say so already about this generation.
 pub fn on_hold(canary: &Value, reason: &str, message: &str, now: DateTime<Utc>) -> Option<Value> {
     let conditions = list(canary, "/status/conditions");
     let stands = |type_: &str| conditions.iter().find(|it| it["type"] == type_);
-    let says = stands(condition::STALLED)
-        .is_some_and(|it| it["status"] == "True" && it["reason"] == reason && it["message"] == message);
+    let generation = canary.pointer("/metadata/generation");
+    let says = stands(condition::STALLED).is_some_and(|it| {
+        it["status"] == "True"
+            && it["reason"] == reason
+            && it["message"] == message
+            && it.get("observedGeneration") == generation
+    });
     if says {
         return None;
     }
@@ -73,10 +92,12 @@ pub fn on_hold(canary: &Value, reason: &str, message: &str, now: DateTime<Utc>) 
         let since = old
             .and_then(|old| old.get("lastTransitionTime").cloned())
             .unwrap_or_else(|| json!(at));
-        json!({
+        let mut condition = json!({
             "type": type_, "status": status, "reason": reason, "message": message,
             "lastUpdateTime": at, "lastTransitionTime": since,
-        })
+        });
+        observed(&mut condition, generation);
+        condition
     };
     // `Promoted` is always the first: dashboards read it by its place.
     let promoted = stands(condition::PROMOTED)
@@ -102,12 +123,27 @@ pub fn on_hold(canary: &Value, reason: &str, message: &str, now: DateTime<Utc>) 
     );
     let mut document = plain(canary);
     let mut status = json!({"conditions": next});
-    if canary.pointer("/status/canaryWeight").is_none() {
-        // Health scripts read it as a number, unguarded.
-        status["canaryWeight"] = json!(0);
+    observed(&mut status, generation);
+    // Argo CD's health script joins the phase to a text and compares the weight, unguarded (spec/analysis.md 7.3).
+    for (field, first) in [
+        ("phase", json!(Phase::Initializing.as_str())),
+        ("canaryWeight", json!(0)),
+        ("failedChecks", json!(0)),
+        ("iterations", json!(0)),
+    ] {
+        if canary.get("status").and_then(|status| status.get(field)).is_none() {
+            status[field] = first;
+        }
     }
     merge(&mut document, status);
     Some(document)
+}
+
+/// Says for which generation a part of the status holds: without it kstatus waits for ever.
+fn observed(part: &mut Value, generation: Option<&Value>) {
+    if let Some(generation) = generation {
+        part["observedGeneration"] = generation.clone();
+    }
 }
 
 /// Whether the conditions still say that nothing is done, for one of the reasons of this file.
@@ -188,6 +224,25 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn a_hold_of_a_new_canary_has_what_health_scripts_read() {
+        let canary = json!({"metadata": {"generation": 3}});
+        let held = on_hold(&canary, INVALID, "spec.service.port: no port", now()).unwrap();
+        let status = &held["status"];
+        assert_eq!(
+            (&status["phase"], &status["canaryWeight"], &status["observedGeneration"]),
+            (&json!("Initializing"), &json!(0), &json!(3))
+        );
+        for condition in list(&held, "/status/conditions") {
+            assert_eq!(condition["observedGeneration"], 3, "{condition}");
+        }
+        let mut edited = held;
+        assert_eq!(on_hold(&edited, INVALID, "spec.service.port: no port", now()), None);
+        edited["metadata"]["generation"] = json!(4);
+        let again = on_hold(&edited, INVALID, "spec.service.port: no port", now()).unwrap();
+        assert_eq!(again["status"]["observedGeneration"], 4);
     }
 
     #[test]

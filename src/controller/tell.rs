@@ -1,21 +1,25 @@
-//! Tells people and machines what happened, beside the passes and in order: for each notice first the channels (alerts,
-//! event hooks), then the Kubernetes Event.
+//! Tells people and machines what happened, beside the passes.
 //!
-//! The Event comes last because it is the proof: its name is made from the notice's id, so an Event that exists means that
-//! this notice and all before it were told. A notice is told at least once, and once when nothing breaks (`design.md`,
-//! "Telling"). What a former process announced last stands in the status; [`Teller::retell`] looks for its Events first.
+//! Each canary has one lane for each channel (alerts, event hooks) and one for the Kubernetes Events: in order within a
+//! lane, and no lane waits for another's receiver, except that the Event of a notice comes after its alerts, and gives its
+//! event hooks a moment. For the Event is the proof: its name is made from the notice's id, so an Event that exists means
+//! that this notice and all before it were told. A notice is told at least once, and once when nothing breaks (`design.md`,
+//! "Telling"); event hooks whose receiver has not answered within that moment are tried on without the proof. What
+//! a former process announced last stands in the status; [`Teller::retell`] looks for its Events first.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use k8s_openapi::api::core::v1::Event;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
+use super::lanes::{Lanes, Put};
 use super::retry::Retry;
 use crate::api::Canary;
 use crate::clock::Clock;
@@ -32,28 +36,39 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// How often a request about an Event is tried.
 const ATTEMPTS: u32 = 6;
 
-/// One way to tell a notice, such as alerts or event hooks. Bounded in time by the implementation.
+/// The most that a channel may take for one notice, whatever its own limits are.
+const CHANNEL_LIMIT: Duration = Duration::from_mins(5);
+
+/// Announcements that wait in one lane. A receiver so far behind is given up for what comes on top.
+const LONGEST_LANE: usize = 100;
+
+/// One way to tell a notice, such as alerts or event hooks.
 #[async_trait]
 pub trait Channel: Send + Sync {
     /// What it is, for logs and counters, such as `alert`.
     fn name(&self) -> &'static str;
+    /// How long after an announcement its Events wait for this channel; `None`: until it is done.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
     /// Tells it. The error is for people and names no secret.
     async fn tell(&self, canary: &Canary, notice: &Notice) -> Result<(), String>;
 }
 
-/// Tells notices, each canary's in order. Cheap to clone; all clones share their queues.
+/// Tells notices, each canary's in order. Cheap to clone; all clones share their lanes.
 #[derive(Clone)]
 pub struct Teller {
-    shared: Arc<Shared>,
+    shared: Arc<Board>,
 }
 
-struct Shared {
-    outlets: Option<Outlets>,
+struct Board {
+    outlets: Option<Arc<Outlets>>,
     clock: Clock,
-    /// By uid: what is to be told. An entry stands for as long as a task works on it.
-    queues: Mutex<HashMap<String, VecDeque<Item>>>,
-    idle: Notify,
+    lanes: Lanes<Lane, Arc<Announcement>>,
 }
+
+/// A lane: of which canary, by uid, and for which channel, by place; `None` for the Events.
+type Lane = (String, Option<usize>);
 
 struct Outlets {
     client: Client,
@@ -61,15 +76,21 @@ struct Outlets {
     metrics: Metrics,
 }
 
-struct Item {
+/// Notices that were made together.
+struct Announcement {
     canary: Arc<Canary>,
     notices: Vec<Notice>,
+    at: DateTime<Utc>,
+    /// How many of them, from the first on, a former process told.
+    told: Shared<BoxFuture<'static, usize>>,
     /// A former process may have told them.
     doubtful: bool,
+    /// With how many of them each channel is done.
+    done: Vec<watch::Sender<usize>>,
 }
 
 impl Teller {
-    /// Tells through these channels, one after another, and then writes the Event. What cannot be told is counted in `metrics`.
+    /// Tells through these channels and by Events. What cannot be told is counted in `metrics`.
     pub fn new(client: Client, channels: Vec<Arc<dyn Channel>>, metrics: Metrics, clock: Clock) -> Self {
         Self::with(
             Some(Outlets {
@@ -88,11 +109,10 @@ impl Teller {
 
     fn with(outlets: Option<Outlets>, clock: Clock) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                outlets,
+            shared: Arc::new(Board {
+                outlets: outlets.map(Arc::new),
                 clock,
-                queues: Mutex::default(),
-                idle: Notify::new(),
+                lanes: Lanes::new(LONGEST_LANE),
             }),
         }
     }
@@ -102,105 +122,123 @@ impl Teller {
         for notice in &notices {
             log(&canary, notice);
         }
-        self.enqueue(Item {
-            canary,
-            notices,
-            doubtful: false,
-        });
+        self.announce(canary, notices, false);
     }
 
     /// A former process announced these notices last, at `written`: those that it did not tell are told. Returns at once.
     pub fn retell(&self, canary: Arc<Canary>, notices: Vec<Notice>, written: DateTime<Utc>) {
         if self.shared.clock.now() - written < EVENT_LIFE {
-            self.enqueue(Item {
-                canary,
-                notices,
-                doubtful: true,
-            });
+            self.announce(canary, notices, true);
         }
     }
 
     /// Waits until everything is told.
     pub async fn idle(&self) {
-        loop {
-            let mut told = std::pin::pin!(self.shared.idle.notified());
-            told.as_mut().enable();
-            if self.shared.queues().is_empty() {
-                return;
-            }
-            told.await;
-        }
+        self.shared.lanes.idle().await;
     }
 
-    fn enqueue(&self, item: Item) {
-        if self.shared.outlets.is_none() || item.notices.is_empty() {
+    fn announce(&self, canary: Arc<Canary>, notices: Vec<Notice>, doubtful: bool) {
+        let shared = &self.shared;
+        let Some(outlets) = shared.outlets.clone().filter(|_| !notices.is_empty()) else {
             return;
-        }
-        let uid = item.canary.metadata.uid.clone().unwrap_or_default();
-        let mut queues = self.shared.queues();
-        if let Some(queue) = queues.get_mut(&uid) {
-            queue.push_back(item);
-        } else {
-            queues.insert(uid.clone(), VecDeque::from([item]));
-            tokio::spawn(work(self.shared.clone(), uid));
-        }
-    }
-}
-
-impl Shared {
-    fn queues(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Item>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next item of a canary. Without one the canary's task is over.
-    fn next(&self, uid: &str) -> Option<Item> {
-        let mut queues = self.queues();
-        let item = queues.get_mut(uid).and_then(VecDeque::pop_front);
-        if item.is_none() {
-            queues.remove(uid);
-            self.idle.notify_waiters();
-        }
-        item
-    }
-}
-
-/// Tells what there is to tell about one canary, until there is nothing.
-async fn work(shared: Arc<Shared>, uid: String) {
-    let Some(outlets) = &shared.outlets else { return };
-    while let Some(Item {
-        canary,
-        notices,
-        doubtful,
-    }) = shared.next(&uid)
-    {
-        let told = if doubtful {
-            outlets.told_before(&shared.clock, &canary, &notices).await
-        } else {
-            0
         };
-        for notice in notices.iter().skip(told) {
-            if doubtful {
-                log(&canary, notice);
+        let told = if doubtful {
+            let (outlets, clock, canary, notices) =
+                (outlets.clone(), shared.clock.clone(), canary.clone(), notices.clone());
+            async move { outlets.told_before(&clock, &canary, &notices).await }.boxed()
+        } else {
+            futures::future::ready(0).boxed()
+        };
+        let uid = canary.metadata.uid.clone().unwrap_or_default();
+        let announcement = Arc::new(Announcement {
+            canary,
+            notices,
+            at: shared.clock.now(),
+            told: told.shared(),
+            doubtful,
+            done: outlets.channels.iter().map(|_| watch::Sender::new(0)).collect(),
+        });
+        for place in (0..outlets.channels.len()).map(Some).chain([None]) {
+            let lane = (uid.clone(), place);
+            match shared.lanes.put(&lane, announcement.clone()) {
+                Put::First => drop(tokio::spawn(work(shared.clone(), outlets.clone(), lane))),
+                Put::Behind => {}
+                Put::Full(announcement) => outlets.give_up(&announcement, place),
             }
-            outlets.tell(&shared.clock, &canary, notice).await;
+        }
+    }
+}
+
+/// Tells what there is to tell in one lane, until there is nothing.
+async fn work(shared: Arc<Board>, outlets: Arc<Outlets>, lane: Lane) {
+    while let Some(announcement) = shared.lanes.next(&lane) {
+        let told = announcement.told.clone().await;
+        match lane.1 {
+            Some(place) => outlets.through_channel(&shared.clock, &announcement, place, told).await,
+            None => outlets.by_events(&shared.clock, &announcement, told).await,
         }
     }
 }
 
 impl Outlets {
-    async fn tell(&self, clock: &Clock, canary: &Canary, notice: &Notice) {
-        for channel in &self.channels {
-            if let Err(cause) = channel.tell(canary, notice).await {
-                let (canary, channel) = (name_of(canary), channel.name());
-                tracing::error!(%canary, notice = %notice.id, "{channel} could not be sent: {cause}");
-                self.metrics.untold(channel);
+    /// Tells these notices through one channel.
+    async fn through_channel(&self, clock: &Clock, announcement: &Announcement, place: usize, told: usize) {
+        let channel = &self.channels[place];
+        for (number, notice) in announcement.notices.iter().enumerate().skip(told) {
+            let canary = &announcement.canary;
+            let outcome = match clock.timeout(CHANNEL_LIMIT, channel.tell(canary, notice)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(format!("no end within {} s", CHANNEL_LIMIT.as_secs())),
+            };
+            if let Err(cause) = outcome {
+                let (canary, name) = (name_of(canary), channel.name());
+                tracing::error!(%canary, notice = %notice.id, "{name} could not be sent: {cause}");
+                self.metrics.untold(name);
             }
+            announcement.done[place].send_replace(number + 1);
         }
-        if notice.event {
+        announcement.done[place].send_replace(announcement.notices.len());
+    }
+
+    /// Writes the Events of these notices, each after its channels.
+    async fn by_events(&self, clock: &Clock, announcement: &Announcement, told: usize) {
+        let canary = &announcement.canary;
+        for (number, notice) in announcement.notices.iter().enumerate().skip(told) {
+            if !notice.event {
+                continue;
+            }
+            if announcement.doubtful {
+                log(canary, notice);
+            }
+            for (channel, done) in self.channels.iter().zip(&announcement.done) {
+                let mut done = done.subscribe();
+                let told = done.wait_for(|done| *done > number);
+                match channel.patience() {
+                    None => drop(told.await),
+                    Some(patience) => {
+                        let waited = (clock.now() - announcement.at).to_std().unwrap_or_default();
+                        // A receiver that takes longer is told all the same, only without this proof.
+                        drop(clock.timeout(patience.saturating_sub(waited), told).await);
+                    }
+                }
+            }
             let request = Request::Create(Box::new(event(canary, notice, clock.now())));
             if self.request(clock, canary, &request).await.is_none() {
                 self.metrics.untold("event");
             }
+        }
+    }
+
+    /// A lane is full: these notices are not told there.
+    fn give_up(&self, announcement: &Announcement, place: Option<usize>) {
+        let name = place.map_or("event", |place| self.channels[place].name());
+        let canary = name_of(&announcement.canary);
+        for notice in &announcement.notices {
+            tracing::error!(%canary, notice = %notice.id, "{name} could not be sent: too much waits to be sent");
+            self.metrics.untold(name);
+        }
+        if let Some(place) = place {
+            announcement.done[place].send_replace(announcement.notices.len());
         }
     }
 

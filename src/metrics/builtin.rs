@@ -10,6 +10,7 @@ use crate::api::Canary;
 /// Which providers use which metrics, one line each. The first match counts.
 const OBSERVERS: &[(Provider, &Observer)] = &[
     (Provider::Is("contour"), &CONTOUR),
+    (Provider::Is("istio"), &ISTIO),
     (Provider::Is("kubernetes"), &HTTP),
     (Provider::StartsWith("gatewayapi"), &HTTP),
 ];
@@ -46,6 +47,21 @@ const CONTOUR: Observer = Observer {
     },
     success: r#"envoy_response_code!~"5.*""#,
     trailer: ",",
+};
+
+/// What the sidecars of the canary's pods count, by workload.
+const ISTIO: Observer = Observer {
+    requests: "istio_requests_total",
+    durations: "istio_request_duration_milliseconds_bucket",
+    unit: Unit::Milliseconds,
+    selector: |subject| {
+        let (namespace, target) = (literal(subject.namespace), pattern(subject.target));
+        format!(
+            r#"reporter="destination", destination_workload_namespace="{namespace}", destination_workload=~"{target}""#
+        )
+    },
+    success: r#"response_code!~"5.*""#,
+    trailer: "",
 };
 
 /// The application's own histogram, with the pod labels of Flagger's bundled scrape configuration.
@@ -152,6 +168,10 @@ mod tests {
                 r#" histogram_quantile( 0.99, sum( rate( envoy_cluster_upstream_rq_time_bucket{ envoy_cluster_name=~"default_podinfo-service-canary_[0-9a-zA-Z-]+", }[1m] ) ) by (le) )"#,
             ),
             (
+                "istio",
+                r#" histogram_quantile( 0.99, sum( rate( istio_request_duration_milliseconds_bucket{ reporter="destination", destination_workload_namespace="default", destination_workload=~"podinfo" }[1m] ) ) by (le) )"#,
+            ),
+            (
                 "gatewayapi:v1",
                 r#" histogram_quantile( 0.99, sum( rate( http_request_duration_seconds_bucket{ kubernetes_namespace="default", kubernetes_pod_name=~"podinfo-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)" }[1m] ) ) by (le) )"#,
             ),
@@ -166,12 +186,18 @@ mod tests {
     fn success_rates_have_a_zero_where_flaggers_have_nothing() {
         let contour =
             r#"envoy_cluster_upstream_rq{ envoy_cluster_name=~"default_podinfo-service-canary_[0-9a-zA-Z-]+", "#;
+        let istio = r#"istio_requests_total{ reporter="destination", destination_workload_namespace="default", destination_workload=~"podinfo""#;
         let http = r#"http_request_duration_seconds_count{ kubernetes_namespace="default", kubernetes_pod_name=~"podinfo-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)""#;
         let cases = [
             (
                 "contour",
                 format!(r#"sum( rate( {contour}envoy_response_code!~"5.*" }}[1m] ) )"#),
                 format!("sum( rate( {contour}}}[1m] ) )"),
+            ),
+            (
+                "istio",
+                format!(r#"sum( rate( {istio}, response_code!~"5.*" }}[1m] ) )"#),
+                format!("sum( rate( {istio} }}[1m] ) )"),
             ),
             (
                 "kubernetes",
@@ -203,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_provider_without_metrics_of_its_own_has_no_observer() {
-        for provider in ["", "istio", "contour2", "kubernetes:service"] {
+        for provider in ["", "istio2", "contour2", "kubernetes:service"] {
             assert!(observer(provider).is_none(), "{provider}");
         }
     }

@@ -1,12 +1,15 @@
 //! JSON patches (RFC 6902) from what stands in the cluster to what shall stand there, with their precondition.
 //!
 //! A patch names single values, so that whatever else changes in the object at the same time survives. Inside a list
-//! an element with a `name` is tested by it before a value in it changes: a list that was reordered refuses the patch.
+//! an element with a name is tested by it before a value in it changes: a list that was reordered refuses the patch.
 
 use json_patch::{
     AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation, jsonptr::PointerBuf,
 };
 use serde_json::Value;
+
+/// Where elements of lists have their names: most at `name`, the destinations of an Istio route at the host they lead to.
+const NAMES: [&[&str]; 2] = [&["name"], &["destination", "host"]];
 
 /// The patch from `live` to `next` that only holds for the `resourceVersion` that was seen (a late one gets 409).
 ///
@@ -62,8 +65,12 @@ fn walk(path: &PointerBuf, live: &Value, next: &Value, operations: &mut Vec<Patc
         (Value::Array(old), Value::Array(new)) if same_elements(old, new) => {
             for (index, (before, after)) in old.iter().zip(new).enumerate() {
                 let path = path.with_trailing_token(index);
-                if let (true, Some(name)) = (before != after, before.get("name")) {
-                    operations.push(test(path.with_trailing_token("name"), name));
+                if let (true, Some((place, name))) = (before != after, name_of(before)) {
+                    let mut path = path.clone();
+                    for token in place {
+                        path.push_back(*token);
+                    }
+                    operations.push(test(path, name));
                 }
                 walk(&path, before, after, operations);
             }
@@ -78,7 +85,15 @@ fn same_elements(old: &[Value], new: &[Value]) -> bool {
         && old
             .iter()
             .zip(new)
-            .all(|(before, after)| before.is_object() && after.is_object() && before.get("name") == after.get("name"))
+            .all(|(before, after)| before.is_object() && after.is_object() && name_of(before) == name_of(after))
+}
+
+/// What an element of a list is called, and where in it that stands.
+fn name_of(element: &Value) -> Option<(&'static [&'static str], &Value)> {
+    NAMES.iter().find_map(|place| {
+        let name = place.iter().try_fold(element, |value, token| value.get(token))?;
+        Some((*place, name))
+    })
 }
 
 fn at(tokens: &[&str]) -> PointerBuf {

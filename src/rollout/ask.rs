@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::mark::OWED;
 use super::observation::{Memory, Observation};
 use super::question::{Answers, Round};
 use super::round::{self, Check, Progress};
@@ -23,7 +24,7 @@ pub fn ask(
     if observation.deleting
         || canary.spec.suspend
         || observation.taken_by.is_some()
-        || (block.subject != observation.subject && !ends(block.stage))
+        || (block.subject != observation.subject && !ends(block))
     {
         return None;
     }
@@ -36,7 +37,7 @@ pub fn ask(
     }
 }
 
-/// Stages that go on through the old objects when the spec names others.
-const fn ends(stage: Stage) -> bool {
-    matches!(stage, Stage::Finalising | Stage::RollingBack)
+/// A run that has ended through the old objects, when the spec names others, still calls the hooks that come after it.
+fn ends(block: &Block) -> bool {
+    block.stage == Stage::Resting && block.gates.contains_key(OWED)
 }

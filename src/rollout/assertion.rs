@@ -47,11 +47,16 @@ pub enum Assertion {
     TargetDown,
     /// `<apex>-primary` or `<apex>-canary` stands as rendered.
     SideService(Side),
+    /// What the provider draws beside that Service stands as rendered, so that the route can lead there.
+    SideDestination(Side),
     /// The route stands as rendered and carries this weight.
     Route(Weight),
     /// The route names these Services beside what it leads to now, without giving them traffic, so that the data plane has
     /// loaded their pods when it does (`design.md`: destinations before routes).
     RouteAnnounced(Destination),
+    /// The route gives these Services all traffic and still names what it led to before, without traffic, so that the data plane
+    /// forgets those only when it sends nothing there any more.
+    RouteLeads(Destination),
     /// The apex Service stands as rendered and selects these pods.
     Apex(Selects),
     /// Every kind of write that the run will send was accepted as a dry run: first weight, way back, primary's template, target down.

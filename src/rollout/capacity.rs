@@ -127,6 +127,13 @@ impl<'a> Capacity<'a> {
         };
         primary.worst_ready.min(by_target) >= self.need(Side::Primary, self.block.weight)
     }
+
+    /// The same by its own strategy alone, at rest, when the target at zero replicas tells nothing about a roll.
+    pub fn primary_returns_safely(&self) -> bool {
+        let needed = self.need(Side::Primary, self.block.weight);
+        let primary = &self.observation.primary;
+        primary.is_present_and(|primary| primary.worst_ready >= needed)
+    }
 }
 
 #[cfg(test)]

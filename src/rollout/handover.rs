@@ -4,6 +4,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::advance;
+use super::announcement::parted;
+use super::assertion::Destination;
 use super::observation::{Memory, Observation, Selects};
 use super::state::Block;
 use crate::api::Canary;
@@ -24,7 +26,10 @@ pub enum Handover {
     SwitchingApex,
     /// The route names the apex Service beside the sides, so that the data plane loads it before it gets traffic.
     Announcing,
-    /// The route is pointed at the apex Service, or at what stood there before.
+    /// The route gives the apex Service everything and still names the sides, so that no request is on its way to what the data
+    /// plane has just forgotten.
+    Parting,
+    /// The route is pointed at the apex Service alone, or at what stood there before.
     HandingBack,
     /// Everything has settled: released.
     Done,
@@ -98,6 +103,9 @@ pub fn handover(
     }
     if observation.route.present().is_some() && !route_is_ours && !settled(memory.apex_announced_seen) {
         return Handover::Announcing;
+    }
+    if observation.route.present().is_some() && !route_is_ours && !settled(parted(memory, Destination::Apex)) {
+        return Handover::Parting;
     }
     if observation.route.present().is_some() && !(route_is_ours && settled(memory.handed_back_seen)) {
         return Handover::HandingBack;

@@ -5,6 +5,9 @@ use crate::api::{Canary, HookType, Webhook};
 /// Names up to this many bytes stand in a mark as they are.
 const PLAIN: usize = 48;
 
+/// The mark of a run whose `post-rollout` hooks have not all answered yet.
+pub const OWED: &str = "owed/post-rollout";
+
 /// The hooks of a canary, in list order.
 pub fn hooks(canary: &Canary) -> &[Webhook] {
     canary

@@ -43,6 +43,7 @@ pub fn remember(
     next.apex_announced_seen = route
         .filter(|route| route.apex_announced)
         .map(|_| memory.apex_announced_seen.unwrap_or(now));
+    next.parting_seen = since(memory.parting_seen, route.and_then(|route| route.parting), now);
     next.handed_back_seen = observation
         .route
         .is_present_and(|route| route.handed_back && route.confirmed != Confirmation::Pending)

@@ -40,8 +40,8 @@ pub use known::Known;
 pub use memory::remember;
 pub use notice::{Alert, Notice, Severity};
 pub use observation::{
-    Confirmation, Memory, Observation, Obstacle, Progress, Refusal, Rehearsal, Rollout, RouteFacts, Selects,
-    ServiceFacts, Taken, Workload,
+    Confirmation, DestinationFacts, Memory, Observation, Obstacle, Progress, Refusal, Rehearsal, Rollout, RouteFacts,
+    Selects, ServiceFacts, Taken, Workload,
 };
 pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::assertion::Destination;
 use super::known::Known;
 use super::state::{Fingerprint, Subject};
-use super::weight::Weight;
+use super::weight::{Side, Weight};
 
 /// The world around one canary at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,6 +32,8 @@ pub struct Observation {
     pub apex_service: Known<ServiceFacts>,
     /// The provider's route object.
     pub route: Known<RouteFacts>,
+    /// What the provider draws beside each side's Service; `None` where it draws nothing there.
+    pub destinations: Option<DestinationFacts>,
     /// The revisions in the store whose content is intact.
     pub stored: Known<Vec<Fingerprint>>,
     /// The Canary carries our finalizer.
@@ -137,8 +140,31 @@ pub struct RouteFacts {
     pub announced: bool,
     /// Every rule of ours names the apex Service, whatever weight it has.
     pub apex_announced: bool,
+    /// Some rule of ours names others beside the side Services, whatever weight they have.
+    pub names_others: bool,
+    /// Every rule of ours gives these Services all its traffic, and some still name others.
+    pub parting: Option<Destination>,
     /// It routes to the apex Service alone: what `Leaving` hands back.
     pub handed_back: bool,
+}
+
+/// The objects by which a provider reaches the sides' Services, such as `DestinationRules`: whether each stands as rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DestinationFacts {
+    /// The one of `<apex>-primary`.
+    pub primary: Known<bool>,
+    /// The one of `<apex>-canary`.
+    pub canary: Known<bool>,
+}
+
+impl DestinationFacts {
+    /// The one of a side.
+    pub const fn of(&self, side: Side) -> &Known<bool> {
+        match side {
+            Side::Primary => &self.primary,
+            Side::Canary => &self.canary,
+        }
+    }
 }
 
 /// Whether a router has accepted the present generation of a route.
@@ -209,6 +235,8 @@ pub struct Memory {
     pub last_check: Option<DateTime<Utc>>,
     /// The number of the check during which the canary had too few ready pods.
     pub short_in: Option<u32>,
+    /// All hooks that are owed after a run were called while a new revision waits.
+    pub owed_called: bool,
     /// What the lists of hooks and metrics looked like: questions are named by their place in them.
     pub lists: Option<u64>,
     /// The revision that `confirm-rollout` was last asked about.
@@ -219,6 +247,8 @@ pub struct Memory {
     pub announced_seen: Option<DateTime<Utc>>,
     /// Since when the route has been seen to name the apex Service, confirmed.
     pub apex_announced_seen: Option<DateTime<Utc>>,
+    /// What the route has been seen to give all traffic to while it still names others, confirmed, and since when.
+    pub parting_seen: Option<(Destination, DateTime<Utc>)>,
     /// Since when the route has been seen handed back to the apex Service.
     pub handed_back_seen: Option<DateTime<Utc>>,
     /// The last known count of the primary's ready pods, and when it was known.

@@ -78,7 +78,7 @@ fn conditions(
     now: DateTime<Utc>,
 ) -> Vec<Condition> {
     let stalled = stalled(block, phase);
-    let lost = block.why.reason == "PrimaryLost";
+    let lost = matches!(block.why.reason.as_str(), "PrimaryLost" | "PrimaryOvertaken");
     let busy = (lost || !matches!(block.stage, Stage::Resting | Stage::HoldOnCanary)) && !stalled;
     let ready = matches!(phase, Phase::Initialized | Phase::Succeeded) && !stalled && !lost;
     let why = &block.why;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::advance;
-use super::announcement::announcing;
+use super::announcement::{Takeover, takeover};
 use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
 use super::handover::{Handover, handover};
@@ -70,6 +70,10 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             };
             service.is_present_and(|service| service.drawn && service.selects == wanted)
         }
+        Assertion::SideDestination(side) => {
+            let destinations = observation.destinations.as_ref();
+            destinations.is_none_or(|both| both.of(*side).is_present_and(|drawn| *drawn))
+        }
         Assertion::Route(weight) => observation
             .route
             .is_present_and(|route| route.drawn && route.weight == Some(*weight)),
@@ -77,6 +81,9 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             Destination::Sides => route.announced,
             Destination::Apex => route.apex_announced,
         }),
+        Assertion::RouteLeads(destination) => observation
+            .route
+            .is_present_and(|route| route.parting == Some(*destination)),
         Assertion::Apex(selects) => observation
             .apex_service
             .is_present_and(|apex| apex.drawn && apex.selects == *selects),
@@ -128,7 +135,7 @@ impl Scene<'_> {
             .map(|(_, since)| since)
     }
 
-    /// Primary ready, Services, announcement, route at 100/0, apex selector, settle, target down: each when the one before is seen.
+    /// Primary ready, Services, announcement, parting, route at 100/0, apex selector, settle, target down: each when the one before is seen.
     fn initialize(&self) -> Vec<Assertion> {
         let Some(revision) = self.block.promoted.clone() else {
             return Vec::new();
@@ -155,9 +162,8 @@ impl Scene<'_> {
                 side: Side::Primary,
                 replicas: self.block.capacity.max(1),
             },
-            Assertion::SideService(Side::Primary),
-            Assertion::SideService(Side::Canary),
         ];
+        all.extend(self.sides());
         let primary_up = observation
             .primary
             .is_present_and(|primary| primary.rollout.complete && primary.fingerprint.as_ref() == Some(&revision))
@@ -165,9 +171,16 @@ impl Scene<'_> {
         if !primary_up {
             return all;
         }
-        if announcing(self.canary, observation, self.memory, self.past_deadline(), self.now) {
-            all.push(Assertion::RouteAnnounced(Destination::Sides));
-            return all;
+        match takeover(self.canary, observation, self.memory, self.past_deadline(), self.now) {
+            Takeover::Announcing => {
+                all.push(Assertion::RouteAnnounced(Destination::Sides));
+                return all;
+            }
+            Takeover::Parting => {
+                all.push(Assertion::RouteLeads(Destination::Sides));
+                return all;
+            }
+            Takeover::Over => {}
         }
         all.push(Assertion::Route(Weight::ZERO));
         if self.drawn_since().is_none() {
@@ -194,8 +207,7 @@ impl Scene<'_> {
             let replicas = self.primary_size();
             all.push(Assertion::PrimaryExists { revision, replicas });
         }
-        all.push(Assertion::SideService(Side::Primary));
-        all.push(Assertion::SideService(Side::Canary));
+        all.extend(self.sides());
         if self.in_run() {
             all.push(Assertion::Floor {
                 side: Side::Primary,
@@ -250,6 +262,19 @@ impl Scene<'_> {
             }
             Stage::Resting => all.push(Assertion::Pruned(self.kept())),
             _ => {}
+        }
+        if advance::overtaken(block, self.observation) && self.capacity().primary_returns_safely() {
+            all.extend(self.template(block.promoted.clone()));
+        }
+        all
+    }
+
+    /// What the route leads to: the sides' Services, and what the provider draws beside them.
+    fn sides(&self) -> Vec<Assertion> {
+        let sides = [Side::Primary, Side::Canary];
+        let mut all: Vec<Assertion> = sides.map(Assertion::SideService).into();
+        if self.observation.destinations.is_some() {
+            all.extend(sides.map(Assertion::SideDestination));
         }
         all
     }
@@ -346,8 +371,8 @@ impl Scene<'_> {
         self.now >= from + advance::delta(self.canary.spec.progress_deadline())
     }
 
-    /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, announcement, route to the apex, settle,
-    /// release.
+    /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, announcement, parting, route to the
+    /// apex alone, settle, release.
     fn leave(&self) -> Vec<Assertion> {
         let (block, observation) = (self.block, self.observation);
         let told = block.gates.contains_key(advance::TERMINATED);
@@ -377,6 +402,8 @@ impl Scene<'_> {
             .route
             .is_present_and(|route| route.weight.is_some())
             .then_some(Assertion::Route(block.weight));
+        let up_and_switched = [Some(floor.clone()), apex];
+        let with = |last: Option<Assertion>| up_and_switched.clone().into_iter().flatten().chain(last).collect();
         match handover(self.canary, block, observation, self.memory, self.now) {
             Handover::Nothing | Handover::Abandoned { keep: false } if told => {
                 let hand_back = observation.taken_by.is_none();
@@ -387,22 +414,17 @@ impl Scene<'_> {
                 Assertion::Unfinalized { hand_back: false },
             ],
             Handover::Raising => [Some(floor), home].into_iter().flatten().collect(),
-            Handover::SwitchingApex => [Some(floor), apex, home].into_iter().flatten().collect(),
-            Handover::Announcing => [Some(floor), apex, Some(Assertion::RouteAnnounced(Destination::Apex))]
+            Handover::SwitchingApex => with(home),
+            Handover::Announcing => with(Some(Assertion::RouteAnnounced(Destination::Apex))),
+            Handover::Parting => with(Some(Assertion::RouteLeads(Destination::Apex))),
+            Handover::HandingBack => with(route),
+            Handover::Done if told => with(route)
                 .into_iter()
-                .flatten()
+                .chain([
+                    Assertion::Released { everything: false },
+                    Assertion::Unfinalized { hand_back: true },
+                ])
                 .collect(),
-            Handover::HandingBack => [Some(floor), apex, route].into_iter().flatten().collect(),
-            Handover::Done if told => [
-                Some(floor),
-                apex,
-                route,
-                Some(Assertion::Released { everything: false }),
-                Some(Assertion::Unfinalized { hand_back: true }),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
             // The last word comes first, so that nobody misses it.
             Handover::Nothing | Handover::Kept | Handover::Abandoned { .. } | Handover::Unknown | Handover::Done => {
                 Vec::new()

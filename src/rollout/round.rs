@@ -6,12 +6,12 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::advance;
 use super::capacity::Capacity;
-use super::mark::{hooks, mark};
+use super::mark::{OWED, hooks, mark};
 use super::observation::{Memory, Observation};
 use super::public;
 use super::question::{Answers, Judged, Question, QuestionKey, RoundId, Says, Verdict};
 use super::state::{Block, GateState, SampleRecord, Stage};
-use super::weight::{Side, Weight};
+use super::weight::Side;
 use crate::api::{Canary, HookType, Webhook};
 
 /// A hook that may take longer than this is repeated under its old key sooner: no restart holds a release up for hours.
@@ -137,6 +137,12 @@ fn batches(
         Stage::Initializing if !block.gates.contains_key("probe") && has_metrics(canary) => {
             Some(vec![vec![Question::Probe]])
         }
+        Stage::Resting | Stage::HoldOnCanary if block.gates.contains_key(OWED) => {
+            let hooks = list.open(HookType::PostRollout);
+            // A revision that waits does not wait for one hook after the other.
+            let hurried = advance::unreleased(block, observation, memory, now).is_some();
+            Some(if hurried { vec![hooks.concat()] } else { hooks })
+        }
         Stage::Resting | Stage::Waiting => {
             advance::unreleased(block, observation, memory, now)?;
             Some(list.open(HookType::ConfirmRollout))
@@ -152,11 +158,6 @@ fn batches(
         Stage::Stepping | Stage::WaitingPromotion => {
             let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
             Some(step(canary, block, capacity, &list))
-        }
-        Stage::Finalising | Stage::RollingBack | Stage::Reverting
-            if target_is_down(observation) && block.weight == Weight::ZERO =>
-        {
-            Some(list.open(HookType::PostRollout))
         }
         _ => None,
     }
@@ -299,10 +300,6 @@ fn has_metrics(canary: &Canary) -> bool {
             .is_some_and(|analysis| !analysis.metrics.is_empty())
 }
 
-fn target_is_down(observation: &Observation) -> bool {
-    observation.target.is_absent() || observation.target.is_present_and(|target| target.replicas == 0)
-}
-
 fn drawn_since(block: &Block, memory: &Memory) -> Option<DateTime<Utc>> {
     memory
         .weight_seen
@@ -345,10 +342,10 @@ impl Hooks<'_> {
 
     /// The phase in the payload (`spec/core.md` 4.1).
     fn phase(&self, kind: HookType) -> String {
-        match (kind, self.block.stage) {
-            (HookType::PostRollout, Stage::RollingBack) => "Failed".into(),
-            (HookType::PostRollout, _) => "Succeeded".into(),
-            (HookType::ConfirmRollout | HookType::Rollback, _) => public::phase(self.block).as_str().into(),
+        match kind {
+            HookType::ConfirmRollout | HookType::Rollback | HookType::PostRollout => {
+                public::phase(self.block).as_str().into()
+            }
             _ => "Progressing".into(),
         }
     }

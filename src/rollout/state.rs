@@ -45,6 +45,10 @@ pub struct Block {
     /// The last revision that failed: not tried again until another one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failed: Option<Fingerprint>,
+    /// The revision that a promotion, or a restore that was called off, last set out to give to the primary. A write of it that was
+    /// under way when that was called off (of a process that froze meanwhile) may still arrive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<Fingerprint>,
     /// What the target looked like when it was last taken note of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,

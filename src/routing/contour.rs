@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Capabilities, Confirms, ProviderId, RbacRule, RouteContext, RouteError, Router, RouterMeta, capability,
-    route::{Backends, Drawing, Layout, Route},
+    route::{self, Backends, Drawing, Layout, Route},
 };
 use crate::{
     api::{DurationText, GoDuration, Retries, RouteMatch, ServiceSpec},
@@ -39,30 +39,37 @@ const META: RouterMeta = RouterMeta {
     }],
 };
 
+/// Keys that are drawn below a route.
+const KEYS: &[&str] = &[
+    "prefix",
+    "exact",
+    "regex",
+    "header",
+    "queryParameter",
+    "response",
+    "idle",
+    "count",
+    "perTryTimeout",
+    "retryOn",
+    "set",
+    "remove",
+    "name",
+    "value",
+];
+
 const LAYOUT: Layout = Layout {
     rules: "routes",
     matches: "conditions",
     backends: "services",
     spec_keys: &["ingressClassName"],
     rule_keys: &["conditions", "timeoutPolicy", "retryPolicy"],
-    inner_keys: &[
-        "prefix",
-        "exact",
-        "regex",
-        "header",
-        "queryParameter",
-        "response",
-        "idle",
-        "count",
-        "perTryTimeout",
-        "retryOn",
-        "set",
-        "remove",
-        "name",
-        "value",
-    ],
+    inner_keys: KEYS,
+    backend_keys: KEYS,
+    maps: &[],
     absent_weight: 0,
-    is_local: |_, _| true,
+    name: "/name",
+    port: "/port",
+    service: route::named,
 };
 
 /// What `retryOn` may say (the `HTTPProxy` CRD's enum).
@@ -106,6 +113,8 @@ impl Router for Contour {
                 ("spec.service.hosts", !service.hosts.is_empty()),
                 ("spec.service.rewrite", service.rewrite.is_some()),
                 ("spec.service.corsPolicy", service.cors_policy.is_some()),
+                ("spec.service.meshName", service.mesh_name.is_some()),
+                ("spec.service.backends", !service.backends.is_empty()),
                 ("spec.service.gateways", !service.gateways.is_empty()),
                 ("spec.service.gatewayRefs", !service.gateway_refs.is_empty()),
                 ("spec.service.backendTimeout", service.backend_timeout.is_some()),
@@ -142,6 +151,10 @@ impl Router for Contour {
         route(cx).announce(live, destination)
     }
 
+    fn lead(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError> {
+        route(cx).lead(live, destination)
+    }
+
     fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError> {
         Ok(route(cx).hand_back(live, original))
     }
@@ -163,6 +176,7 @@ fn route<'a>(cx: &RouteContext<'a>) -> Route<'a> {
         apex: backend(""),
         primary: backend("-primary"),
         canary: backend("-canary"),
+        port: cx.canary.spec.service_port().into(),
     };
     Route::new(cx, &LAYOUT, backends, drawing(cx))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Capabilities, Confirms, ProviderId, RbacRule, RouteContext, RouteError, Router, RouterMeta, capability, httproute,
-    route::{Backends, Drawing, Layout, Route},
+    route::{self, Backends, Drawing, Layout, Route},
 };
 use crate::{
     object::{as_map, list, text},
@@ -52,8 +52,12 @@ const LAYOUT: Layout = Layout {
     spec_keys: &["parentRefs", "hostnames"],
     rule_keys: &["matches", "filters", "timeouts"],
     inner_keys: httproute::KEYS,
+    backend_keys: httproute::KEYS,
+    maps: &[],
     absent_weight: 1,
-    is_local,
+    name: "/name",
+    port: "/port",
+    service,
 };
 
 impl Router for GatewayApi {
@@ -79,6 +83,8 @@ impl Router for GatewayApi {
         let mut ignored = capability::ignored(
             cx,
             &[
+                ("spec.service.meshName", service.mesh_name.is_some()),
+                ("spec.service.backends", !service.backends.is_empty()),
                 ("spec.service.gateways", !service.gateways.is_empty()),
                 ("spec.service.retries", service.retries.is_some()),
                 ("spec.service.trafficPolicy", service.traffic_policy.is_some()),
@@ -115,6 +121,10 @@ impl Router for GatewayApi {
         route(cx).announce(live, destination)
     }
 
+    fn lead(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError> {
+        route(cx).lead(live, destination)
+    }
+
     fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError> {
         Ok(route(cx).hand_back(live, original))
     }
@@ -133,6 +143,7 @@ fn route<'a>(cx: &RouteContext<'a>) -> Route<'a> {
         apex: backend(""),
         primary: backend("-primary"),
         canary: backend("-canary"),
+        port: cx.canary.spec.service_port().into(),
     };
     Route::new(cx, &LAYOUT, backends, drawing(cx))
 }
@@ -191,9 +202,11 @@ fn parent_ref(mut reference: Value) -> Value {
     reference
 }
 
-fn is_local(backend: &Value, namespace: &str) -> bool {
+fn service<'v>(backend: &'v Value, namespace: &str) -> Option<&'v str> {
     let is = |key: &str, default: &str| backend.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
-    is("kind", "Service") == "Service" && is("group", "").is_empty() && is("namespace", namespace) == namespace
+    let local =
+        is("kind", "Service") == "Service" && is("group", "").is_empty() && is("namespace", namespace) == namespace;
+    route::named(backend, namespace).filter(|_| local)
 }
 
 /// What the parents say about the present generation. All of them must have accepted it; what a controller says about a

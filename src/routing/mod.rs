@@ -6,11 +6,15 @@
 
 mod capability;
 mod contour;
+mod destination;
 mod gatewayapi;
 mod httproute;
+mod istio;
 mod ports;
 mod route;
 pub mod service;
+
+pub use destination::{DestinationMeta, Destinations};
 
 use json_patch::Patch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -22,7 +26,7 @@ use crate::{
 };
 
 /// Every provider. Ids are asked for from the first to the last, so a narrower prefix stands before a wider one.
-pub const ROUTERS: &[&dyn Router] = &[&contour::Contour, &gatewayapi::GatewayApi];
+pub const ROUTERS: &[&dyn Router] = &[&contour::Contour, &gatewayapi::GatewayApi, &istio::Istio];
 
 /// The provider of that name (`spec.provider`, or the controller's `-mesh-provider`).
 pub fn router(provider: &str) -> Option<&'static dyn Router> {
@@ -38,6 +42,11 @@ pub trait Router: Sync {
     /// Name of its object, in the Canary's namespace.
     fn name<'a>(&self, cx: &RouteContext<'a>) -> &'a str {
         &cx.subject.apex
+    }
+
+    /// What it draws beside the route, one object for each side, before the route leads there. Most draw nothing.
+    fn destinations(&self) -> Option<&'static dyn Destinations> {
+        None
     }
 
     /// What the spec asks for that must not be acted on: nothing new starts while it stands.
@@ -64,7 +73,14 @@ pub trait Router: Sync {
     /// It gives the data plane the time to load the pods of a destination before requests go to it.
     fn announce(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError>;
 
-    /// The patch that leads all traffic to the apex Service, or, with `original`, restores what stood there before
+    /// The patch after which every rule of ours gives these Services all its traffic, the primary that of the sides, and still names
+    /// what it named before with weight 0; empty when it is so.
+    ///
+    /// It gives the data plane the time to let go of the old destinations: one that it forgets before it has the new weights
+    /// still gets requests, and nobody answers them.
+    fn lead(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError>;
+
+    /// The patch that leads all traffic to the apex Service alone, or, with `original`, restores what stood there before
     /// Serin where that is known. Empty when it is so.
     fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError>;
 }
@@ -196,6 +212,17 @@ pub enum RouteError {
         /// What is wrong and what to do.
         message: String,
     },
+}
+
+impl RouteError {
+    /// The first of several refusals.
+    fn of_any(refusals: Vec<Refusal>) -> Self {
+        let unsaid = || Refusal {
+            field: "spec.service".to_owned(),
+            message: "cannot be drawn".to_owned(),
+        };
+        refusals.into_iter().next().unwrap_or_else(unsaid).into()
+    }
 }
 
 impl From<Refusal> for RouteError {

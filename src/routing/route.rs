@@ -10,47 +10,19 @@
 //!   replaces all of them, as in Flagger. The whole `spec` is kept in an annotation first.
 
 mod announce;
+mod lay;
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
+pub(super) use lay::{Drawing, Layout, named};
+use lay::{lay, overlay};
+
 use super::{RouteContext, RouteError, RouterMeta};
 use crate::{
-    object::{FLUX, ORIGINAL, annotation, as_map, child, is_empty, metadata, original_spec, ownership, patch},
+    object::{FLUX, ORIGINAL, annotation, as_map, child, metadata, original_spec, ownership, patch},
     rollout::{Confirmation, Destination, Refusal, RouteFacts, Side, Weight},
 };
-
-/// Where a provider keeps what it draws.
-#[derive(Debug)]
-pub(super) struct Layout {
-    /// Key of the list of rules in `spec`.
-    pub rules: &'static str,
-    /// Key of what a rule matches.
-    pub matches: &'static str,
-    /// Key of the list of backends in a rule.
-    pub backends: &'static str,
-    /// Keys of `spec` that the provider draws, besides the rules.
-    pub spec_keys: &'static [&'static str],
-    /// Keys of a rule that the provider draws, besides the backends.
-    pub rule_keys: &'static [&'static str],
-    /// Keys that the provider draws anywhere below these: where it does not draw one of them, it must not stand.
-    pub inner_keys: &'static [&'static str],
-    /// The weight of a backend that states none. Where it is 0, backends that all have 0 share equally.
-    pub absent_weight: u64,
-    /// Whether a backend is a Service of the route's own namespace, which is the second argument.
-    pub is_local: fn(&Value, &str) -> bool,
-}
-
-/// What a provider draws for one Canary, besides the backends.
-#[derive(Debug, Default)]
-pub(super) struct Drawing {
-    /// Keys of `spec`, besides the rules.
-    pub spec: Map<String, Value>,
-    /// Keys of a rule that the Canary asks for.
-    pub rule: Map<String, Value>,
-    /// Keys of a new rule that the Canary leaves open.
-    pub defaults: Map<String, Value>,
-}
 
 /// One backend for each of the three Services, without a weight.
 #[derive(Debug)]
@@ -58,6 +30,8 @@ pub(super) struct Backends {
     pub apex: Value,
     pub primary: Value,
     pub canary: Value,
+    /// The Canary's port, as it stands in a backend; null where there is none.
+    pub port: Value,
 }
 
 /// A route of one provider for one Canary.
@@ -137,6 +111,8 @@ impl<'a> Route<'a> {
             confirmed,
             announced: self.is_announced(live, Destination::Sides),
             apex_announced: self.is_announced(live, Destination::Apex),
+            names_others: self.names_others(live, Destination::Sides),
+            parting: self.parting(live),
             handed_back: !self.leads_to_a_side(&live["spec"]) && !self.rules(&live["spec"]).is_empty(),
         }
     }
@@ -164,7 +140,13 @@ impl<'a> Route<'a> {
         let mut next = self.marked(live);
         let whole = self.is_ours(live) && self.refused.is_none();
         let spec = child(&mut next, "spec");
-        lay(spec, &self.drawing.spec, self.layout.spec_keys, self.layout, whole);
+        let mut wanted = if whole {
+            self.drawing.spec_defaults.clone()
+        } else {
+            Map::new()
+        };
+        wanted.extend(self.drawing.spec.clone());
+        lay(spec, &wanted, self.layout.spec_keys, self.layout, whole);
         let rules = self.next_rules(self.rules(&live["spec"]), weight, whole);
         spec.insert(self.layout.rules.to_owned(), rules.into());
         next
@@ -252,7 +234,7 @@ impl<'a> Route<'a> {
         let place = |side| {
             self.backends_of(rule)
                 .iter()
-                .position(|it| it["name"] == self.side(side)["name"])
+                .position(|it| self.service(it) == self.service(self.side(side)))
         };
         let swapped = place(Side::Canary)
             .zip(place(Side::Primary))
@@ -273,9 +255,27 @@ impl<'a> Route<'a> {
         let namesake = self.backend_named(rule, wanted);
         let predecessors = [&self.backends.apex, &self.backends.primary];
         let standing = namesake.or_else(|| predecessors.into_iter().find_map(|it| self.backend_named(rule, it)));
-        let mut backend = overlay(standing, wanted, self.layout.inner_keys);
+        let mut wanted = wanted.clone();
+        self.keep_words(&mut wanted, namesake, standing);
+        let mut backend = overlay(standing, &wanted, self.layout.backend_keys, self.layout.maps);
         as_map(&mut backend).insert("weight".to_owned(), weight.into());
         backend
+    }
+
+    /// Another way to say the same Service stays as it is, and so does a port that is ours where none is drawn.
+    fn keep_words(&self, wanted: &mut Value, namesake: Option<&Value>, standing: Option<&Value>) {
+        let name = self.layout.name;
+        if let (Some(name), Some(standing)) = (wanted.pointer_mut(name), namesake.and_then(|it| it.pointer(name))) {
+            *name = standing.clone();
+        }
+        let port = standing.and_then(|it| it.pointer(self.layout.port));
+        if wanted.pointer(self.layout.port).is_none()
+            && port == Some(&self.backends.port)
+            && let Some((parent, key)) = self.layout.port.rsplit_once('/')
+            && let Some(parent) = wanted.pointer_mut(parent)
+        {
+            as_map(parent).insert(key.to_owned(), self.backends.port.clone());
+        }
     }
 
     fn side(&self, side: Side) -> &Value {
@@ -292,12 +292,16 @@ impl<'a> Route<'a> {
     /// Whether a rule leads to one of the three Services: to the apex only at the Canary's port. What goes to another port
     /// of it keeps going there, since the sides' Services may not have that port.
     fn is_about_us(&self, rule: &Value) -> bool {
-        let Backends { apex, primary, canary } = &self.backends;
+        let Backends {
+            apex,
+            primary,
+            canary,
+            port,
+        } = &self.backends;
         let standing = self.backend_named(rule, apex);
         let at_our_port = |it: &Value| {
-            apex.get("port")
-                .zip(it.get("port"))
-                .is_none_or(|(ours, its)| ours == its)
+            let its = it.pointer(self.layout.port);
+            port.is_null() || its.is_none_or(|its| its == port)
         };
         standing.is_some_and(at_our_port)
             || [primary, canary]
@@ -323,12 +327,14 @@ impl<'a> Route<'a> {
     }
 
     fn backend_named<'v>(&self, rule: &'v Value, wanted: &Value) -> Option<&'v Value> {
-        let namespace = self.cx.namespace();
-        let local = |backend: &&Value| (self.layout.is_local)(backend, namespace);
+        let wanted = self.service(wanted)?;
         self.backends_of(rule)
             .iter()
-            .filter(local)
-            .find(|backend| backend["name"] == wanted["name"])
+            .find(|backend| self.service(backend) == Some(wanted))
+    }
+
+    fn service<'v>(&self, backend: &'v Value) -> Option<&'v str> {
+        (self.layout.service)(backend, self.cx.namespace())
     }
 
     fn backends_of<'v>(&self, rule: &'v Value) -> &'v [Value] {
@@ -354,42 +360,4 @@ fn restored(live: &Value, spec: Value) -> Value {
         annotations.remove(key);
     }
     next
-}
-
-/// Puts the wanted keys into `members`. With `whole`, those of `keys` that are not wanted must not stand there.
-fn lay(members: &mut Map<String, Value>, wanted: &Map<String, Value>, keys: &[&str], layout: &Layout, whole: bool) {
-    for key in keys {
-        match wanted.get(*key) {
-            Some(value) => {
-                let value = overlay(members.get(*key), value, layout.inner_keys);
-                members.insert((*key).to_owned(), value);
-            }
-            None if whole && members.get(*key).is_some_and(|value| !is_empty(value)) => {
-                members.remove(*key);
-            }
-            None => {}
-        }
-    }
-}
-
-/// What is wanted, with what else stands in the same place: keys that the provider does not know, and empty ones.
-fn overlay(live: Option<&Value>, wanted: &Value, known: &[&str]) -> Value {
-    match (live, wanted) {
-        (Some(Value::Object(standing)), Value::Object(members)) => {
-            let mut next = standing.clone();
-            next.retain(|key, value| members.contains_key(key) || !known.contains(&key.as_str()) || is_empty(value));
-            for (key, value) in members {
-                next.insert(key.clone(), overlay(standing.get(key), value, known));
-            }
-            next.into()
-        }
-        (Some(Value::Array(standing)), Value::Array(items)) if standing.len() == items.len() => {
-            let laid = standing
-                .iter()
-                .zip(items)
-                .map(|(before, item)| overlay(Some(before), item, known));
-            laid.collect()
-        }
-        _ => wanted.clone(),
-    }
 }

@@ -71,7 +71,7 @@ pub fn apex_facts(cx: &ServiceContext<'_>, live: &Value) -> ServiceFacts {
     let selector = live.pointer("/spec/selector").cloned().unwrap_or_default();
     child(&mut drawn, "spec").insert("selector".to_owned(), selector);
     ServiceFacts {
-        drawn: drawn == *live,
+        drawn: says_all_of(live, drawn),
         ..facts(&draft, live)
     }
 }
@@ -111,10 +111,26 @@ pub fn hand_back(cx: &ServiceContext<'_>, live: &Value, original: bool) -> Patch
 
 fn facts(draft: &Draft<'_>, live: &Value) -> ServiceFacts {
     ServiceFacts {
-        drawn: draft.drawn(live) == *live,
+        drawn: says_all_of(live, draft.drawn(live)),
         selects: selects(draft.cx, live),
         owned: ownership::controls(&draft.cx.owner.uid, live),
     }
+}
+
+/// Whether the Service is as drawn, but for labels and annotations that others added: controllers of load balancers keep theirs on any
+/// Service, and would put them back for ever. The next edit of our own takes away what nobody owns.
+fn says_all_of(live: &Value, mut drawn: Value) -> bool {
+    for key in ["labels", "annotations"] {
+        let standing = live.pointer(&format!("/metadata/{key}")).and_then(Value::as_object);
+        let members = metadata(&mut drawn, key);
+        for (name, value) in standing.into_iter().flatten() {
+            members.entry(name).or_insert_with(|| value.clone());
+        }
+        if members.is_empty() && standing.is_none() {
+            child(&mut drawn, "metadata").remove(key);
+        }
+    }
+    drawn == *live
 }
 
 /// Whose pods the Service selects: the primary's by the one label alone; the target's by any labels that they carry.

@@ -2,7 +2,8 @@
 //! work unchanged, and `serin_canary_phase_seconds` beside them.
 //!
 //! What holds for one canary is kept in one table and read when it is scraped. So a deleted canary leaves nothing behind
-//! (spec/core.md 7.3 W30), and seconds in a phase are those of the scrape.
+//! (spec/core.md 7.3 W30), and seconds in a phase are those of the scrape. Flagger's labels name the target, not the Canary:
+//! where two Canaries name one target, the series are those of its owner.
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::process::Process;
 use crate::api::Phase;
 use crate::clock::Clock;
 use crate::rollout::Weight;
@@ -42,9 +44,11 @@ pub struct Metrics {
 pub struct Standing {
     /// `spec.targetRef.name`: Flagger's label `name`.
     pub target: String,
+    /// Whether the target is this Canary's, and not another's.
+    pub owner: bool,
     /// The public phase.
     pub phase: Phase,
-    /// Since when it is in that phase.
+    /// Since when it is in that phase, for a process that sees it for the first time; another one remembers.
     pub since: DateTime<Utc>,
     /// The canary's share of the traffic; `None` before its route was first drawn.
     pub weight: Option<Weight>,
@@ -136,6 +140,7 @@ impl Metrics {
             untold.clone(),
         );
         registry.register_collector(Box::new(board.clone()));
+        registry.register_collector(Box::new(Process));
         Self {
             registry: Arc::new(registry),
             board,
@@ -151,7 +156,14 @@ impl Metrics {
         let mut canaries = self.board.canaries();
         let key = (namespace.to_owned(), canary.to_owned());
         match canaries.get_mut(&key) {
-            Some(row) => row.standing = standing,
+            Some(row) => {
+                let since = if row.standing.phase == standing.phase {
+                    row.standing.since
+                } else {
+                    self.board.clock.now()
+                };
+                row.standing = Standing { since, ..standing };
+            }
             None => {
                 canaries.insert(
                     key,
@@ -176,8 +188,8 @@ impl Metrics {
         }
     }
 
-    /// A pass over a Canary under analysis took that long.
-    pub fn pass_took(&self, namespace: &str, target: &str, span: Duration) {
+    /// A check of a Canary under analysis took that long: its hooks and metrics together.
+    pub fn check_took(&self, namespace: &str, target: &str, span: Duration) {
         let labels = CanaryLabels {
             name: target.to_owned(),
             namespace: namespace.to_owned(),
@@ -270,32 +282,36 @@ impl Collector for Board {
             ConstGauge::new(count).encode(total.encode_family(&[("namespace", namespace)])?)?;
         }
 
+        let shown = shown(&canaries);
         let mut status = gauge(&mut encoder, "flagger_canary_status", "Last canary analysis result")?;
-        for ((namespace, _), row) in canaries.iter() {
-            let labels = [("name", row.standing.target.as_str()), ("namespace", namespace)];
+        for ((namespace, target), row) in &shown {
+            let labels = [("name", *target), ("namespace", *namespace)];
             ConstGauge::new(status_number(row.standing.phase)).encode(status.encode_family(&labels)?)?;
         }
 
         let help = "The virtual service destination weight current value";
         let mut weights = gauge(&mut encoder, "flagger_canary_weight", help)?;
-        for ((namespace, _), row) in canaries.iter() {
+        // A target may have the name of another one's primary.
+        let mut shares: BTreeMap<(&str, String), u8> = BTreeMap::new();
+        for ((namespace, target), row) in &shown {
             let Some(weight) = row.standing.weight else { continue };
-            let target = &row.standing.target;
-            for (workload, share) in [
-                (format!("{target}-primary"), weight.primary()),
-                (target.clone(), weight.percent()),
-            ] {
-                let labels = [("workload", workload.as_str()), ("namespace", namespace)];
-                ConstGauge::new(i64::from(share)).encode(weights.encode_family(&labels)?)?;
-            }
+            shares.insert((*namespace, format!("{target}-primary")), weight.primary());
+            shares.insert((*namespace, (*target).to_owned()), weight.percent());
+        }
+        for ((namespace, workload), share) in shares {
+            let labels = [("workload", workload.as_str()), ("namespace", namespace)];
+            ConstGauge::new(i64::from(share)).encode(weights.encode_family(&labels)?)?;
         }
 
         let help = "Last canary analysis result per metric";
         let mut values = gauge(&mut encoder, "flagger_canary_metric_analysis", help)?;
-        for ((namespace, _), row) in canaries.iter() {
+        for ((namespace, target), row) in &shown {
             for (metric, value) in &row.values {
-                let target = row.standing.target.as_str();
-                let labels = [("name", target), ("namespace", namespace), ("metric", metric)];
+                let labels = [
+                    ("name", *target),
+                    ("namespace", *namespace),
+                    ("metric", metric.as_str()),
+                ];
                 ConstGauge::new(*value).encode(values.encode_family(&labels)?)?;
             }
         }
@@ -320,6 +336,21 @@ impl Collector for Board {
     }
 }
 
+/// The row that is shown for each target: its owner's, else that of the first Canary that names it.
+fn shown(canaries: &BTreeMap<(String, String), Row>) -> BTreeMap<(&str, &str), &Row> {
+    let mut shown: BTreeMap<(&str, &str), &Row> = BTreeMap::new();
+    for ((namespace, _), row) in canaries {
+        let place = (namespace.as_str(), row.standing.target.as_str());
+        if shown
+            .get(&place)
+            .is_none_or(|other| row.standing.owner && !other.standing.owner)
+        {
+            shown.insert(place, row);
+        }
+    }
+    shown
+}
+
 fn gauge<'e>(encoder: &'e mut DescriptorEncoder<'_>, name: &'e str, help: &str) -> Result<MetricEncoder<'e>, Error> {
     // The registry ends help texts with a full stop; descriptors of a collector do not get one.
     encoder.encode_descriptor(name, &format!("{help}."), None, MetricType::Gauge)
@@ -337,6 +368,7 @@ mod tests {
     fn standing(metrics: &Metrics, phase: Phase, weight: i64) -> Standing {
         Standing {
             target: "podinfo".into(),
+            owner: true,
             phase,
             since: metrics.board.clock.now(),
             weight: Some(Weight::clamped(weight)),
@@ -348,7 +380,7 @@ mod tests {
         let metrics = metrics();
         metrics.stands("test", "release", standing(&metrics, Phase::Progressing, 20));
         metrics.judged("test", "release", "request-duration", 0.25);
-        metrics.pass_took("test", "podinfo", Duration::from_millis(30));
+        metrics.check_took("test", "podinfo", Duration::from_millis(30));
         metrics.ended("test", "release", "canary", Ending::Completed);
         metrics.ended("test", "release", "canary", Ending::Failed);
         let text = metrics.text().expect("metrics must encode");
@@ -386,11 +418,57 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_step_within_a_phase_does_not_begin_its_seconds_anew() {
+        let metrics = metrics();
+        for weight in [10, 20, 30] {
+            metrics.stands("test", "release", standing(&metrics, Phase::Progressing, weight));
+            tokio::time::sleep(Duration::from_hours(1)).await;
+        }
+        let seconds = |metrics: &Metrics| {
+            let text = metrics.text().expect("metrics must encode");
+            let line = text.lines().find(|line| line.starts_with("serin_canary_phase_seconds"));
+            line.and_then(|line| line.rsplit(' ').next().map(str::to_owned))
+        };
+        assert_eq!(seconds(&metrics).as_deref(), Some("10800.0"));
+        metrics.stands("test", "release", standing(&metrics, Phase::Promoting, 0));
+        assert_eq!(seconds(&metrics).as_deref(), Some("0.0"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_canaries_of_one_target_are_one_series_the_owners() {
+        let metrics = metrics();
+        let mut guest = standing(&metrics, Phase::Initializing, 0);
+        guest.owner = false;
+        metrics.stands("test", "a-guest", guest);
+        metrics.stands("test", "owner", standing(&metrics, Phase::Failed, 30));
+        let mut odd = standing(&metrics, Phase::Succeeded, 0);
+        odd.target = "podinfo-primary".into();
+        metrics.stands("test", "odd", odd);
+        for canary in ["a-guest", "owner"] {
+            metrics.judged("test", canary, "latency", 1.0);
+        }
+        let text = metrics.text().expect("metrics must encode");
+        let mut series: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.rsplit_once(' ').map(|(series, _)| series))
+            .collect();
+        let all = series.len();
+        series.sort_unstable();
+        series.dedup();
+        assert_eq!(series.len(), all, "{text}");
+        assert!(
+            text.contains(r#"flagger_canary_status{name="podinfo",namespace="test"} 2"#),
+            "{text}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_deleted_canary_leaves_no_series_behind() {
         let metrics = metrics();
         metrics.stands("test", "release", standing(&metrics, Phase::Succeeded, 0));
         metrics.judged("test", "release", "latency", 1.0);
-        metrics.pass_took("test", "podinfo", Duration::from_millis(30));
+        metrics.check_took("test", "podinfo", Duration::from_millis(30));
         metrics.ended("test", "release", "canary", Ending::Skipped);
         metrics.forget("test", "release");
         let text = metrics.text().expect("metrics must encode");

@@ -6,6 +6,7 @@
 mod end_to_end;
 mod faults;
 mod first_run;
+mod ground;
 mod harness;
 mod release;
 
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 
 use crate::harness::cluster::Cluster;
 use crate::harness::programs::Programs;
@@ -45,6 +48,8 @@ enum Scenario {
     EndToEnd(end_to_end::Arguments),
     /// Releases while controller, API server, etcd, Prometheus, hooks, a rival and an admission policy do their worst.
     Faults(faults::Arguments),
+    /// Whether the test cluster itself is one: restarts, frozen processes, pods without processes.
+    Ground,
 }
 
 impl Scenario {
@@ -54,21 +59,23 @@ impl Scenario {
             Self::FirstRun(_) => "first-run",
             Self::EndToEnd(_) => "end-to-end",
             Self::Faults(_) => "faults",
+            Self::Ground => "ground",
         }
     }
 
     const fn with_flagger(&self) -> bool {
         match self {
             Self::FirstRun(arguments) => arguments.flagger,
-            Self::EndToEnd(_) | Self::Faults(_) => false,
+            Self::EndToEnd(_) | Self::Faults(_) | Self::Ground => false,
         }
     }
 
-    async fn run(&self, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
+    fn run<'a>(&'a self, cluster: &'a Cluster) -> LocalBoxFuture<'a, Outcome<Vec<Expectation>>> {
         match self {
-            Self::FirstRun(arguments) => first_run::run(arguments, cluster).await,
-            Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).await,
-            Self::Faults(arguments) => faults::run(arguments, cluster).await,
+            Self::FirstRun(arguments) => first_run::run(arguments, cluster).boxed_local(),
+            Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).boxed_local(),
+            Self::Faults(arguments) => faults::run(arguments, cluster).boxed_local(),
+            Self::Ground => ground::run(cluster).boxed_local(),
         }
     }
 }
@@ -97,7 +104,6 @@ fn main() -> ExitCode {
 /// Builds what is lacking, while there is still a network, and goes on inside.
 fn outside() -> Outcome<bool> {
     let arguments = Arguments::parse();
-    namespace::needs_root()?;
     let mut parts = vec!["all"];
     if arguments.scenario.with_flagger() {
         parts.push("flagger");

@@ -15,12 +15,14 @@ use kube::{
     api::PostParams,
     runtime::{conditions, wait::await_condition},
 };
+use serde_json::{Value, json};
 use serin::{
     clock::Clock,
     sim::apiserver::{ApiServer, Options, route_definitions},
 };
 
 use self::script::Answer;
+use super::routing::istio::fixtures;
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/apiserver");
 
@@ -57,13 +59,18 @@ async fn conform(client: &Client) -> Vec<Answer> {
     script::play(client, include_str!("apiserver/steps.yaml")).await
 }
 
-/// What differs between a recording and answers, both sides in full.
-fn differences(recording: &str, got: &[Answer]) -> Vec<String> {
-    let recorded = std::fs::read_to_string(format!("{HERE}/{recording}")).expect("the recording must be there");
-    let want: Vec<Answer> = recorded
+/// The answers of the real server.
+pub fn recorded(recording: &str) -> Vec<Answer> {
+    let lines = std::fs::read_to_string(format!("{HERE}/{recording}")).expect("the recording must be there");
+    lines
         .lines()
         .map(|line| serde_json::from_str(line).expect("an answer a line"))
-        .collect();
+        .collect()
+}
+
+/// What differs between a recording and answers, both sides in full.
+fn differences(recording: &str, got: &[Answer]) -> Vec<String> {
+    let want = recorded(recording);
     assert_eq!(
         want.len(),
         got.len(),
@@ -131,6 +138,91 @@ async fn routes_answer_as_with_their_published_definitions() {
     );
 }
 
+/// The texts of durations whose fate under Istio's own rule is recorded: the embedded server has no such rules.
+pub const DURATIONS: [&str; 14] = [
+    "1ms", "10s", "1.5s", "1h1m", "0s", "0", "0.5ms", "1000us", "999us", "-1s", "+5s", "1d", "10", "tomorrow",
+];
+
+/// How the step is named that sends a duration.
+pub fn duration_step(text: &str) -> String {
+    format!("a duration of {text}")
+}
+
+/// The script about Istio's kinds, then all that Serin draws of them, strictly, and then `durations`.
+fn about_istio(durations: &[&str]) -> String {
+    let mut script = include_str!("apiserver/istio.yaml").to_owned();
+    let mut add = |step: &str, object: &Value| {
+        let (version, kind) = (&object["apiVersion"], object["kind"].as_str().unwrap().to_lowercase());
+        let path = format!(
+            "/apis/{}/NS/{kind}s?fieldValidation=Strict&dryRun=All",
+            version.as_str().unwrap()
+        );
+        let step = json!([{"step": step, "post": path, "body": object}]);
+        script.push_str(&serde_saphyr::to_string(&step).unwrap());
+    };
+    for fixture in fixtures() {
+        for mut object in fixture.draws {
+            object["metadata"].as_object_mut().unwrap().remove("namespace");
+            add(
+                &format!("{}: {} {}", fixture.name, object["kind"], object["metadata"]["name"]),
+                &object,
+            );
+        }
+    }
+    for text in durations {
+        let spec = json!({"hosts": ["a"], "http": [{"timeout": text}]});
+        let (version, kind) = ("networking.istio.io/v1beta1", "VirtualService");
+        let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "timed"}, "spec": spec});
+        add(&duration_step(text), &object);
+    }
+    script
+}
+
+/// `istio.jsonl` holds its answers with the definitions that Istio 1.31 publishes: of the script, of every object that
+/// Serin draws in `routing/istio`, and about durations.
+#[tokio::test(start_paused = true)]
+async fn istios_kinds_answer_as_with_their_published_definitions() {
+    let server = ApiServer::new(Options {
+        clock: Clock::virtual_at(start()),
+        ..Options::default()
+    });
+    for definition in route_definitions() {
+        server.apply_crd(&definition);
+    }
+    let mut got = script::play(&server.client("admin"), &about_istio(&[])).await;
+    let recorded = recorded("istio.jsonl");
+    got.extend_from_slice(&recorded[got.len().min(recorded.len())..]);
+    let wrong = differences("istio.jsonl", &got);
+    assert!(
+        wrong.is_empty(),
+        "{} of {} answers differ:\n{}",
+        wrong.len(),
+        got.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_object_that_is_drawn_for_istio_was_accepted_strictly_by_the_real_server() {
+    let answers = recorded("istio.jsonl");
+    for fixture in fixtures() {
+        let about = format!("{}: ", fixture.name);
+        let of_it: Vec<_> = answers
+            .iter()
+            .filter(|answer| answer.step.starts_with(&about))
+            .collect();
+        assert_eq!(of_it.len(), 3, "{about}");
+        for (answer, drawn) in of_it.into_iter().zip(fixture.draws) {
+            assert_eq!((answer.code, answer.warnings.len()), (201, 0), "{}", answer.step);
+            assert_eq!(
+                answer.body["spec"], drawn["spec"],
+                "{}: nothing pruned, nothing defaulted",
+                answer.step
+            );
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs a fresh kube-apiserver 1.36 without controllers: set KUBECONFIG, and the answers are recorded anew"]
 async fn record_the_answers_of_a_real_server() {
@@ -143,5 +235,14 @@ async fn record_the_answers_about_routes_of_a_real_server() {
     record(
         "routes.jsonl",
         &script::play(&real_server().await, include_str!("apiserver/routes.yaml")).await,
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs a fresh kube-apiserver 1.36 with the definitions of Istio; set KUBECONFIG"]
+async fn record_the_answers_about_istio_of_a_real_server() {
+    record(
+        "istio.jsonl",
+        &script::play(&real_server().await, &about_istio(&DURATIONS)).await,
     );
 }

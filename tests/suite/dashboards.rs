@@ -16,13 +16,14 @@ fn exported() -> BTreeSet<String> {
     let metrics = Metrics::new("0.1.0", "contour", Clock::virtual_at(start));
     let standing = Standing {
         target: "podinfo".to_owned(),
+        owner: true,
         phase: Phase::Progressing,
         since: start,
         weight: Some(Weight::FULL),
     };
     metrics.stands("test", "release", standing);
     metrics.judged("test", "release", "request-duration", 0.25);
-    metrics.pass_took("test", "podinfo", Duration::from_millis(30));
+    metrics.check_took("test", "podinfo", Duration::from_millis(30));
     metrics.ended("test", "release", "canary", Ending::Completed);
     metrics.ended("test", "release", "canary", Ending::Failed);
     metrics.untold("alert");

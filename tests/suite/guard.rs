@@ -203,6 +203,27 @@ async fn a_right_that_only_some_canaries_need_is_a_warning() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_namespace_can_be_served_without_any_right_outside_it() {
+    for (namespace, passes) in [(Some("apps".to_owned()), true), (None, false)] {
+        let server = api_server();
+        install(&server, &canary_without(&[]));
+        server.deny(denial("get", "apiextensions.k8s.io", "customresourcedefinitions"));
+        server.deny(denial("get", "", "namespaces"));
+        let settings = Settings {
+            namespace,
+            ..Settings::default()
+        };
+        let world = guarded(server, settings).await;
+        assert_eq!(world.passed.is_finished(), passes, "{}", world.words());
+        assert!(
+            world.words().contains("may not get customresourcedefinitions"),
+            "{}",
+            world.words()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_default_providers_rights_are_needed() {
     let server = api_server();
     install(&server, &canary_without(&[]));

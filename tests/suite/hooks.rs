@@ -50,7 +50,7 @@ async fn requests(server: &MockServer) -> usize {
 }
 
 #[tokio::test]
-async fn the_payload_is_flaggers_byte_for_byte() {
+async fn core_026_the_payload_is_flaggers_byte_for_byte() {
     let server = server(ResponseTemplate::new(200)).await;
     call(&hook(&format!("{}/gate?x=1", server.uri())))
         .await
@@ -104,7 +104,7 @@ async fn any_2xx_passes_and_every_other_final_answer_is_told_by_its_body() {
 }
 
 #[tokio::test]
-async fn an_answer_that_may_pass_is_asked_for_again() {
+async fn core_030_an_answer_that_may_pass_is_asked_for_again() {
     let server = MockServer::start().await;
     let first = Mock::given(method("POST"))
         .respond_with(ResponseTemplate::new(500))
@@ -218,7 +218,7 @@ async fn a_redirect_is_followed_as_go_follows_it() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_is_final_unless_it_is_not_verified() {
+async fn core_031_a_certificate_that_is_not_trusted_is_final_unless_it_is_not_verified() {
     let url = tls_server();
     let untrusted = Webhook {
         retries: Some(5),

@@ -234,3 +234,70 @@ async fn nothing_is_asked_any_more_for_a_canary_that_is_gone() {
     assert_eq!(world.asked().len(), 1);
     assert!(world.asker.answered.lock().expect("no panic with it").is_empty());
 }
+
+/// A Canary with the uid, otherwise like the world's.
+fn another(world: &World, uid: &str) -> Arc<Canary> {
+    let mut canary = (*world.canary).clone();
+    canary.metadata.uid = Some(uid.into());
+    Arc::new(canary)
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_hooks_of_many_canaries_and_of_left_rounds_delay_no_metric_and_no_other_hook() {
+    let world = world(Scripted::default(), 2);
+    for number in 0..70 {
+        let canary = another(&world, &format!("slow{number}"));
+        world.jobs.ask(&canary, &round(0, vec![hook()]));
+    }
+    for check in 0..9 {
+        world.jobs.ask(&world.canary, &round(check, vec![hook()]));
+        pass(1).await;
+    }
+    let other = another(&world, "u2");
+    world.jobs.ask(&other, &round(0, vec![hook(), metric(0)]));
+    world.jobs.ask(&world.canary, &round(10, vec![metric(0)]));
+    pass(1).await;
+    for asked in [
+        "u2/3/Stepping-20/0/hook/0",
+        "u2/3/Stepping-20/0/metric/0",
+        "u1/3/Stepping-20/10/metric/0",
+    ] {
+        assert!(world.asked().contains(&asked.to_owned()), "{asked} waits");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_has_a_few_places_for_hooks_and_one_that_waits_in_vain_is_never_called() {
+    let world = world(Scripted::default(), 10);
+    for check in 0..6 {
+        world.jobs.ask(&world.canary, &round(check, vec![hook()]));
+        pass(1).await;
+    }
+    assert_eq!(world.asked().len(), 4, "four run, the fifth was left while it waited");
+    pass(20).await;
+    let sixth = "u1/3/Stepping-20/5/hook/0".to_owned();
+    assert_eq!((world.asked().len(), world.asked().last()), (5, Some(&sixth)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_takes_as_long_as_its_batches_together() {
+    let world = world(Scripted::default(), 10);
+    assert_eq!(world.jobs.took("u1"), None);
+    world.jobs.ask(&world.canary, &round(0, vec![hook()]));
+    pass(11).await;
+    world.jobs.ask(&world.canary, &round(0, vec![metric(0)]));
+    pass(11).await;
+    assert_eq!(world.jobs.took("u1"), Some(Duration::from_secs(22)));
+    world.jobs.drop_round("u1");
+    assert_eq!(world.jobs.took("u1"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_metrics_of_one_canary_leave_places_to_others() {
+    let world = world(Scripted::default(), 20);
+    world.jobs.ask(&world.canary, &round(0, (0..40).map(metric).collect()));
+    pass(1).await;
+    world.jobs.ask(&another(&world, "u2"), &round(0, vec![metric(0)]));
+    pass(1).await;
+    assert!(world.asked().contains(&"u2/3/Stepping-20/0/metric/0".to_owned()));
+}

@@ -3,6 +3,7 @@
 mod api;
 mod apiserver;
 mod architecture;
+mod chart;
 mod cli;
 mod controller;
 mod core;

@@ -6,8 +6,10 @@ mod announcement;
 mod confirmation;
 mod contract;
 mod golden;
+pub mod istio;
 mod refusal;
 mod services;
+mod table;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
@@ -91,6 +93,10 @@ impl Bench {
 
     fn announced(&self, live: &Value, destination: Destination) -> Value {
         applied(live, &self.router.announce(&self.cx(), live, destination).unwrap())
+    }
+
+    fn led(&self, live: &Value, destination: Destination) -> Value {
+        applied(live, &self.router.lead(&self.cx(), live, destination).unwrap())
     }
 
     /// The weight that the route carries, given that it is drawn.

@@ -293,3 +293,72 @@ async fn a_missing_secret_is_named_and_no_address_is() {
     let words = told.expect_err("it must be refused");
     assert_eq!(words, "alert provider secretive.test: secret absent: not found");
 }
+
+/// A receiver of event hooks that never answers.
+struct Dead;
+
+#[async_trait]
+impl Channel for Dead {
+    fn name(&self) -> &'static str {
+        "event hook"
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(Duration::from_secs(15))
+    }
+
+    async fn tell(&self, _: &Canary, _: &Notice) -> Result<(), String> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_receiver_of_event_hooks_holds_up_no_alert_and_events_only_a_moment() {
+    let server = api_server();
+    let client = server.client("serin");
+    let mut world = world(server, client.clone(), false);
+    let channels: Vec<Arc<dyn Channel>> = vec![
+        Arc::new(Slow {
+            heard: world.heard.clone(),
+            fails: false,
+        }),
+        Arc::new(Dead),
+    ];
+    world.teller = Teller::new(client, channels, world.metrics.clone(), world.server.clock().clone());
+    for number in 1..=3 {
+        world.teller.tell(canary("u1"), vec![notice(&number.to_string())]);
+    }
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(
+        (world.heard(), world.events().len()),
+        (vec!["1".into(), "2".into(), "3".into()], 0)
+    );
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(world.events(), ["text of 1", "text of 2", "text of 3"]);
+    world.teller.idle().await;
+    let text = world.metrics.text().expect("metrics must encode");
+    assert!(text.contains(r#"serin_untold_total{channel="event hook"} 3"#), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_dead_receiver_is_limited_and_counted() {
+    let server = api_server();
+    let client = server.client("serin");
+    let mut world = world(server, client.clone(), false);
+    world.teller = Teller::new(
+        client,
+        vec![Arc::new(Dead)],
+        world.metrics.clone(),
+        world.server.clock().clone(),
+    );
+    for number in 1..=150 {
+        world.teller.tell(canary("u1"), vec![notice(&number.to_string())]);
+        tokio::task::yield_now().await;
+    }
+    let text = world.metrics.text().expect("metrics must encode");
+    let given_up = text.lines().find(|line| line.starts_with("serin_untold_total"));
+    assert!(
+        given_up.is_some_and(|line| line.starts_with(r#"serin_untold_total{channel="event hook"} "#)),
+        "{text}"
+    );
+}

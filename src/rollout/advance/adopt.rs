@@ -27,6 +27,7 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         last_promoted: None,
         running: None,
         last_failed: None,
+        copied: None,
         baseline: None,
         capacity: 0,
         failed_checks: 0,

@@ -2,12 +2,53 @@
 
 use chrono::{DateTime, Utc};
 
+use super::super::mark::{self, OWED};
 use super::super::notice::{Alert, Severity};
 use super::super::round::{self, Check, Progress, Tally};
-use super::super::state::{RunResult, Stage};
+use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
 use super::{hold, homeward, promote, step};
+use crate::api::HookType;
+
+/// Notes that the hooks after the run are still to be called. They come after the phase is written, which they may read.
+pub(super) fn owe_post_rollout(turn: &mut Turn<'_>) {
+    let wanted = mark::hooks(turn.canary)
+        .iter()
+        .any(|hook| hook.type_() == HookType::PostRollout);
+    if wanted {
+        turn.block.gates.insert(OWED.into(), GateState::Told);
+    }
+}
+
+/// Calls the hooks that are owed. True while they keep a new revision from starting: it waits until all were called, not for their
+/// answers.
+pub(super) fn post_rollout(turn: &mut Turn<'_>, revision_waits: bool) -> bool {
+    if !turn.block.gates.contains_key(OWED) {
+        return false;
+    }
+    match turn.check() {
+        Check::Later(_) => return revision_waits,
+        Check::Nothing => {}
+        Check::Due(due) => match round::progress(&due, turn.canary, turn.answers) {
+            Progress::Ask(_) if revision_waits && turn.memory.owed_called => turn.drop_round(),
+            Progress::Ask(_) => {
+                turn.memory.owed_called = revision_waits;
+                if revision_waits {
+                    turn.look_again();
+                }
+                return revision_waits;
+            }
+            Progress::Done(tally) => {
+                turn.drop_round();
+                tell_post_rollout(turn, &tally);
+            }
+        },
+    }
+    turn.memory.owed_called = false;
+    turn.block.gates.retain(|mark, _| mark != OWED);
+    revision_waits
+}
 
 /// Rolls back with a warning and an alert that name the cause: no failure is silent (W4 of `spec/core.md` 7.3).
 pub(super) fn begin_rollback(turn: &mut Turn<'_>, reason: &str, message: &str) {
@@ -64,15 +105,14 @@ pub(super) fn roll_back(turn: &mut Turn<'_>) {
     if !home_and_down(turn) {
         return;
     }
-    let Some(tally) = post_rollout(turn) else { return };
     if let Some(failed) = turn.block.running.take() {
         turn.block.last_failed = Some(failed);
     }
     turn.block.plan = None;
     turn.enter(Stage::Resting);
+    owe_post_rollout(turn);
     let text = format!("Canary failed! Scaling down {}", turn.canary_name());
     turn.warning("failed", "RollBack", &text);
-    tell_post_rollout(turn, &tally);
     let (reason, cause) = turn.block.outcome.as_ref().map_or_else(Default::default, |outcome| {
         (outcome.reason.clone(), outcome.message.clone())
     });
@@ -102,7 +142,6 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
         .awaiting("traffic on the primary, then the target at zero replicas");
         return;
     }
-    let Some(tally) = post_rollout(turn) else { return };
     turn.block.last_failed = None;
     turn.block.running = None;
     turn.block.plan = None;
@@ -124,12 +163,12 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
         "the target was returned to the promoted revision; the run was ended",
     );
     turn.enter(Stage::Resting);
+    owe_post_rollout(turn);
     turn.event(
         "reverted",
         "Revert",
         &format!("Run ended! Scaling down {}", turn.target_name()),
     );
-    tell_post_rollout(turn, &tally);
     turn.why(
         "Reverted",
         "the target was returned to the promoted revision; the run was ended",
@@ -158,7 +197,6 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
         .awaiting("the target at zero replicas");
         return;
     }
-    let Some(tally) = post_rollout(turn) else { return };
     let skipped = turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty());
     let promoted = turn.block.running.take();
     if turn.block.promoted != promoted {
@@ -187,7 +225,7 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
         message,
     );
     turn.enter(Stage::Resting);
-    tell_post_rollout(turn, &tally);
+    owe_post_rollout(turn);
     let notice = turn.event("promoted", "Promote", &text);
     notice.alert = Some(Alert {
         severity: Severity::Info,
@@ -239,22 +277,6 @@ fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
             message: message.clone(),
             with_fields: false,
         });
-    }
-}
-
-/// The result of the `post-rollout` hooks, or `None` while they are being asked.
-fn post_rollout(turn: &mut Turn<'_>) -> Option<Tally> {
-    let due = match turn.check() {
-        Check::Nothing => return Some(Tally::default()),
-        Check::Later(_) => return None,
-        Check::Due(due) => due,
-    };
-    match round::progress(&due, turn.canary, turn.answers) {
-        Progress::Ask(_) => None,
-        Progress::Done(tally) => {
-            turn.end_round();
-            Some(tally)
-        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The primary did not come up with the new revision: traffic is held on the canary until one of both sides can be relied on.
 
 use super::super::notice::{Alert, Severity};
+use super::super::public;
 use super::super::state::{Fingerprint, Plan, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::promote::{go_home, primary_is_ready, promoting_words};
 use super::revision::{self, Seen, seen};
 use super::turn::Turn;
-use super::{homeward, rest};
+use super::{finish, homeward, rest};
 
 /// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).
 pub(super) fn fail(turn: &mut Turn<'_>) {
@@ -23,9 +24,18 @@ pub(super) fn fail(turn: &mut Turn<'_>) {
     );
     if turn.block.outcome.is_none() {
         turn.outcome(RunResult::Failed, "PromotionFailed", &state);
-        let text = format!("Promotion of {} failed, primary not ready: {state}", turn.target_name());
-        let notice = turn.warning("promotion-failed", "Hold", &text);
-        let message = super::turn::cut(&format!("Promotion failed, primary not ready: {state}"));
+        // The error of Flagger's readiness check brings this beginning along (spec/core.md 2.10).
+        let (subject, target) = (&turn.block.subject.target, turn.target_name());
+        let error = format!(
+            "{subject}-primary.{} not ready: {state}",
+            public::namespace(turn.canary)
+        );
+        let notice = turn.warning(
+            "promotion-failed",
+            "Hold",
+            &format!("Promotion of {target} failed, primary not ready: {error}"),
+        );
+        let message = super::turn::cut(&format!("Promotion failed, primary not ready: {error}"));
         notice.alert = Some(Alert {
             severity: Severity::Error,
             message,
@@ -49,6 +59,7 @@ pub(super) fn fail(turn: &mut Turn<'_>) {
     if settled || !canary_has_it {
         turn.block.last_failed.clone_from(&turn.block.running);
         turn.enter(Stage::HoldOnCanary);
+        finish::owe_post_rollout(turn);
         hold_words(turn, &state);
     }
 }
@@ -61,6 +72,8 @@ fn hold_words(turn: &mut Turn<'_>, state: &str) {
 
 /// Held on the canary: goes on by itself when the primary comes up, and makes way for a new revision.
 pub(super) fn hold(turn: &mut Turn<'_>) {
+    // Nothing waits for these hooks: their round is dropped when something happens.
+    finish::post_rollout(turn, false);
     let wanted = seen(&turn.block, turn.observation, &turn.memory, turn.now);
     match wanted {
         Seen::Unsettled(at) => turn.wake_at(at),
@@ -133,6 +146,7 @@ pub(super) fn restore(turn: &mut Turn<'_>) {
     if up(turn, &turn.block.running) {
         // It came up with the revision that was judged before the good one could be put back: that one is promoted.
         turn.block.last_promoted = std::mem::replace(&mut turn.block.promoted, turn.block.running.clone());
+        turn.block.copied.clone_from(&turn.block.last_promoted);
         turn.block.last_failed = None;
     }
     if up(turn, &turn.block.promoted) {

@@ -1,6 +1,7 @@
 //! A live application is taken over without a dropped request: the target serves until the primary does.
 
-use super::super::announcement::announcing;
+use super::super::announcement::{Takeover, parted, takeover};
+use super::super::assertion::Destination;
 use super::super::notice::{Alert, Severity};
 use super::super::observation::Selects;
 use super::super::round::{self, Check, Progress};
@@ -50,10 +51,14 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
     }
     let up = primary_up(turn);
     let observation = turn.observation;
+    let past = turn.past_deadline();
+    let takeover = takeover(turn.canary, observation, &turn.memory, past, turn.now);
     if !up {
         wait_for_primary(turn);
-    } else if still_announcing(turn) {
+    } else if takeover == Takeover::Announcing {
         announcement_awaited(turn);
+    } else if takeover == Takeover::Parting {
+        parting_awaited(turn);
     } else if turn.drawn_since().is_none() {
         route_awaited(turn);
     } else if turn
@@ -173,11 +178,6 @@ fn wait_for_primary(turn: &mut Turn<'_>) {
     }
 }
 
-fn still_announcing(turn: &mut Turn<'_>) -> bool {
-    let past = turn.past_deadline();
-    announcing(turn.canary, turn.observation, &turn.memory, past, turn.now)
-}
-
 fn announcement_awaited(turn: &mut Turn<'_>) {
     let announced = turn.memory.announced_seen;
     turn.settled(announced);
@@ -192,6 +192,18 @@ fn announcement_awaited(turn: &mut Turn<'_>) {
     turn.why(reason, &message)
         .awaiting("the data plane to know the new Services")
         .until(deadline, "traffic goes to them all the same");
+}
+
+fn parting_awaited(turn: &mut Turn<'_>) {
+    let since = parted(&turn.memory, Destination::Sides);
+    turn.settled(since);
+    let message = "the route leads to the primary; the data plane is given time to let go of what it led to before";
+    let (reason, message) =
+        super::turn_route::trouble(turn.observation).unwrap_or_else(|| ("SwitchingRoute", message.to_owned()));
+    let deadline = turn.deadline();
+    turn.why(reason, &message)
+        .awaiting("the data plane to follow")
+        .until(deadline, "what the route led to before is left out all the same");
 }
 
 fn route_awaited(turn: &mut Turn<'_>) {

@@ -1,5 +1,7 @@
 //! The Canary is being deleted: the target gets everything back, without a dropped request (`design.md`, "Leaving").
 
+use super::super::announcement::parted;
+use super::super::assertion::Destination;
 use super::super::handover::{Handover, LAST_TRIES, handover};
 use super::super::notice::{Alert, Severity};
 use super::super::state::Stage;
@@ -54,6 +56,7 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
     for since in [
         turn.memory.apex_seen.map(|(_, since)| since),
         turn.memory.apex_announced_seen,
+        parted(&turn.memory, Destination::Apex),
         turn.memory.handed_back_seen,
     ] {
         turn.settled(since);
@@ -71,7 +74,10 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
         Handover::Announcing => {
             "the route names the apex Service; the data plane is given time to load its pods".to_owned()
         }
-        Handover::HandingBack => "the route is pointed at the apex Service".to_owned(),
+        Handover::Parting => {
+            "the route leads to the apex Service; the data plane is given time to let go of the sides".to_owned()
+        }
+        Handover::HandingBack => "the route is pointed at the apex Service alone".to_owned(),
         Handover::Kept => format!(
             "the target did not come up ({ready} of {needed} pods ready); the primary keeps the traffic and stays with its Services, owned by nobody"
         ),

@@ -25,7 +25,7 @@ use turn::Turn;
 
 pub(super) use leave::TERMINATED;
 pub(super) use raise::{pods_ready, ready_for_traffic};
-pub(super) use revision::unreleased;
+pub(super) use revision::{overtaken, unreleased};
 pub(super) use turn::delta;
 
 /// What one pass decides.
@@ -182,6 +182,7 @@ fn renamed(turn: &mut Turn<'_>) {
     let (old, new) = (turn.block.subject.clone(), turn.observation.subject.clone());
     match turn.block.stage {
         Stage::Resting | Stage::Waiting => {
+            finish::post_rollout(turn, false);
             let message = format!(
                 "the spec now names target {}, service {}, provider {}; this Canary stands on {}, {}, {}: delete and create it again to move",
                 new.target, new.apex, new.provider, old.target, old.apex, old.provider

@@ -69,6 +69,7 @@ fn shield_words(turn: &mut Turn<'_>) {
 /// The primary gets the revision under test.
 fn copy(turn: &mut Turn<'_>) {
     turn.enter(Stage::Promoting);
+    turn.block.copied.clone_from(&turn.block.running);
     let (name, namespace) = (&turn.block.subject.target, public::namespace(turn.canary));
     let text = format!("Copying {name}.{namespace} template spec to {name}-primary.{namespace}");
     turn.event("copy", "Promote", &text);

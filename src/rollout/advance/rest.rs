@@ -5,13 +5,17 @@ use super::super::notice::{Alert, Severity};
 use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::super::steps;
-use super::revision::{Seen, seen};
-use super::step;
+use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
+use super::{finish, step};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
 pub(super) fn rest(turn: &mut Turn<'_>) {
+    let waits = unreleased(&turn.block, turn.observation, &turn.memory, turn.now).is_some();
+    if finish::post_rollout(turn, waits) {
+        return;
+    }
     let fingerprint = match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
         Seen::Unknown => return unseen(turn),
         Seen::Unsettled(at) => return turn.wake_at(at),
@@ -137,6 +141,22 @@ fn rested_why(turn: &mut Turn<'_>) {
             "the primary is gone; it is rebuilt from the stored revision",
         )
         .awaiting("the primary's pods");
+    } else if revision::overtaken(&turn.block, turn.observation) {
+        // Serving pods are not taken all at once for it: a primary that is recreated keeps what it has until the next release.
+        let (then, awaited) = if turn.capacity().primary_returns_safely() {
+            ("it gets the promoted one back", "the primary's pods")
+        } else {
+            (
+                "its strategy would take all pods that serve, so it stays",
+                "a new revision of the target",
+            )
+        };
+        let message = format!(
+            "a late write gave the primary of {} a revision whose promotion had been called off; {then}",
+            turn.target_name()
+        );
+        turn.stalled_notice("PrimaryOvertaken", &message);
+        turn.why("PrimaryOvertaken", &message).awaiting(awaited);
     } else {
         turn.why(&reason, &message);
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::observation::{Memory, Observation};
-use super::super::state::{Baseline, Block, Fingerprint};
+use super::super::state::{Baseline, Block, Fingerprint, Stage};
 
 /// A change is taken after this long without another one, so that one commit starts one run.
 const QUIET: TimeDelta = TimeDelta::seconds(1);
@@ -97,6 +97,26 @@ pub(super) fn replacing_the_lost(block: &Block, observation: &Observation) -> Op
     recovered.filter(|_| serves && !is_stored && !in_target)
 }
 
+/// Whether the primary got the revision of a promotion that had been called off: a write that had been under way arrived late.
+pub fn overtaken(block: &Block, observation: &Observation) -> bool {
+    let promotes = matches!(
+        block.stage,
+        Stage::Initializing
+            | Stage::Promoting
+            | Stage::Returning
+            | Stage::Finalising
+            | Stage::HoldOnCanary
+            | Stage::Restoring
+            | Stage::Leaving
+    );
+    let called_off = block.copied.is_some() && block.copied != block.promoted;
+    !promotes
+        && called_off
+        && observation
+            .primary
+            .is_present_and(|primary| primary.fingerprint == block.copied)
+}
+
 /// Whether the template reads differently although nobody edited it: the anchor stands, the versions moved, and no pause could have
 /// kept the anchor from moving.
 fn recoded(baseline: Option<&Baseline>, observation: &Observation) -> bool {
@@ -153,6 +173,7 @@ impl Block {
             &mut self.running,
             &mut self.last_failed,
             &mut self.last_promoted,
+            &mut self.copied,
         ] {
             if known.as_ref() == Some(&old) {
                 *known = Some(fingerprint.clone());

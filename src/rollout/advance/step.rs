@@ -41,6 +41,9 @@ pub(super) fn step(turn: &mut Turn<'_>) {
     }
     if turn.drawn_since().is_none() {
         forget_answers(turn);
+        if never_stands(turn) {
+            return;
+        }
         return if short {
             wait_for_pods(turn);
         } else {
@@ -48,6 +51,9 @@ pub(super) fn step(turn: &mut Turn<'_>) {
         };
     }
     let Check::Due(due) = turn.check() else {
+        if never_stands(turn) {
+            return;
+        }
         return if short {
             wait_for_pods(turn);
         } else {
@@ -65,6 +71,29 @@ pub(super) fn step(turn: &mut Turn<'_>) {
             judge(turn, &tally, disturbed);
         }
     }
+}
+
+/// A rival that undoes the route again and again, each time before an interval is over, would keep the step from ever being checked.
+/// The run is rolled back when that has gone on for twice the patience with a route; true then.
+fn never_stands(turn: &mut Turn<'_>) -> bool {
+    let patience = super::delta(turn.spec().progress_deadline());
+    let from = [Some(turn.block.since), turn.memory.acting_since, turn.memory.last_check]
+        .into_iter()
+        .flatten()
+        .max();
+    let Some(from) = from else { return false };
+    let keeps_beginning_anew = turn.drawn_since().is_none_or(|drawn| drawn > from + patience);
+    let at = from + super::delta(turn.spec().interval()) + patience * 2;
+    if turn.now < at {
+        turn.wake_at(at);
+        return false;
+    }
+    if keeps_beginning_anew {
+        let weight = turn.block.weight;
+        let message = format!("the route did not stand at weight {weight} for one interval");
+        finish::begin_rollback(turn, "RouteNotDrawn", &message);
+    }
+    keeps_beginning_anew
 }
 
 /// Whether the analysis was called off. The plan has no steps from then on, which also says so at the end.
@@ -251,13 +280,18 @@ fn wait_for_route(turn: &mut Turn<'_>) {
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "RouteNotDrawn", &message);
     }
-    // A route that follows within a moment is no state worth a write.
-    if !matches!(reason, "DrawingRoute" | "RoutePending" | "RouteUnknown") {
-        super::turn_route::tell_once(turn, reason, &message);
-        turn.why(reason, &message)
-            .awaiting("the route to stand as written")
-            .until(deadline, ROLLED_BACK);
+    // A route that follows within an interval is no state worth a write, nor an alert.
+    let at = from + super::delta(turn.spec().interval());
+    let slow = matches!(reason, "DrawingRoute" | "RoutePending" | "RouteUnknown");
+    if slow && turn.now < at.min(deadline) {
+        return turn.wake_at(at.min(deadline));
     }
+    if !slow {
+        super::turn_route::tell_once(turn, reason, &message);
+    }
+    turn.why(reason, &message)
+        .awaiting("the route to stand as written")
+        .until(deadline, ROLLED_BACK);
     turn.wake_at(deadline);
 }
 

@@ -143,6 +143,12 @@ impl<'a> Turn<'a> {
         self.memory.checks += 1;
     }
 
+    /// Looks again as soon as time has moved at all.
+    pub fn look_again(&mut self) {
+        let at = self.now + TimeDelta::milliseconds(1);
+        self.wake_at(at);
+    }
+
     pub fn wake_at(&mut self, at: DateTime<Utc>) {
         wake_at(&mut self.wake, self.now, at);
     }

@@ -88,7 +88,27 @@ pub(super) fn trouble(observation: &Observation) -> Option<(&'static str, String
         }
         None => {}
     }
+    let destinations = observation.destinations.iter();
+    let unseen = destinations
+        .flat_map(|both| [&both.primary, &both.canary])
+        .find_map(unseen);
+    if unseen.is_some() {
+        return unseen;
+    }
     match &observation.route {
+        Known::Forbidden { .. } | Known::NoKind { .. } => self::unseen(&observation.route),
+        Known::Unknown => Some(("RouteUnknown", "the route cannot be read now".into())),
+        Known::Present(route) => match &route.confirmed {
+            Confirmation::Rejected(words) => Some(("RouteRejected", format!("the route is not accepted: {words}"))),
+            _ => None,
+        },
+        Known::Absent => None,
+    }
+}
+
+/// Why an object of the provider's cannot be seen at all, if it can not.
+fn unseen<T>(object: &Known<T>) -> Option<(&'static str, String)> {
+    match object {
         Known::Forbidden { verb, resource } => Some((
             "Forbidden",
             format!("Serin may not {verb} {resource}; its role must allow it"),
@@ -97,11 +117,6 @@ pub(super) fn trouble(observation: &Observation) -> Option<(&'static str, String
             "KindNotServed",
             format!("the API server does not serve {kind}; install its CRDs or name another provider"),
         )),
-        Known::Unknown => Some(("RouteUnknown", "the route cannot be read now".into())),
-        Known::Present(route) => match &route.confirmed {
-            Confirmation::Rejected(words) => Some(("RouteRejected", format!("the route is not accepted: {words}"))),
-            _ => None,
-        },
-        Known::Absent => None,
+        Known::Present(_) | Known::Absent | Known::Unknown => None,
     }
 }

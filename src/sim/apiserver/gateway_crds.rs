@@ -1,4 +1,4 @@
-//! Small definitions of the routes that the embedded cluster serves: `HTTPProxy`, `HTTPRoute`, `Gateway`.
+//! Small definitions of the routes that the embedded cluster serves: `HTTPProxy`, `HTTPRoute`, `Gateway`, and Istio's.
 //!
 //! They have the fields that a progressive release touches, with the defaults, the required fields and the list rules of
 //! the published definitions (Contour 1.33, Gateway API 1.3), so that what is written reads back as it would there. Parts
@@ -6,6 +6,8 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
+
+use super::istio_crds::istio_definitions;
 
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
@@ -25,11 +27,12 @@ pub fn route_definitions() -> Vec<CustomResourceDefinition> {
     definitions
         .into_iter()
         .filter_map(|definition| serde_json::from_value(definition).ok())
+        .chain(istio_definitions())
         .collect()
 }
 
 /// A namespaced kind with a status subresource; the first version is stored.
-fn definition(group: &str, versions: &[&str], kind: &str, plural: &str, schema: &Value) -> Value {
+pub(super) fn definition(group: &str, versions: &[&str], kind: &str, plural: &str, schema: &Value) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .enumerate()
@@ -58,15 +61,15 @@ fn definition(group: &str, versions: &[&str], kind: &str, plural: &str, schema: 
 
 // === The words of a schema ===
 
-fn object(fields: &Value) -> Value {
+pub(super) fn object(fields: &Value) -> Value {
     json!({"type": "object", "properties": fields})
 }
 
-fn needing(required: &[&str], fields: &Value) -> Value {
+pub(super) fn needing(required: &[&str], fields: &Value) -> Value {
     json!({"type": "object", "properties": fields, "required": required})
 }
 
-fn list(items: &Value) -> Value {
+pub(super) fn list(items: &Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
@@ -74,7 +77,7 @@ fn keyed(key: &str, items: &Value) -> Value {
     json!({"type": "array", "items": items, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]})
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({"type": "string"})
 }
 
@@ -82,7 +85,7 @@ fn text_or(default: &str) -> Value {
     json!({"type": "string", "default": default})
 }
 
-fn flag() -> Value {
+pub(super) fn flag() -> Value {
     json!({"type": "boolean"})
 }
 
@@ -91,7 +94,7 @@ fn between(least: i64, most: i64) -> Value {
 }
 
 /// Whatever is given is kept.
-fn open() -> Value {
+pub(super) fn open() -> Value {
     json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 

@@ -21,6 +21,7 @@ mod gateway_crds;
 mod gc;
 mod generation;
 mod incoming;
+mod istio_crds;
 mod json_patch;
 mod managed_fields;
 mod merge_keys;
@@ -68,6 +69,7 @@ use self::{
 use super::fault::{Fault, NoFault};
 use crate::clock::Clock;
 
+pub(super) use self::istio_crds::istio_definitions;
 pub use self::{gateway_crds::route_definitions, rbac::Denial};
 
 /// How a server behaves.

@@ -35,7 +35,7 @@ const SOON: Duration = Duration::from_millis(50);
 /// After a write that failed for any other reason.
 const LATER: Duration = Duration::from_secs(1);
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Deployment,
     Kind::ReplicaSet,
     Kind::Pod,
@@ -43,7 +43,11 @@ const KINDS: [Kind; 7] = [
     Kind::EndpointSlice,
     Kind::HttpProxy,
     Kind::HttpRoute,
+    Kind::VirtualService,
 ];
+
+/// The kinds of routes.
+const ROUTES: [Kind; 3] = [Kind::HttpProxy, Kind::HttpRoute, Kind::VirtualService];
 
 /// The kinds without which nothing can be decided; the routes' may not be installed.
 const NEEDED: [Kind; 5] = [
@@ -201,7 +205,7 @@ impl Engine {
         for name in names {
             let lag = match name.kind {
                 Kind::Service => script.pace.endpoints,
-                Kind::HttpProxy | Kind::HttpRoute => script.pace.router,
+                Kind::HttpProxy | Kind::HttpRoute | Kind::VirtualService => script.pace.router,
                 _ => Duration::ZERO,
             };
             self.plan(name, lag);
@@ -232,17 +236,11 @@ impl Engine {
                 names
             }
             Kind::Service => {
-                let routes = self
-                    .mirror
-                    .routes
-                    .in_namespace(namespace)
-                    .map(|it| named(Kind::HttpRoute, &it.metadata));
-                let proxies = self
-                    .mirror
-                    .proxies
-                    .in_namespace(namespace)
-                    .map(|it| named(Kind::HttpProxy, &it.metadata));
-                routes.chain(proxies).chain([itself]).collect()
+                let routes = ROUTES.into_iter().flat_map(|kind| {
+                    let shelf = self.mirror.routes_of(kind);
+                    shelf.in_namespace(namespace).map(move |it| named(kind, &it.metadata))
+                });
+                routes.chain([itself]).collect()
             }
             Kind::EndpointSlice => {
                 let service = meta.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL));
@@ -251,7 +249,7 @@ impl Engine {
                     .into_iter()
                     .collect()
             }
-            Kind::Deployment | Kind::HttpProxy | Kind::HttpRoute => vec![itself],
+            Kind::Deployment | Kind::HttpProxy | Kind::HttpRoute | Kind::VirtualService => vec![itself],
         }
     }
 
@@ -269,17 +267,11 @@ impl Engine {
             .services
             .all()
             .map(|service| named(Kind::Service, &service.metadata));
-        let proxies = self
-            .mirror
-            .proxies
-            .all()
-            .map(|proxy| named(Kind::HttpProxy, &proxy.metadata));
-        let routes = self
-            .mirror
-            .routes
-            .all()
-            .map(|route| named(Kind::HttpRoute, &route.metadata));
-        for name in pods.chain(services).chain(proxies).chain(routes).collect::<Vec<_>>() {
+        let routes = ROUTES.into_iter().flat_map(|kind| {
+            let shelf = self.mirror.routes_of(kind);
+            shelf.all().map(move |route| named(kind, &route.metadata))
+        });
+        for name in pods.chain(services).chain(routes).collect::<Vec<_>>() {
             self.plan(name, Duration::ZERO);
         }
     }
@@ -293,7 +285,7 @@ impl Engine {
             Kind::ReplicaSet => self.look_at_set(name, now),
             Kind::Pod => self.look_at_pod(name, &script, now),
             Kind::Service => self.look_at_service(name, &script),
-            Kind::HttpProxy | Kind::HttpRoute => self.look_at_route(name, &script, now),
+            Kind::HttpProxy | Kind::HttpRoute | Kind::VirtualService => self.look_at_route(name, &script, now),
             Kind::EndpointSlice => None,
         };
         let Some(plan) = plan else { return };
@@ -354,12 +346,7 @@ impl Engine {
     }
 
     fn look_at_route(&mut self, name: &Place, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
-        let shelf = if name.kind == Kind::HttpProxy {
-            &self.mirror.proxies
-        } else {
-            &self.mirror.routes
-        };
-        let Some(route) = shelf.get(&name.namespace, &name.name) else {
+        let Some(route) = self.mirror.routes_of(name.kind).get(&name.namespace, &name.name) else {
             self.plane.forget(name);
             return None;
         };

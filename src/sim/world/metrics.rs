@@ -175,7 +175,7 @@ enum What {
 enum Of {
     /// Those sent through this Service: what the proxy counts.
     Service(String),
-    /// Those answered by pods of this Deployment: what the application counts.
+    /// Those answered by pods of this Deployment: what the application counts, or the proxy beside it.
     Workload(String),
 }
 
@@ -204,6 +204,19 @@ impl BuiltIn {
                 what,
                 namespace: namespace.into(),
                 of: Of::Service(service.into()),
+                window,
+            });
+        }
+        if let Some(workload) = between(&plain, "destination_workload=~\"", "\"") {
+            let what = if duration {
+                What::Milliseconds
+            } else {
+                What::SuccessRate
+            };
+            return Some(Self {
+                what,
+                namespace: between(&plain, "destination_workload_namespace=\"", "\"")?.into(),
+                of: Of::Workload(workload.into()),
                 window,
             });
         }
@@ -253,7 +266,8 @@ mod tests {
     fn built_in_queries_are_understood() {
         let contour = r#" sum( rate( envoy_cluster_upstream_rq{ envoy_cluster_name=~"test_pod\\.info-canary_[0-9a-zA-Z-]+", envoy_response_code!~"5.*" }[30s] ) )"#;
         let http = r#" histogram_quantile( 0.99, sum( rate( http_request_duration_seconds_bucket{ kubernetes_namespace="test", kubernetes_pod_name=~"podinfo-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)" }[1m] ) ) by (le) )"#;
-        let understood = [contour, http].map(BuiltIn::of);
+        let istio = r#" sum( rate( istio_requests_total{ reporter="destination", destination_workload_namespace="test", destination_workload=~"podinfo" }[1m] ) )"#;
+        let understood = [contour, http, istio].map(BuiltIn::of);
         let expected = [
             BuiltIn {
                 what: What::SuccessRate,
@@ -263,6 +277,12 @@ mod tests {
             },
             BuiltIn {
                 what: What::Seconds,
+                namespace: "test".into(),
+                of: Of::Workload("podinfo".into()),
+                window: TimeDelta::minutes(1),
+            },
+            BuiltIn {
+                what: What::SuccessRate,
                 namespace: "test".into(),
                 of: Of::Workload("podinfo".into()),
                 window: TimeDelta::minutes(1),

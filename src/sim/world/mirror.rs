@@ -147,6 +147,7 @@ pub(super) struct Mirror {
     pub(super) slices: Shelf<EndpointSlice>,
     pub(super) proxies: Shelf<DynamicObject>,
     pub(super) routes: Shelf<DynamicObject>,
+    pub(super) virtual_services: Shelf<DynamicObject>,
 }
 
 /// What happened to one object.
@@ -194,11 +195,24 @@ macro_rules! with_shelf {
                 let $shelf = &mut $mirror.routes;
                 $do
             }
+            Kind::VirtualService => {
+                let $shelf = &mut $mirror.virtual_services;
+                $do
+            }
         }
     };
 }
 
 impl Mirror {
+    /// The shelf of a kind of routes.
+    pub(super) const fn routes_of(&self, kind: Kind) -> &Shelf<DynamicObject> {
+        match kind {
+            Kind::HttpProxy => &self.proxies,
+            Kind::VirtualService => &self.virtual_services,
+            _ => &self.routes,
+        }
+    }
+
     /// Takes news of a kind. An object that does not decode as its kind is left out.
     pub(super) fn note(&mut self, kind: Kind, news: News) {
         match news {

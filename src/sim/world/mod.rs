@@ -18,6 +18,7 @@ mod plane;
 mod pod;
 mod replicaset;
 mod route_crds;
+pub mod route_shape;
 mod router;
 pub mod script;
 mod stamp;

@@ -4,11 +4,14 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
-/// `HTTPProxy` of `projectcontour.io/v1` and `HTTPRoute` of `gateway.networking.k8s.io/v1`.
+use crate::sim::apiserver::istio_definitions;
+
+/// `HTTPProxy` of `projectcontour.io/v1`, `HTTPRoute` of `gateway.networking.k8s.io/v1`, and Istio's kinds.
 pub fn route_crds() -> Vec<CustomResourceDefinition> {
     [http_proxy(), http_route()]
         .into_iter()
         .filter_map(|crd| serde_json::from_value(crd).ok())
+        .chain(istio_definitions())
         .collect()
 }
 

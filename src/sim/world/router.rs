@@ -6,6 +6,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::{
+    route_shape::route_shape,
     script::RouterSays,
     traffic::Backend,
     write::{Kind, Place, What, Write},
@@ -28,7 +29,9 @@ pub(super) fn plan(
     }
     let status = match kind {
         Kind::HttpProxy => proxy(route, says, missing, now),
-        _ => gateway(route, says, missing, now),
+        Kind::HttpRoute => gateway(route, says, missing, now),
+        // Istio says nothing about a VirtualService.
+        _ => return None,
     };
     if without_times(&status) == without_times(&route.data["status"]) {
         return None;
@@ -112,24 +115,24 @@ fn condition(type_: &str, holds: bool, reason: &str, route: &DynamicObject, now:
     })
 }
 
-/// Where the first rule of a route leads. Parts that are not given count as equal ones.
+/// Where the first rule of a route leads that leads anywhere.
 pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
-    let (rules, backends, given) = match kind {
-        Kind::HttpProxy => ("routes", "services", 0),
-        _ => ("rules", "backendRefs", 1),
+    let Some(shape) = route_shape(&kind.resource().kind) else {
+        return Vec::new();
     };
-    let listed = route.data["spec"][rules][0][backends].as_array().into_iter().flatten();
-    let mut found: Vec<_> = listed
-        .filter_map(|backend| {
-            let weight = backend["weight"].as_u64().unwrap_or(given);
-            let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-            Some(Backend {
-                service: backend["name"].as_str()?.to_owned(),
-                weight,
-            })
+    let Some(rule) = shape.leading(&route.data) else {
+        return Vec::new();
+    };
+    let mut found: Vec<Backend> = shape
+        .backends_of(rule)
+        .iter()
+        .map(|backend| Backend {
+            service: shape.service_of(backend).to_owned(),
+            weight: u32::try_from(shape.weight_of(backend)).unwrap_or(u32::MAX),
         })
+        .filter(|backend| !backend.service.is_empty())
         .collect();
-    if kind == Kind::HttpProxy && found.iter().all(|backend| backend.weight == 0) {
+    if shape.zeros_share && found.iter().all(|backend| backend.weight == 0) {
         for backend in &mut found {
             backend.weight = 1;
         }

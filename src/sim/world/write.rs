@@ -13,6 +13,7 @@ pub(super) enum Kind {
     EndpointSlice,
     HttpProxy,
     HttpRoute,
+    VirtualService,
 }
 
 impl Kind {
@@ -26,6 +27,7 @@ impl Kind {
             Self::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
             Self::HttpProxy => ("projectcontour.io", "v1", "HTTPProxy", "httpproxies"),
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+            Self::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use kube::api::{Api, DynamicObject};
 use tokio::time::{Instant, sleep};
 
@@ -73,21 +73,20 @@ pub async fn run(scene: &Scene<'_>, numbers: [u16; 2]) -> Outcome<Findings> {
         weights == [0, 30, 60, 0],
     );
     let old = format!("controller-{}", numbers[0]);
-    let of_old = |from: DateTime<Utc>| {
+    let of_old = || {
         let by_old = ledger.requests().filter(|request| request.user() == old);
-        let tried = by_old.filter(move |request| request.stage_timestamp >= from);
-        tried.filter(|request| !["get", "list", "watch"].contains(&request.verb.as_str()))
+        by_old.filter(|request| !["get", "list", "watch"].contains(&request.verb.as_str()))
     };
-    let landed: Vec<_> = of_old(since)
-        .filter(|request| request.is_write())
+    let landed: Vec<_> = of_old()
+        .filter(|request| request.is_write() && request.stage_timestamp >= since)
         .map(Request::words)
         .collect();
     findings.expect(
         format!("After the takeover no write of the old leader is accepted ({landed:?})"),
         landed.is_empty(),
     );
-    let sent: Vec<_> = of_old(thawed)
-        .filter(|request| request.resource() != "leases")
+    let sent: Vec<_> = of_old()
+        .filter(|request| request.resource() != "leases" && request.request_received_timestamp >= thawed)
         .map(Request::words)
         .collect();
     findings.expect(

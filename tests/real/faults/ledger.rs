@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::faults::accounts;
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
 use crate::harness::control_plane::AUDIT_LOG;
@@ -21,6 +22,8 @@ pub struct Request {
     object_ref: Subject,
     #[serde(default)]
     response_status: Answer,
+    /// When it was received.
+    pub request_received_timestamp: DateTime<Utc>,
     /// When it was answered.
     pub stage_timestamp: DateTime<Utc>,
     #[serde(default)]
@@ -51,14 +54,15 @@ struct Answer {
 }
 
 impl Request {
-    /// Who asked.
+    /// Who asked. A controller under test by the short name of its account.
     pub fn user(&self) -> &str {
-        &self.user.username
+        let name = &self.user.username;
+        name.strip_prefix(accounts::PREFIX).unwrap_or(name)
     }
 
     /// Whether a controller under test asked.
     pub fn is_by_controller(&self) -> bool {
-        self.user.username.starts_with("controller-")
+        self.user.username.starts_with(accounts::PREFIX)
     }
 
     /// Of what: the resource's plural name.
@@ -108,7 +112,7 @@ impl Request {
         format!(
             "{} {} {} {}{slash}{subresource} {} ({})",
             self.stage_timestamp.format("%H:%M:%S%.3f"),
-            self.user.username,
+            self.user(),
             self.verb,
             self.object_ref.resource,
             self.subject(),

@@ -2,10 +2,11 @@
 //! admission policy do their worst. Each release must end as the undisturbed one beside it, or wait with the reason said; and every
 //! write of every controller, read from the audit log, must keep the invariants.
 //!
-//! [`scene`] is what the faults share, [`trial`] an application that one is tried on. [`ledger`] reads the audit log, [`laws`] judges
+//! [`scene`] is what the faults share, [`accounts`] are the controllers' own, [`trial`] an application that one is tried on. [`ledger`] reads the audit log, [`laws`] judges
 //! it. Each fault is a room: [`kills`], [`frozen`], [`metrics`], [`hanging`], [`rival`], [`refused`], and [`outage`], which comes
 //! last, since it reaches everybody.
 
+mod accounts;
 mod chance;
 mod frozen;
 mod hanging;
@@ -57,6 +58,7 @@ impl Arguments {
 
 /// All faults but the outage at once, each in a namespace with a controller of its own; then the outage; then the laws.
 pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
+    accounts::prepare(cluster).await?;
     let scene = Scene {
         cluster,
         listener: Listener::start().await?,

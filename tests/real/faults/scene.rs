@@ -4,13 +4,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::faults::accounts;
 use crate::faults::chance::Chance;
 use crate::faults::ledger::Ledger;
 use crate::faults::listener::Listener;
 use crate::faults::trial::{End, Trial};
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
-use crate::harness::control_plane::numbered_controller;
 use crate::harness::controller::Controller;
 use crate::harness::verdict::Expectation;
 
@@ -53,7 +53,7 @@ impl Findings {
 }
 
 impl Scene<'_> {
-    /// Starts a controller for one namespace, as the user of this number, without an election.
+    /// Starts a controller for one namespace, as the account of this number, without an election.
     pub async fn controller(&self, number: u16, namespace: &str) -> Outcome<Controller> {
         self.controller_with(number, namespace, &["-enable-leader-election=false"])
             .await
@@ -66,7 +66,8 @@ impl Scene<'_> {
     }
 
     async fn controller_with(&self, number: u16, namespace: &str, election: &[&str]) -> Outcome<Controller> {
-        let (user, kubeconfig) = numbered_controller(number.into(), &self.cluster.state)?;
+        let user = format!("controller-{number}");
+        let kubeconfig = accounts::create(self.cluster, &user).await?;
         let flags: Vec<_> = ["-namespace", namespace].iter().chain(election).copied().collect();
         Controller::start_as(self.cluster, &user, FIRST_PORT + number, &kubeconfig, &flags).await
     }

@@ -5,19 +5,19 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::kubelet::Kubelet;
-use crate::harness::process::{Process, output_of, tail};
+use crate::harness::process::{Process, tail};
 use crate::harness::programs::{Product, Programs};
-use crate::harness::{Outcome, checkout, control_plane, gateway, objects};
+use crate::harness::slow_line::SlowLine;
+use crate::harness::{Outcome, checkout, control_plane, gateway, installation, objects};
 
 /// How long any part may take to come up on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -36,6 +36,8 @@ pub struct Cluster {
     pub programs: Programs,
     /// The folder with logs and data of this run.
     pub state: PathBuf,
+    /// What Contour tells Envoy goes this way.
+    pub to_envoy: SlowLine,
     /// In the order of their start.
     processes: Vec<(String, Arc<Mutex<Process>>)>,
     kubelet: Kubelet,
@@ -47,14 +49,10 @@ impl Cluster {
         let folder = checkout().join("tests/cluster");
         let config = folder.join("config");
 
-        control_plane::write_kubeconfigs(&config, state)?;
         let mut processes = Vec::from(control_plane::start_api_server(&programs, state)?);
         let client = client(&state.join(control_plane::ADMIN_KUBECONFIG)).await?;
-        until("the API server answers", &mut processes, async || {
-            client
-                .request_text(http::Request::get("/readyz").body(Vec::new())?)
-                .await?;
-            Ok(true)
+        until("the API server is ready", &mut processes, async || {
+            is_ready(&client).await
         })
         .await?;
         processes.extend(control_plane::start_controllers(&programs, state)?);
@@ -63,10 +61,11 @@ impl Cluster {
         // Contour watches kinds of the experimental channel, so the definitions must be the ones that it ships.
         objects::apply_file(&client, &source.join("examples/gateway/00-crds.yaml")).await?;
         objects::apply_file(&client, &source.join("examples/contour/01-crds.yaml")).await?;
-        install(&client, &programs).await?;
+        installation::install(&client, &programs, state).await?;
         objects::all_definitions_are_served(&client, PATIENCE).await?;
         objects::apply_file(&client, &folder.join("objects/edge.yaml")).await?;
 
+        let to_envoy = SlowLine::start(gateway::NEAR_ENVOY.into(), gateway::NEAR_CONTOUR.into()).await?;
         processes.extend(gateway::start(&programs, &config, state)?);
         let kubelet = Kubelet::start(client.clone(), state).await?;
         processes.push(gateway::start_prometheus(&programs, &config, state)?);
@@ -79,15 +78,12 @@ impl Cluster {
 
         Ok(Self {
             client,
-            controller_kubeconfig: state.join(match programs.product {
-                Product::Serin(_) => control_plane::CONTROLLER_KUBECONFIG,
-                // It has no command that prints the rights it needs.
-                Product::Flagger(_) => control_plane::ADMIN_KUBECONFIG,
-            }),
+            controller_kubeconfig: state.join(control_plane::CONTROLLER_KUBECONFIG),
             gateway: gateway::entrance(),
             prometheus: gateway::PROMETHEUS.to_owned(),
             programs,
             state: state.to_owned(),
+            to_envoy,
             processes: processes
                 .into_iter()
                 .map(|process| (process.name.clone(), Arc::new(Mutex::new(process))))
@@ -101,6 +97,19 @@ impl Cluster {
         let process = self.processes.iter().find(|process| process.0 == name);
         let (_, process) = process.ok_or_else(|| format!("the cluster has no process {name}"))?;
         Ok(Arc::clone(process).lock_owned().await)
+    }
+
+    /// Whether the API server calls itself ready: it answers, and so does etcd.
+    pub async fn is_ready(&self) -> Outcome<bool> {
+        is_ready(&self.client).await
+    }
+
+    /// Where the controller keeps its Lease.
+    pub const fn lease_namespace(&self) -> &'static str {
+        match self.programs.product {
+            Product::Serin(_) => installation::NAMESPACE,
+            Product::Flagger(_) => "default",
+        }
     }
 
     /// Prints the end of every log, for a person who has to find out what went wrong.
@@ -126,20 +135,10 @@ impl Drop for Cluster {
     }
 }
 
-/// The product's definitions, and its rights.
-async fn install(client: &Client, programs: &Programs) -> Outcome<()> {
-    match &programs.product {
-        Product::Serin(program) => {
-            objects::apply_folder(client, &checkout().join("crds")).await?;
-            objects::apply_text(client, &output_of(Command::new(program).arg("rbac"))?).await?;
-            let binding = checkout().join("tests/cluster/objects/controller.yaml");
-            objects::apply_file(client, &binding).await
-        }
-        Product::Flagger(_) => {
-            let source = programs.place("flagger-source")?;
-            objects::apply_lenient_file(client, &source.join("artifacts/flagger/crd.yaml")).await
-        }
-    }
+async fn is_ready(client: &Client) -> Outcome<bool> {
+    let request = http::Request::get("/readyz").body(Vec::new())?;
+    timeout(Duration::from_secs(5), client.request_text(request)).await??;
+    Ok(true)
 }
 
 async fn client(kubeconfig: &Path) -> Outcome<Client> {

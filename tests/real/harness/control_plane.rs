@@ -1,6 +1,6 @@
 //! etcd, the API server, the controller-manager and the scheduler.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::harness::process::{Process, succeed};
@@ -11,63 +11,30 @@ use crate::harness::{Outcome, checkout};
 const API_PORT: u16 = 16443;
 const ETCD: &str = "http://127.0.0.1:12379";
 
-/// The token in the kubeconfig, and that of the controller, which gets no more rights than it says it needs.
+/// The administrator's.
 const ADMIN_TOKEN: &str = "admin-of-the-test-cluster";
-const CONTROLLER_TOKEN: &str = "controller-of-the-test-cluster";
 
 /// What the API server was asked and answered, in the state folder: a line of JSON for each request that
 /// `tests/cluster/config/audit.yaml` picks.
 pub const AUDIT_LOG: &str = "audit.log";
 
-/// The group of every controller under test: the [`AUDIT_LOG`] has what they read as well.
-const CONTROLLERS: &str = "controllers-under-test";
-
-/// How many users there are for controllers under test that must be told apart, beside the one named `controller`.
-pub const NUMBERED_CONTROLLERS: usize = 16;
-
 /// The kubeconfig of the cluster's administrator, in the state folder.
 pub const ADMIN_KUBECONFIG: &str = "kubeconfig";
 
-/// The kubeconfig of the controller under test, in the state folder. Its user is named `controller`.
+/// The kubeconfig of the controller under test, in the state folder.
 pub const CONTROLLER_KUBECONFIG: &str = "kubeconfig-controller";
 
-/// Writes both kubeconfigs. `config` is the folder that has the pattern for them.
-pub fn write_kubeconfigs(config: &Path, state: &Path) -> Outcome<()> {
-    let kubeconfig = std::fs::read_to_string(config.join("kubeconfig.yaml"))?;
-    std::fs::write(state.join(ADMIN_KUBECONFIG), &kubeconfig)?;
-    std::fs::write(
-        state.join(CONTROLLER_KUBECONFIG),
-        kubeconfig.replace(ADMIN_TOKEN, CONTROLLER_TOKEN),
-    )?;
-    Ok(())
+/// Writes a kubeconfig into the state folder, for whoever has the token.
+pub fn write_kubeconfig(state: &Path, name: &str, token: &str) -> Outcome<()> {
+    let pattern = checkout().join("tests/cluster/config/kubeconfig.yaml");
+    let kubeconfig = std::fs::read_to_string(pattern)?;
+    Ok(std::fs::write(
+        state.join(name),
+        kubeconfig.replace("{{token}}", token),
+    )?)
 }
 
-/// The name of one of the [`NUMBERED_CONTROLLERS`] and a kubeconfig for it. It has the rights that are bound to that name: none yet.
-pub fn numbered_controller(number: usize, state: &Path) -> Outcome<(String, PathBuf)> {
-    let pattern = std::fs::read_to_string(state.join(CONTROLLER_KUBECONFIG))?;
-    let kubeconfig = state.join(format!("{CONTROLLER_KUBECONFIG}-{number}"));
-    std::fs::write(&kubeconfig, pattern.replace(CONTROLLER_TOKEN, &numbered_token(number)))?;
-    Ok((format!("controller-{number}"), kubeconfig))
-}
-
-fn numbered_token(number: usize) -> String {
-    format!("{CONTROLLER_TOKEN}-{number}")
-}
-
-/// Who may come, as the API server reads it: token, name, uid, groups.
-fn tokens() -> String {
-    let mut lines = vec![
-        format!("{ADMIN_TOKEN},admin,admin,system:masters"),
-        format!("{CONTROLLER_TOKEN},controller,controller,{CONTROLLERS}"),
-    ];
-    lines.extend((0..NUMBERED_CONTROLLERS).map(|number| {
-        let token = numbered_token(number);
-        format!("{token},controller-{number},controller-{number},{CONTROLLERS}")
-    }));
-    lines.join("\n")
-}
-
-/// Starts etcd and the API server, which answers a moment later.
+/// Starts etcd and the API server, which answers a moment later, and writes the administrator's kubeconfig.
 pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 2]> {
     let peer = "http://127.0.0.1:12380";
     let mut etcd = Command::new(programs.place("etcd")?);
@@ -81,7 +48,11 @@ pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 
     let openssl = |arguments: &[&str]| succeed(Command::new("openssl").args(arguments).current_dir(state));
     openssl(&["genrsa", "-out", "accounts.key", "2048"])?;
     openssl(&["rsa", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"])?;
-    std::fs::write(state.join("tokens.csv"), tokens())?;
+    std::fs::write(
+        state.join("tokens.csv"),
+        format!("{ADMIN_TOKEN},admin,admin,system:masters\n"),
+    )?;
+    write_kubeconfig(state, ADMIN_KUBECONFIG, ADMIN_TOKEN)?;
 
     let mut server = Command::new(programs.place("kube-apiserver")?);
     server

@@ -25,7 +25,7 @@ impl Controller {
     /// second one needs others.
     pub async fn start(cluster: &Cluster, name: &str, port: u16) -> Outcome<Self> {
         let kubeconfig = &cluster.controller_kubeconfig;
-        let election = ["-leader-election-namespace", "default"];
+        let election = ["-leader-election-namespace", cluster.lease_namespace()];
         Self::start_as(cluster, name, port, kubeconfig, &election).await
     }
 

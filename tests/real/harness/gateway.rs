@@ -9,6 +9,12 @@ use crate::harness::control_plane::ADMIN_KUBECONFIG;
 use crate::harness::process::{Process, output_of};
 use crate::harness::programs::Programs;
 
+/// Where Contour tells Envoys what to do.
+pub const NEAR_CONTOUR: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
+
+/// Where Envoy believes Contour to be.
+pub const NEAR_ENVOY: ([u8; 4], u16) = ([127, 0, 0, 1], 8003);
+
 /// The name of Envoy's process. Its log has a line of JSON for every request.
 pub const ENVOY: &str = "envoy";
 
@@ -36,7 +42,7 @@ pub fn start(programs: &Programs, config: &Path, state: &Path) -> Outcome<[Proce
     // The path of a socket may have 107 characters at most, so it is given relative to the folder Envoy runs in.
     output_of(
         Command::new(program)
-            .args(["bootstrap", "envoy.json", "--xds-address=127.0.0.1", "--xds-port=8001"])
+            .args(["bootstrap", "envoy.json", "--xds-address=127.0.0.1", "--xds-port=8003"])
             .arg("--admin-address=envoy.sock")
             .current_dir(state),
     )?;

@@ -2,7 +2,7 @@
 //! machine can run.
 //!
 //! Only nodes with KWOK's annotation are its own, so pods of the process kubelet's node are left alone. A pod gets to these
-//! nodes by [`placement`] in its template, and by nothing else: they carry a taint.
+//! nodes by [`placed`], and by nothing else: they carry a taint.
 //! Source: KWOK documentation, "Manage Nodes and Pods".
 
 use std::process::Command;
@@ -27,7 +27,7 @@ const STAGES: [&str; 4] = [
     "pod/fast/pod-delete.yaml",
 ];
 
-/// Starts KWOK and gives it that many nodes, each with room for thousands of pods.
+/// Starts KWOK and gives it that many nodes, each with room for thousands of pods. It runs until the result is dropped.
 pub async fn start(cluster: &Cluster, nodes: u32) -> Outcome<Process> {
     let programs = &cluster.programs;
     let stages = programs.place("kwok-source")?.join("kustomize/stage");
@@ -60,10 +60,9 @@ fn node(number: u32) -> Outcome<Node> {
     }))?)
 }
 
-/// What a pod's spec says to get to these nodes.
-pub fn placement() -> Value {
-    json!({
-        "nodeSelector": { MARK: "fake" },
-        "tolerations": [{ "key": MARK, "operator": "Exists", "effect": "NoSchedule" }],
-    })
+/// A pod's spec with what it says to get to these nodes.
+pub fn placed(mut spec: Value) -> Value {
+    spec["nodeSelector"] = json!({ MARK: "fake" });
+    spec["tolerations"] = json!([{ "key": MARK, "operator": "Exists", "effect": "NoSchedule" }]);
+    spec
 }

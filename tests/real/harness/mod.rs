@@ -1,8 +1,8 @@
 //! What every scenario shares: a cluster to work on, load, and somebody who writes down what happened.
 //!
 //! The way through the files. [`namespace`] closes the door behind us and [`programs`] finds what to start. [`cluster`] starts
-//! it: [`control_plane`], [`gateway`], [`kwok`] for nodes without pods that answer, [`kubelet`] for pods that are processes of
-//! [`app`]. [`controller`] is what is under test. [`shop`] is an application with its route and its Canary, [`load`] sends
+//! it: [`control_plane`], [`gateway`] behind a [`slow_line`], [`kubelet`] for pods that are processes of [`app`], [`kwok`] for pods
+//! that are objects only; [`installation`] puts the product in. [`controller`] is what is under test. [`shop`] is an application with its route and its Canary, [`load`] sends
 //! requests to it, [`record`] watches it. [`verdict`] is how a scenario says what held and what did not.
 
 pub mod access_log;
@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod controller;
 pub mod gateway;
+pub mod installation;
 pub mod kubelet;
 pub mod kwok;
 pub mod load;
@@ -21,6 +22,7 @@ pub mod programs;
 pub mod record;
 mod scraping;
 pub mod shop;
+pub mod slow_line;
 pub mod verdict;
 
 use std::path::Path;

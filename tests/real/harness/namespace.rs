@@ -28,36 +28,36 @@ pub const PLACES: &str = "SERIN_TEST_PLACES";
 /// The variable that carries the process id by which the outside knows us; inside every id is another one.
 const OUTSIDE: &str = "SERIN_TEST_OUTSIDE";
 
-/// An error for anybody but root.
-pub fn needs_root() -> Outcome<()> {
+/// Whether we may make namespaces without asking the kernel for a user namespace first.
+fn is_root() -> Outcome<bool> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     // Real, effective, saved and file system user id.
-    let is_root = status
-        .lines()
-        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
-    if is_root {
-        return Ok(());
-    }
-    Err("this needs root, to make a network namespace for the test cluster; outside of that it writes to the build cache \
-         and the target folder only"
-        .into())
+    let mut user = status.lines().filter(|line| line.starts_with("Uid:"));
+    Ok(user.any(|line| line.split_whitespace().nth(2) == Some("0")))
 }
 
 /// Replaces this process by one that waits for the harness inside of new namespaces. Returns only if that fails.
 ///
 /// The whole tree also dies with whoever called us (cargo, or the script), even if that one is killed outright.
 pub fn enter(places: &str) -> Outcome<Infallible> {
-    let error = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL"])
-        .args([
-            "unshare",
-            "--net",
-            "--pid",
-            "--mount-proc",
-            "--fork",
-            "--kill-child=KILL",
-            "--",
-        ])
+    let mut words = Vec::new();
+    if !is_root()? {
+        // Whoever has no rights gets them in a user namespace, where the kernel gives any; before the next word, because a change of
+        // rights makes the kernel forget it.
+        words.extend(["unshare", "--user", "--map-root-user"]);
+    }
+    words.extend(["setpriv", "--pdeathsig", "KILL"]);
+    words.extend([
+        "unshare",
+        "--net",
+        "--pid",
+        "--mount-proc",
+        "--fork",
+        "--kill-child=KILL",
+        "--",
+    ]);
+    let error = Command::new(words[0])
+        .args(&words[1..])
         .arg(std::env::current_exe()?)
         .arg(ROLE)
         .args(std::env::args_os().skip(1))

@@ -15,20 +15,6 @@ use crate::harness::Outcome;
 /// The field manager under which the harness writes: the team that owns the application.
 pub const TEAM: &str = "team";
 
-/// Applies every YAML file of a folder.
-pub async fn apply_folder(client: &Client, folder: &Path) -> Outcome<()> {
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-    files.sort();
-    for file in files {
-        apply_file(client, &file).await?;
-    }
-    Ok(())
-}
-
 /// Applies every object of a file, in its order.
 pub async fn apply_file(client: &Client, file: &Path) -> Outcome<()> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;

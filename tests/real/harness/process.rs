@@ -70,11 +70,6 @@ impl Process {
         Ok(())
     }
 
-    /// Its number, for `/proc`.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

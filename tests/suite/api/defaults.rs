@@ -74,7 +74,8 @@ fn listed_weights_are_cut_at_all_traffic() {
 }
 
 #[test]
-fn iterations_and_matches_choose_the_strategy() {
+fn core_066_iterations_and_matches_choose_the_strategy() {
+    assert_eq!(CanarySpec::default().strategy(), Strategy::Canary);
     let cases = [
         (json!({}), Strategy::Canary),
         (json!({"iterations": 0, "match": [{}]}), Strategy::Canary),

@@ -40,7 +40,6 @@ fn unbuilt_around_the_analysis() -> Vec<Unbuilt> {
         )
     };
     vec![
-        field("spec.provider", json!("istio")),
         field("spec.targetRef.kind", json!("DaemonSet")),
         field("spec.autoscalerRef", reference.clone()),
         field("spec.ingressRef", reference.clone()),
@@ -183,15 +182,16 @@ fn a_new_field_that_only_says_the_default_is_not_refused() {
 
 #[test]
 fn a_refusal_says_what_is_built() {
-    let canary = with("/spec/provider", &json!("istio"));
-    let told: Vec<_> = support::unbuilt(&canary, "istio")
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let told = |provider: &str| {
+        let canary = with("/spec/service/match", &json!([{"uri": {"regex": "a.*"}}]));
+        let fields = support::unbuilt(&canary, provider);
+        fields.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
     assert_eq!(
-        told,
-        ["spec.provider: is not built yet (contour and gatewayapi:v1 are)"]
+        told(GATEWAY_API),
+        ["spec.service.match[].uri.regex: is not built yet (prefix is)"]
     );
+    assert_eq!(told("istio"), [""; 0]);
 }
 
 #[test]

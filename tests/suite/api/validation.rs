@@ -285,21 +285,6 @@ fn what_is_odd_and_harmless_is_a_warning() {
             json!({"name": "request-success-rate", "interval": "1min"}),
             r#"spec.analysis.metrics[3].interval: time: unknown unit "min" in duration "1min": it goes into the query as it is"#,
         ),
-        (
-            "/spec/service/gateways",
-            json!(["mesh"]),
-            "spec.service.gateways: is ignored by the provider gatewayapi:v1",
-        ),
-        (
-            "/spec/service/retries",
-            json!({"attempts": 3}),
-            "spec.service.retries: is ignored by the provider gatewayapi:v1",
-        ),
-        (
-            "/spec/service/match/-",
-            json!({"uri": {"exact": "/"}, "port": 80}),
-            "spec.service.match[1].port: is ignored by the provider gatewayapi:v1",
-        ),
     ];
     for (pointer, value, expected) in cases {
         assert_eq!(
@@ -311,24 +296,7 @@ fn what_is_odd_and_harmless_is_a_warning() {
 }
 
 #[test]
-fn contour_ignores_what_flagger_does_not_send_it() {
-    let canary = with("/spec/service/match/-", &json!({"headers": {"x-user": {"exact": "a"}}}));
-    let ignored: Vec<_> = warnings(&canary, "contour")
-        .into_iter()
-        .filter_map(|w| w.split(':').next().map(str::to_owned))
-        .collect();
-    assert_eq!(
-        ignored,
-        [
-            "spec.service.gatewayRefs",
-            "spec.service.hosts",
-            "spec.service.rewrite",
-            "spec.service.headers",
-            "spec.service.corsPolicy",
-            "spec.service.match[1]",
-            "spec.service.match[1].headers",
-        ],
-    );
+fn an_endless_timeout_is_contours_word_alone() {
     let endless = with("/spec/service/timeout", &json!("infinity"));
     assert_eq!(errors(&endless, "contour"), Vec::<String>::new());
     assert_eq!(
@@ -338,7 +306,7 @@ fn contour_ignores_what_flagger_does_not_send_it() {
 }
 
 #[test]
-fn references_that_leave_the_namespace_are_told_in_flaggers_words() {
+fn core_033_references_that_leave_the_namespace_are_told_in_flaggers_words() {
     let at_home = with(
         "/spec/analysis/metrics/-",
         &json!({"name": "a", "templateRef": {"name": "t", "namespace": "test"}}),

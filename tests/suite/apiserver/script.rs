@@ -37,7 +37,7 @@ pub struct Step {
 }
 
 /// An answer, made comparable.
-#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Answer {
     /// The step's name.
     pub step: String,

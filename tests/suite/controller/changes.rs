@@ -15,9 +15,10 @@ async fn a_history_that_is_gone_costs_lists_and_nothing_else() {
     let before = lists(&house);
     for image in ["podinfo:2", "podinfo:3"] {
         house.release(image).await;
-        for _ in 0..120 {
+        // A watch lasts for almost five minutes.
+        for _ in 0..160 {
             house.api.compact();
-            house.pass(1).await;
+            house.pass(2).await;
         }
         house.until("Succeeded", 600).await;
         assert_eq!(house.image("podinfo-primary"), image);

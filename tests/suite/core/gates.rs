@@ -136,6 +136,7 @@ fn skipped_analysis_calls_no_hook_between_the_gates() {
     world.unjudged = true;
     world.push(2);
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    seconds(&mut world, 3);
     assert_eq!(world.called, ["after"]);
 }
 
@@ -159,6 +160,7 @@ fn a_run_that_ends_because_names_changed_still_calls_its_last_hook() {
     until(&mut world, "ended", |w| {
         w.block().is_some_and(|b| b.stage == Stage::Resting)
     });
+    seconds(&mut world, 3);
     assert_eq!(world.called, ["after"]);
 }
 
@@ -196,4 +198,65 @@ fn a_held_check_with_stale_answers_is_asked_again_when_the_pods_are_back() {
         "{:#?}",
         world.log
     );
+}
+
+#[test]
+fn hooks_after_a_run_are_called_when_its_phase_stands() {
+    for (bad, phase) in [(false, Phase::Succeeded), (true, Phase::Failed)] {
+        let mut world = initialized(&with_hooks(&json!([hook("after", "post-rollout")])));
+        world.answers_take = TimeDelta::seconds(30);
+        if bad {
+            world.bad.insert(2);
+        }
+        world.push(2);
+        until(&mut world, "called", |w| !w.called.is_empty());
+        assert_eq!(world.phase(), phase, "before the hook has answered");
+        seconds(&mut world, 60);
+        assert_eq!((world.called.len(), world.phase()), (1, phase));
+        assert!(
+            world.told.iter().any(|text| text == "Post-rollout check after passed"),
+            "{:?}",
+            world.told
+        );
+        let writes = world.status_writes;
+        seconds(&mut world, 100);
+        assert_eq!(world.status_writes, writes, "silent at rest");
+    }
+}
+
+#[test]
+fn a_new_revision_waits_for_no_answer_of_the_hooks_after_the_last_run() {
+    let hooks = json!([hook("after", "post-rollout"), hook("report", "post-rollout")]);
+    let mut world = initialized(&with_hooks(&hooks));
+    world.push(2);
+    until(&mut world, "finalising", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::Finalising)
+    });
+    world.answers_take = TimeDelta::seconds(500);
+    until(&mut world, "called", |w| !w.called.is_empty());
+    world.push(3);
+    let pushed = world.now;
+    until(&mut world, "the next run", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::Raising)
+    });
+    assert!(world.now - pushed < TimeDelta::seconds(10));
+    assert_eq!(world.called, ["after", "report"], "all were called");
+}
+
+#[test]
+fn a_promotion_that_fails_calls_the_hooks_after_a_run() {
+    let mut world = initialized(&with_hooks(&json!([hook("after", "post-rollout")])));
+    world.push(2);
+    until(&mut world, "promoting", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::Promoting)
+    });
+    world.broken.insert(2);
+    if let Some(primary) = &mut world.actual.primary {
+        primary.ready = 0;
+    }
+    until(&mut world, "held", |w| {
+        w.block().is_some_and(|b| b.stage == Stage::HoldOnCanary)
+    });
+    seconds(&mut world, 3);
+    assert_eq!(world.called, ["after"]);
 }

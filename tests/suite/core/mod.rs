@@ -1,5 +1,6 @@
 //! The core by itself: roads that must be taken, and random worlds in which the invariants must hold.
 
+mod edits;
 mod gates;
 mod patience;
 mod properties;

@@ -253,3 +253,57 @@ fn a_route_that_is_rejected_when_traffic_is_to_come_home_is_told() {
         world.alerts
     );
 }
+
+/// A rival that is slower than the deadline's clock but faster than the interval keeps any check from ever being due.
+#[test]
+fn a_rival_that_never_lets_an_interval_pass_ends_the_run() {
+    let mut analysis = linear();
+    analysis["interval"] = json!("5m");
+    let mut world = initialized(&analysis);
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    for second in 0..1_500 {
+        if second % 180 == 179 && world.block().is_some_and(|block| block.weight > Weight::ZERO) {
+            world.actual.route = Some(Weight::ZERO);
+        }
+        world.pass_time(TimeDelta::seconds(1));
+        world.refresh();
+        world.pass_when_due();
+    }
+    let outcome = world
+        .block()
+        .and_then(|block| block.outcome)
+        .map(|outcome| outcome.reason);
+    assert_eq!(outcome.as_deref(), Some("RouteNotDrawn"), "{:#?}", world.log);
+}
+
+/// A router says its word on a route once, and the word may be lost with the API server that it was said to.
+#[test]
+fn a_route_that_is_never_confirmed_is_said_after_an_interval_and_ends_the_run() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.unconfirmed = true;
+    let wrote = world.now;
+    let mut said = None;
+    for _ in 0..1_500 {
+        world.refresh();
+        world.pass_when_due();
+        let pending = world.block().is_some_and(|block| block.why.reason == "RoutePending");
+        if pending && said.is_none() {
+            said = Some(world.now - wrote);
+        }
+        world.pass_time(TimeDelta::seconds(1));
+    }
+    let said = said.map(|after| after.num_seconds());
+    assert!(
+        said.is_some_and(|after| (5..=60).contains(&after)),
+        "{said:?} {:#?}",
+        world.log
+    );
+    let outcome = world
+        .block()
+        .and_then(|block| block.outcome)
+        .map(|outcome| outcome.reason);
+    assert_eq!(outcome.as_deref(), Some("RouteNotDrawn"), "{:#?}", world.log);
+}

@@ -192,7 +192,8 @@ fn calm_down(world: &mut World) {
         } else {
             0
         };
-        if quiet > 20 {
+        // A successor waits for hooks of its predecessor, and answers may be slow.
+        if quiet > 60 {
             return;
         }
     }

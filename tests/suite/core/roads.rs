@@ -77,12 +77,19 @@ fn a_route_of_the_teams_own_hears_of_its_destinations_before_they_get_traffic() 
         world.pass_time(TimeDelta::seconds(1));
     }
     until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
-    assert_eq!(route_writes(&world), ["RouteAnnounced(Sides)", "Route(Weight(0))"]);
+    assert_eq!(
+        route_writes(&world),
+        ["RouteAnnounced(Sides)", "RouteLeads(Sides)", "Route(Weight(0))"]
+    );
     world.deleting = true;
     until(&mut world, "released", |w| w.gone);
     assert_eq!(
-        route_writes(&world)[2..],
-        ["RouteAnnounced(Apex)", "RouteHandedBack { original: false }"]
+        route_writes(&world)[3..],
+        [
+            "RouteAnnounced(Apex)",
+            "RouteLeads(Apex)",
+            "RouteHandedBack { original: false }"
+        ]
     );
 }
 
@@ -103,7 +110,12 @@ fn an_announcement_that_somebody_takes_back_is_made_again_and_settles_anew() {
     until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
     assert_eq!(
         route_writes(&world),
-        ["RouteAnnounced(Sides)", "RouteAnnounced(Sides)", "Route(Weight(0))"]
+        [
+            "RouteAnnounced(Sides)",
+            "RouteAnnounced(Sides)",
+            "RouteLeads(Sides)",
+            "Route(Weight(0))"
+        ]
     );
 }
 

@@ -117,6 +117,7 @@ fn a_run_that_is_reverted_calls_its_last_hook() {
     until(&mut world, "reverted", |w| {
         w.block().is_some_and(|b| b.why.reason == "Reverted")
     });
+    seconds(&mut world, 3);
     assert_eq!(world.called, ["before", "after"]);
 }
 

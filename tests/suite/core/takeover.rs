@@ -19,6 +19,7 @@ fn left(phase: Phase, weight: i64, target: u32, primary: u32) -> World {
     world.actual.route = Some(Weight::clamped(weight));
     world.actual.apex = Some(Selects::Primary);
     world.actual.sides = (true, true);
+    world.actual.destinations = (true, true);
     world.canary.status = Some(CanaryStatus {
         phase,
         canary_weight: weight,

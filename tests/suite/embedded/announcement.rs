@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use serin::sim::world::route_shape::route_shape;
+
 use super::{
     setting::{APP, NAMESPACE, Setting},
     stage::Stage,
@@ -40,6 +42,18 @@ fn gateway_route() -> Value {
     })
 }
 
+fn virtual_service() -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "VirtualService",
+        "metadata": { "name": APP, "namespace": NAMESPACE },
+        "spec": {
+            "hosts": ["app.example"], "gateways": ["istio-system/public"],
+            "http": [{ "timeout": "3s", "route": [{ "destination": { "host": "app.test.svc.cluster.local" } }] }],
+        },
+    })
+}
+
 /// A live application behind that route, and everything that Serin makes of the route.
 async fn behind(provider: &str, route: Value) -> (Stage, Drawn) {
     let setting = Setting::with_provider(provider).without_canary().object(route);
@@ -47,12 +61,11 @@ async fn behind(provider: &str, route: Value) -> (Stage, Drawn) {
     let drawn = Drawn::default();
     let inside = drawn.clone();
     stage.api.on_write(move |write| {
-        let spec = write.after.map_or(&Value::Null, |after| &after["spec"]);
-        let backends = spec["routes"][0]["services"].as_array();
-        let backends = backends.or_else(|| spec["rules"][0]["backendRefs"].as_array());
-        if let (true, Some(backends)) = (write.user.starts_with("serin"), backends) {
-            let name = |it: &Value| it["name"].as_str().unwrap_or_default().to_owned();
-            let shares = backends.iter().map(|it| format!("{} {}", name(it), it["weight"]));
+        let shape = route_shape(write.kind).filter(|_| write.user.starts_with("serin"));
+        if let (Some(shape), Some(route)) = (shape, write.after) {
+            let rule = shape.leading(route).unwrap_or(&Value::Null);
+            let backends = shape.backends_of(rule).iter();
+            let shares = backends.map(|it| format!("{} {}", shape.service_of(it), it["weight"]));
             let shares: Vec<String> = shares.collect();
             inside
                 .lock()
@@ -77,6 +90,7 @@ async fn a_live_route_is_announced_settles_and_is_switched_and_back_again() {
     for (provider, route, as_found) in [
         ("contour", proxy(), "app 100"),
         ("gatewayapi:v1", gateway_route(), "app 1"),
+        ("istio", virtual_service(), "app 100"),
     ] {
         let kind = route["kind"].as_str().unwrap_or_default().to_owned();
         let version = route["apiVersion"].as_str().unwrap_or_default().to_owned();
@@ -90,7 +104,7 @@ async fn a_live_route_is_announced_settles_and_is_switched_and_back_again() {
         let drawn = drawn.lock().expect("must not be poisoned").clone();
         let shares: Vec<&str> = drawn.iter().map(|(_, shares)| shares.as_str()).collect();
         let announced = format!("{as_found}, app-primary 0, app-canary 0");
-        let found = if kind == "HTTPProxy" { "app null" } else { as_found };
+        let found = if kind == "HTTPRoute" { as_found } else { "app null" };
         assert_eq!(
             shares,
             [

@@ -98,6 +98,12 @@ async fn core_090_a_malformed_canary_hurts_no_other_and_is_told_its_field() {
         "{message}"
     );
     assert_eq!(stage.replicas("odd"), 1);
+    let status = status_of(&stage, "odd");
+    assert_eq!(
+        (&status["phase"], &status["canaryWeight"], &status["observedGeneration"]),
+        (&json!("Initializing"), &json!(0), &json!(1)),
+        "what health scripts read"
+    );
     let mend = json!({ "apiVersion": CANARY, "kind": "Canary", "metadata": { "name": "odd", "namespace": "test" },
         "spec": { "analysis": { "stepWeight": 12 } } });
     stage.change(&mend).await;
@@ -115,7 +121,7 @@ async fn a_spec_that_must_not_be_acted_on_names_the_field_and_waits_for_its_corr
             json!({ "analysis": { "stepWeight": null, "maxWeight": null, "stepWeights": [10, 10, 20] } }),
             "spec.analysis.stepWeights",
         ),
-        (json!({ "provider": "istio" }), "spec.provider"),
+        (json!({ "provider": "linkerd" }), "spec.provider"),
         (
             json!({ "autoscalerRef": { "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app" } }),
             "spec.autoscalerRef",

@@ -57,7 +57,7 @@ async fn at_rest_nothing_is_written_whatever_the_phase() {
 
 /// Rank 38 of the status: what Flagger's tools read.
 #[tokio::test(start_paused = true)]
-async fn serins_own_metrics_follow_the_runs() {
+async fn core_065_serins_own_metrics_follow_the_runs() {
     let stage = Setting::new()
         .script(|script| script.life(Pods::image("app:3"), Life::NeverReady))
         .initialized()
@@ -94,6 +94,20 @@ async fn serins_own_metrics_follow_the_runs() {
     has(
         &stage,
         r#"flagger_canary_failures_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#,
+    );
+    has(&stage, r#"flagger_canary_weight{workload="app",namespace="test"} 0"#);
+    has(
+        &stage,
+        r#"flagger_canary_weight{workload="app-primary",namespace="test"} 100"#,
+    );
+    stage.push("app:5").await;
+    stage.until_weight(20).await;
+    stage.push("app:2").await;
+    stage.until_reason("Reverted").await;
+    stage.pass(1).await;
+    has(
+        &stage,
+        r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="canary",analysis_status="completed"} 1"#,
     );
     let spec: Value = json!({ "skipAnalysis": true });
     stage.edit_canary(spec).await;

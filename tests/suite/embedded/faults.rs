@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 use serin::sim::world::{
+    route_shape::SHAPES,
     script::{Life, Pods},
     traffic::Behaviour,
 };
@@ -160,7 +161,8 @@ fn end(stage: &Stage) -> Value {
         "ports": stage.object("v1", "Service", "app")["spec"]["ports"],
         "annotations": stage.object("v1", "Service", "app")["metadata"]["annotations"],
         "revisions": names("apps/v1", "ControllerRevision"),
-        "routes": [names("gateway.networking.k8s.io/v1", "HTTPRoute"), names("projectcontour.io/v1", "HTTPProxy")],
+        "routes": SHAPES.map(|shape| names(shape.api_version, shape.kind)),
+        "destinations": names("networking.istio.io/v1beta1", "DestinationRule"),
     })
 }
 
@@ -241,9 +243,12 @@ replays! {
     an_adoption_ends_the_same_whatever_call_fails: Adoption with "gatewayapi:v1";
     a_promotion_ends_the_same_whatever_call_fails: Promotion with "gatewayapi:v1";
     a_promotion_with_contour_ends_the_same_whatever_call_fails: Promotion with "contour";
+    a_promotion_with_istio_ends_the_same_whatever_call_fails: Promotion with "istio";
     a_rollback_ends_the_same_whatever_call_fails: Rollback with "contour";
     a_restart_on_a_newer_revision_ends_the_same_whatever_call_fails: Newer with "gatewayapi:v1";
     a_revert_ends_the_same_whatever_call_fails: Revert with "contour";
     a_failed_promotion_that_recovers_ends_the_same_whatever_call_fails: FailedPromotion with "gatewayapi:v1";
     a_deletion_ends_the_same_whatever_call_fails: Deletion with "contour";
+    an_adoption_with_istio_ends_the_same_whatever_call_fails: Adoption with "istio";
+    a_deletion_with_istio_ends_the_same_whatever_call_fails: Deletion with "istio";
 }

@@ -4,13 +4,17 @@
 //! A test is named by behaviour; `core_NNN_...` is the acceptance case of that number in `spec/core.md` 8, played with
 //! `gatewayapi:v1` and without a scaler where the case does not depend on them.
 
+mod acceptance;
 mod announcement;
 mod bad_input;
+mod budget;
 mod deletion;
 mod face;
 mod faults;
 mod hooks;
+mod istio;
 mod line;
+mod malformed;
 mod process;
 mod regressions;
 mod revisions;
@@ -22,3 +26,4 @@ mod stage;
 mod story;
 mod time;
 mod traffic;
+mod warnings;

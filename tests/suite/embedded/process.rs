@@ -214,7 +214,7 @@ impl Processes {
 pub struct Mishap {
     nth: usize,
     how: How,
-    seen: Mutex<Option<usize>>,
+    seen: Mutex<Option<Vec<RequestInfo>>>,
     hit: Mutex<Option<String>>,
     processes: Mutex<Option<Processes>>,
     reads_fail: AtomicBool,
@@ -252,7 +252,7 @@ impl Mishap {
     /// Counts from now on.
     pub fn arm(&self, processes: &Processes) {
         *self.processes.lock().unwrap_or_else(PoisonError::into_inner) = Some(processes.clone());
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(0);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
     /// From now on every read answers 500, or none does.
@@ -262,10 +262,13 @@ impl Mishap {
 
     /// How many calls came since.
     pub fn calls(&self) -> usize {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .unwrap_or_default()
+        self.requests().len()
+    }
+
+    /// The calls that came since, in order.
+    pub fn requests(&self) -> Vec<RequestInfo> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone().unwrap_or_default()
     }
 
     /// The call that it happened to.
@@ -274,11 +277,11 @@ impl Mishap {
     }
 
     /// Whether this is the one.
-    fn strikes(&self) -> bool {
+    fn strikes(&self, request: &RequestInfo) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = seen.as_mut() else { return false };
-        *seen += 1;
-        self.how != How::Counted && *seen == self.nth + 1
+        seen.push(request.clone());
+        self.how != How::Counted && seen.len() == self.nth + 1
     }
 
     fn crash(&self) {
@@ -293,7 +296,7 @@ impl Fault for Mishap {
         if !request.mutating && self.reads_fail.load(Ordering::SeqCst) {
             return Action::FailBefore(Failure::InternalError);
         }
-        if !self.strikes() {
+        if !self.strikes(request) {
             return Action::Pass;
         }
         let RequestInfo {

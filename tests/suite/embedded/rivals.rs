@@ -17,6 +17,13 @@ async fn a_foreign_edit_of_the_route_at_any_step_is_put_back_to_the_weight_of_th
             "backendRefs",
         ),
         ("contour", "projectcontour.io/v1", "HTTPProxy", "routes", "services"),
+        (
+            "istio",
+            "networking.istio.io/v1beta1",
+            "VirtualService",
+            "http",
+            "route",
+        ),
     ] {
         let stage = Setting::with_provider(provider).initialized().await;
         stage.push("app:2").await;
@@ -101,6 +108,25 @@ async fn a_rival_that_applies_every_second_does_not_hold_the_run_long_after_he_s
     stage.until_weight(40).await;
     let waited = (stage.clock.now() - stopped).num_seconds();
     assert!(waited <= 60, "the run went on {waited} s after the rival's last deed");
+}
+
+/// Controllers of load balancers keep annotations of their own on any Service. That is no contest, and stops no release.
+#[tokio::test(start_paused = true)]
+async fn an_annotation_that_somebody_keeps_on_our_services_stops_no_release() {
+    let stage = Setting::new().initialized().await;
+    stage.push("app:2").await;
+    let note = |name: &str| {
+        let metadata = json!({ "metadata": { "annotations": { "cloud.example/neg-status": "{}" } } });
+        named("v1", "Service", name, &metadata)
+    };
+    for _ in 0..120 {
+        for service in ["app", "app-primary", "app-canary"] {
+            stage.change(&note(service)).await;
+        }
+        stage.pass(1).await;
+    }
+    stage.until_phase("Succeeded").await;
+    assert_eq!(stage.events_with("changed back by"), 0);
 }
 
 /// Rank 34, W13: two processes that both believe they are alone.

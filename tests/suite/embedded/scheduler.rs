@@ -110,7 +110,10 @@ async fn core_005_a_primary_that_stalls_during_promotion_leaves_all_traffic_on_t
         assert_eq!(stage.status()["canaryWeight"], 100);
         let alert = stage.alerts().pop().expect("an alert must tell");
         assert!(
-            alert.0 == "Error" && alert.1.starts_with("Promotion failed, primary not ready: "),
+            alert.0 == "Error"
+                && alert
+                    .1
+                    .starts_with("Promotion failed, primary not ready: app-primary.test not ready: "),
             "{alert:?}"
         );
         let before = stage.answers();
@@ -233,18 +236,16 @@ async fn core_075_a_new_image_that_does_not_exist_fails_without_analysis_too_and
 
 #[tokio::test(start_paused = true)]
 async fn core_071_a_canary_in_steps_of_ten_up_to_thirty_is_promoted() {
-    for provider in ["gatewayapi:v1", "contour"] {
+    for provider in ["gatewayapi:v1", "contour", "istio"] {
         let stage = Setting::with_provider(provider)
             .analysis(&json!({ "stepWeight": 10, "maxWeight": 30 }))
             .spec(&json!({ "service": { "apex": { "annotations": { "team": "a" }, "labels": { "tier": "web" } } } }))
             .initialized()
             .await;
-        let kind = if provider == "contour" {
-            ("projectcontour.io/v1", "HTTPProxy")
-        } else {
-            ("gateway.networking.k8s.io/v1", "HTTPRoute")
-        };
-        let route = stage.object(kind.0, kind.1, "app");
+        let meta = serin::routing::router(provider)
+            .expect("the provider must be built")
+            .meta();
+        let route = stage.object(meta.api_version, meta.kind, "app");
         assert_eq!(route["metadata"]["annotations"]["team"], "a", "{provider}");
         assert_eq!(route["metadata"]["labels"]["tier"], "web", "{provider}");
         assert_eq!(stage.selects("app"), "app-primary");

@@ -20,6 +20,9 @@ pub const NAMESPACE: &str = "test";
 /// The name of the target, its Canary and the Service that clients call.
 pub const APP: &str = "app";
 
+/// Seconds after which everybody has heard of a write, and acted on it.
+const LATEST_NEWS: u32 = 6;
+
 /// A cluster before the curtain rises.
 pub struct Setting {
     pub(super) seed: u64,
@@ -65,13 +68,17 @@ impl Setting {
             more: Vec::new(),
             settings,
             mishap: Mishap::new(0, How::Counted),
-            route_kinds: vec!["HTTPRoute", "HTTPProxy"],
+            route_kinds: vec!["HTTPRoute", "HTTPProxy", "VirtualService", "DestinationRule"],
         }
     }
 
     /// The same with another provider.
     pub fn with_provider(provider: &str) -> Self {
-        let canary = manifests::canary(NAMESPACE, APP, provider, &manifests::analysis("10s", 2, 60, 20));
+        let mut canary = manifests::canary(NAMESPACE, APP, provider, &manifests::analysis("10s", 2, 60, 20));
+        if provider == "istio" {
+            // Istio confirms nothing, and the data plane here hears of a route later than a real one.
+            canary["spec"]["trafficSettleSeconds"] = LATEST_NEWS.into();
+        }
         Self {
             canary: Some(canary),
             ..Self::new()

@@ -8,7 +8,10 @@ use serin::{
     clock::Clock,
     sim::{
         apiserver::{ApiServer, Options},
-        world::{SimCaller, SimReader, SimSender, World, invariants::Monitor, manifests, route_crds, traffic::Totals},
+        world::{
+            SimCaller, SimReader, SimSender, World, invariants::Monitor, manifests, route_crds, route_shape::SHAPES,
+            traffic::Totals,
+        },
     },
 };
 
@@ -239,18 +242,10 @@ impl Stage {
 
     /// The route's share of the canary; none where it does not split.
     pub fn weight(&self) -> Option<u64> {
-        let route = self.object("gateway.networking.k8s.io/v1", "HTTPRoute", APP);
-        let proxy = self.object("projectcontour.io/v1", "HTTPProxy", APP);
-        let backends = if route.is_null() {
-            &proxy["spec"]["routes"][0]["services"]
-        } else {
-            &route["spec"]["rules"][0]["backendRefs"]
-        };
-        let canary = backends
-            .as_array()?
-            .iter()
-            .find(|backend| backend["name"] == format!("{APP}-canary"))?;
-        canary["weight"].as_u64()
+        SHAPES.iter().find_map(|shape| {
+            let route = self.object(shape.api_version, shape.kind, APP);
+            shape.weight_in(shape.leading(&route)?, &format!("{APP}-canary"))
+        })
     }
 
     /// A Deployment.

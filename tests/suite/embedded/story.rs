@@ -7,7 +7,10 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use serin::sim::apiserver::{ApiServer, Write};
+use serin::sim::{
+    apiserver::{ApiServer, Write},
+    world::route_shape::route_shape,
+};
 
 /// One moment of a Canary's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +130,7 @@ impl Inner {
         }
         let told = match (write.kind, write.after) {
             ("Canary", Some(canary)) => Some(self.canary(write, canary)),
-            ("HTTPRoute" | "HTTPProxy", Some(route)) => self.route(write, route),
+            (kind, Some(route)) if route_shape(kind).is_some() => self.route(write, route),
             ("Deployment", Some(deployment)) => self.deployment(write, deployment),
             ("Service", Some(service)) => Some(format!("selects {}", service["spec"]["selector"])),
             ("Event", Some(event)) => {
@@ -182,22 +185,16 @@ impl Inner {
             self.confirmations.push(write.time);
             return None;
         }
-        let (rules, backends) = if write.kind == "HTTPRoute" {
-            ("rules", "backendRefs")
-        } else {
-            ("routes", "services")
-        };
-        let backends = route["spec"][rules][0][backends]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let canary = backends.iter().find(|it| text(it, "/name").ends_with("-canary"));
-        if let Some(weight) = canary.map(|canary| canary["weight"].as_u64().unwrap_or_default()) {
-            self.routes.push((write.time, weight));
+        let shape = route_shape(write.kind)?;
+        let rule = shape.leading(route).unwrap_or(&Value::Null);
+        let backends = shape.backends_of(rule);
+        let canary = backends.iter().find(|it| shape.service_of(it).ends_with("-canary"));
+        if let Some(canary) = canary {
+            self.routes.push((write.time, shape.weight_of(canary)));
         }
         let shares = backends
             .iter()
-            .map(|it| format!("{} {}", text(it, "/name"), it["weight"]));
+            .map(|it| format!("{} {}", shape.service_of(it), it["weight"]));
         Some(shares.collect::<Vec<_>>().join(", "))
     }
 

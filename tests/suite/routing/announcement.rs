@@ -1,14 +1,16 @@
-//! What every entry of the table owes before traffic changes hands: the new destinations are named first, and get nothing.
+//! What every entry of the table owes where traffic changes hands: the new destinations are named first, and get nothing; the old
+//! ones are named until they get nothing any more.
 
 use serde_json::{Value, json};
 use serin::{
     object::ORIGINAL,
     rollout::{Destination, RouteFacts},
+    sim::world::route_shape::route_shape,
 };
 
 use super::{
     Bench,
-    contract::{adopted, backends_key, backends_of, each, rules_key},
+    contract::{adopted, backend_to, backends_key, backends_of, each, rules_key, service_of},
     weight,
 };
 
@@ -18,17 +20,15 @@ fn facts(bench: &Bench, live: &Value) -> RouteFacts {
 
 /// Name and share of each backend of the first rule, in percent.
 fn shares(bench: &Bench, live: &Value) -> Vec<(String, u64)> {
-    let is_proxy = bench.router.meta().kind == "HTTPProxy";
+    let shape = route_shape(bench.router.meta().kind).unwrap();
     let backends = backends_of(live).as_array().unwrap();
-    let silent = u64::from(!is_proxy);
-    let stated = |it: &Value| it["weight"].as_u64().unwrap_or(silent);
-    let whole: u64 = backends.iter().map(stated).sum();
+    let whole: u64 = backends.iter().map(|it| shape.weight_of(it)).sum();
     let share = |it: &Value| match whole {
-        // An HTTPProxy without weights shares equally.
+        // Where silence means zero, backends that say nothing share equally.
         0 => 100 / u64::try_from(backends.len()).unwrap(),
-        _ => stated(it) * 100 / whole,
+        _ => shape.weight_of(it) * 100 / whole,
     };
-    let name = |it: &Value| it["name"].as_str().unwrap().to_owned();
+    let name = |it: &Value| service_of(live, it).to_owned();
     backends.iter().map(|it| (name(it), share(it))).collect()
 }
 
@@ -48,6 +48,7 @@ fn variants(bench: &Bench) -> Vec<Value> {
         change(&mut variant["spec"][rules][0][backends]);
         variant
     };
+    let legacy = backend_to(&route, "legacy");
     let silent = |list: &mut Value| {
         list[0].as_object_mut().unwrap().remove("weight");
     };
@@ -56,13 +57,13 @@ fn variants(bench: &Bench) -> Vec<Value> {
         with(&silent),
         with(&|list| {
             silent(list);
-            list.as_array_mut().unwrap().push(json!({"name": "legacy", "port": 80}));
+            list.as_array_mut().unwrap().push(legacy.clone());
         }),
         with(&|list| {
             list[0]["weight"] = 30.into();
-            list.as_array_mut()
-                .unwrap()
-                .push(json!({"name": "legacy", "port": 80, "weight": 10}));
+            let mut legacy = legacy.clone();
+            legacy["weight"] = 10.into();
+            list.as_array_mut().unwrap().push(legacy);
         }),
     ]
 }
@@ -195,5 +196,77 @@ fn a_spec_that_cannot_be_drawn_is_announced_only_homewards() {
         bench.canary.spec.service.as_mut().unwrap().timeout = Some("tomorrow".into());
         assert!(bench.router.announce(&bench.cx(), &live, Destination::Sides).is_err());
         assert!(facts(&bench, &bench.announced(&live, Destination::Apex)).apex_announced);
+    }
+}
+
+#[test]
+fn a_led_route_gives_the_sides_everything_and_still_names_what_had_it() {
+    for bench in each() {
+        for before in variants(&bench) {
+            let announced = bench.announced(&before, Destination::Sides);
+            assert_ne!(facts(&bench, &announced).parting, Some(Destination::Sides));
+            let live = bench.led(&announced, Destination::Sides);
+            let now = facts(&bench, &live);
+            assert_eq!(now.parting, Some(Destination::Sides), "{live}");
+            assert_eq!(now.weight, Some(weight(0)));
+            assert_eq!(served(&bench, &live), [("podinfo-primary".to_owned(), 100)]);
+            let names = |live| {
+                shares(&bench, live)
+                    .into_iter()
+                    .map(|(name, _)| name)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(names(&live), names(&announced), "nothing is left out");
+            let switched = bench.edited(&live, 0);
+            assert_eq!(switched, bench.edited(&before, 0));
+            assert!(now.names_others && !facts(&bench, &switched).names_others);
+            assert_eq!(facts(&bench, &switched).parting, None);
+            assert_eq!(bench.handed_back(&live, true), before, "what stood before is kept");
+        }
+    }
+}
+
+#[test]
+fn a_route_led_home_gives_the_apex_everything_and_still_names_the_sides() {
+    for bench in each() {
+        for percent in [0, 30, 100] {
+            let before = bench.created(percent);
+            let live = bench.led(&bench.announced(&before, Destination::Apex), Destination::Apex);
+            let now = facts(&bench, &live);
+            assert_eq!(now.parting, Some(Destination::Apex), "{live}");
+            assert!(now.announced && !now.handed_back);
+            assert_eq!(served(&bench, &live), [("podinfo".to_owned(), 100)]);
+            let home = bench.handed_back(&live, false);
+            assert_eq!(home, bench.handed_back(&before, false));
+            assert_eq!(facts(&bench, &home).parting, None);
+        }
+    }
+}
+
+#[test]
+fn a_route_is_led_once_and_at_the_version_that_was_seen() {
+    for bench in each() {
+        for (before, destination) in [
+            (adopted(&bench), Destination::Sides),
+            (bench.created(30), Destination::Apex),
+        ] {
+            let patch = bench.router.lead(&bench.cx(), &before, destination).unwrap();
+            let first = serde_json::to_value(&patch[0]).unwrap();
+            assert_eq!(first["path"], "/metadata/resourceVersion");
+            let live = bench.led(&before, destination);
+            let again = bench.router.lead(&bench.cx(), &live, destination).unwrap();
+            assert!(again.is_empty(), "{again:?}");
+        }
+    }
+}
+
+#[test]
+fn a_route_that_leads_past_the_application_is_led_to_the_sides_alone() {
+    for bench in each() {
+        let mut before = adopted(&bench);
+        let (rules, backends) = (rules_key(&before), backends_key(&before));
+        before["spec"][rules] = json!([{backends: [{"name": "other", "port": 80}]}]);
+        let live = bench.led(&before, Destination::Sides);
+        assert_eq!(live, bench.edited(&before, 0));
     }
 }

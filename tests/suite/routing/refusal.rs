@@ -150,6 +150,11 @@ fn what_is_left_out_is_said() {
             "has no retryOn",
         ),
         (
+            "contour",
+            json!({"meshName": "m", "gatewayRefs": null}),
+            "spec.service.meshName",
+        ),
+        (
             "gatewayapi:v1",
             json!({"retries": {"attempts": 3}}),
             "spec.service.retries is ignored",

@@ -98,6 +98,24 @@ fn core_040_included_prefixes_reach_the_primary_at_promotion() {
 }
 
 #[test]
+fn core_056_prefixes_choose_the_labels_that_are_copied() {
+    let mut bench = Bench::new();
+    let mut target = target();
+    target["metadata"]["labels"] = json!({"foo/a": "1", "lorem": "2", "bar": "3"});
+    for (prefixes, copied) in [
+        (vec!["foo", "lor"], vec!["foo/a", "lorem"]),
+        (vec!["*"], vec!["bar", "foo/a", "lorem"]),
+        (vec![""], vec![]),
+    ] {
+        bench.settings.include_label_prefixes = prefixes.iter().map(ToString::to_string).collect();
+        let primary = create(&target, &template(), &bench.cx(0, 1));
+        let labels = primary["metadata"]["labels"].as_object().unwrap();
+        let keys: Vec<&str> = labels.keys().map(String::as_str).filter(|key| *key != "app").collect();
+        assert_eq!(keys, copied, "{prefixes:?}");
+    }
+}
+
+#[test]
 fn core_041_terms_about_its_own_pods_follow_by_the_labels_value_or_the_name() {
     let mut bench = Bench::new();
     bench.selector = selector("app", "web");

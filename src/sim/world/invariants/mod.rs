@@ -21,6 +21,7 @@ use self::{
     checks::InFlight,
     view::{Objects, Release, Written, confirmed, splits},
 };
+use super::route_shape::{SHAPES, route_shape};
 use crate::sim::apiserver::ApiServer;
 
 /// A Secret's value shorter than this proves nothing when it is found somewhere.
@@ -43,8 +44,15 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// The weights that each generation of a route carried, by route.
-type Weights = BTreeMap<String, BTreeMap<i64, (u64, u64)>>;
+/// What each generation of a route carried, by route.
+type Weights = BTreeMap<String, BTreeMap<i64, Carried>>;
+
+/// The weights of one generation: of the primary and of the canary, and since when it stands.
+#[derive(Debug, Clone, Copy)]
+struct Carried {
+    weights: (u64, u64),
+    since: DateTime<Utc>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -101,7 +109,7 @@ impl Inner {
     fn see(&mut self, verb: &str, written: &Written<'_>, objects: &impl Objects, judge: bool) {
         self.learn(written);
         let releases = match written.kind {
-            "HTTPRoute" | "HTTPProxy" => Release::all(objects, written.namespace),
+            kind if route_shape(kind).is_some() => Release::all(objects, written.namespace),
             "Deployment" | "Service" | "Canary" if judge => Release::all(objects, written.namespace),
             _ => Vec::new(),
         };
@@ -119,18 +127,24 @@ impl Inner {
             };
             self.violations.extend(wrong.into_iter().map(violation));
         }
-        if matches!(written.kind, "HTTPRoute" | "HTTPProxy") {
+        if route_shape(written.kind).is_some() {
             self.remember(written, &releases);
         }
     }
 
     fn judge(&self, written: &Written<'_>, objects: &impl Objects, release: &Release) -> Vec<String> {
         match written.kind {
-            "HTTPRoute" | "HTTPProxy" if written.name == release.apex => checks::route(written, objects, release),
+            kind if route_shape(kind).is_some() && written.name == release.apex => {
+                checks::route(written, objects, release)
+            }
             "Deployment" => release.side_of(written.name).map_or_else(Vec::new, |side| {
-                checks::workload(written, objects, release, side, self.in_flight(objects, release))
+                let in_flight = self.in_flight(objects, release, written.at);
+                checks::workload(written, objects, release, side, in_flight)
             }),
-            "Service" => checks::service(written, objects, release, self.in_flight(objects, release)),
+            "Service" => {
+                let in_flight = self.in_flight(objects, release, written.at);
+                checks::service(written, objects, release, in_flight)
+            }
             "Canary" if is_of(written, release) => checks::status(written, objects, release),
             _ => Vec::new(),
         }
@@ -169,32 +183,37 @@ impl Inner {
             return;
         };
         let generation = route["metadata"]["generation"].as_i64().unwrap_or(0);
-        let now = splits(route, release).first().copied().unwrap_or((0, 0));
+        let now = Carried {
+            weights: splits(route, release).first().copied().unwrap_or((0, 0)),
+            since: written.at,
+        };
         let generations = self.weights.entry(key).or_default();
-        generations.insert(generation, now);
+        generations.entry(generation).or_insert(now);
         if let Some(confirmed) = confirmed(route) {
             generations.retain(|generation, _| *generation >= confirmed);
         }
     }
 
     /// The most that each side may get by any generation of its route that the data plane may act on.
-    fn in_flight(&self, objects: &impl Objects, release: &Release) -> InFlight {
+    ///
+    /// Where nothing tells what it acts on, it has left behind what another generation replaced a settle time ago.
+    fn in_flight(&self, objects: &impl Objects, release: &Release, at: DateTime<Utc>) -> InFlight {
         let mut most = [0, 0];
-        for kind in ["HTTPRoute", "HTTPProxy"] {
-            let api_version = if kind == "HTTPRoute" {
-                "gateway.networking.k8s.io/v1"
-            } else {
-                "projectcontour.io/v1"
-            };
-            if objects
-                .named(api_version, kind, &release.namespace, &release.apex)
-                .is_none()
-            {
+        for shape in &SHAPES {
+            let (kind, namespace, apex) = (shape.kind, &release.namespace, &release.apex);
+            let stands = objects.named(shape.api_version, kind, namespace, apex).is_some();
+            let Some(generations) = self
+                .weights
+                .get(&format!("{kind} {namespace}/{apex}"))
+                .filter(|_| stands)
+            else {
                 continue;
-            }
-            let key = format!("{kind} {}/{}", release.namespace, release.apex);
-            for (primary, canary) in self.weights.get(&key).into_iter().flat_map(BTreeMap::values) {
-                most = [most[0].max(*primary), most[1].max(*canary)];
+            };
+            let mut settled = generations.iter().filter(|(_, it)| it.since + release.settle <= at);
+            let oldest = settled.next_back().map(|(generation, _)| *generation);
+            let oldest = oldest.filter(|_| !shape.confirms).unwrap_or(i64::MIN);
+            for (_, Carried { weights, .. }) in generations.range(oldest..) {
+                most = [most[0].max(weights.0), most[1].max(weights.1)];
             }
         }
         most

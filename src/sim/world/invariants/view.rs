@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     api::Canary,
     rollout::{Block, Side},
-    sim::apiserver::Snapshot,
+    sim::{apiserver::Snapshot, world::route_shape::route_shape},
 };
 
 /// All objects at one instant.
@@ -54,6 +54,8 @@ pub(super) struct Release {
     pub(super) uid: String,
     thresholds: [u32; 2],
     deadline: TimeDelta,
+    /// How long a weight is given to arrive in routers that confirm nothing.
+    pub(super) settle: TimeDelta,
     pub(super) block: Option<Block>,
 }
 
@@ -77,6 +79,7 @@ impl Release {
             apex: spec.apex_name().to_owned(),
             thresholds: [spec.primary_ready_threshold(), spec.canary_ready_threshold()],
             deadline: TimeDelta::from_std(spec.progress_deadline()).unwrap_or(TimeDelta::MAX),
+            settle: TimeDelta::from_std(spec.traffic_settle()).unwrap_or_default(),
             block: block(object),
         })
     }
@@ -188,31 +191,19 @@ pub(super) fn block(canary: &Value) -> Option<Block> {
 /// The weights of the rules of a route that split between two Services: primary and canary. A rule that only names the two,
 /// beside a Service that has the traffic, does not split yet.
 pub(super) fn splits(route: &Value, release: &Release) -> Vec<(u64, u64)> {
-    let (rules, backends, given) = if route["kind"] == "HTTPProxy" {
-        ("routes", "services", 0)
-    } else {
-        ("rules", "backendRefs", 1)
+    let Some(shape) = route_shape(route["kind"].as_str().unwrap_or_default()) else {
+        return Vec::new();
     };
-    let weight = |rule: &Value, service: &str| {
-        let backend = rule[backends]
-            .as_array()?
-            .iter()
-            .find(|backend| backend["name"] == service)?;
-        Some(backend["weight"].as_u64().unwrap_or(given))
+    let split = |rule: &Value| {
+        let weight = |side| shape.weight_in(rule, &release.service(side));
+        let split = (weight(Side::Primary)?, weight(Side::Canary)?);
+        let elsewhere = shape.backends_of(rule).iter().any(|it| shape.weight_of(it) > 0);
+        (split != (0, 0) || !elsewhere).then_some(split)
     };
-    let rules = route["spec"][rules].as_array().into_iter().flatten();
-    rules
-        .filter_map(|rule| {
-            let (primary, canary) = (release.service(Side::Primary), release.service(Side::Canary));
-            let split = (weight(rule, &primary)?, weight(rule, &canary)?);
-            let mut all = rule[backends].as_array().into_iter().flatten();
-            let elsewhere = all.any(|it| it["weight"].as_u64().unwrap_or(given) > 0);
-            (split != (0, 0) || !elsewhere).then_some(split)
-        })
-        .collect()
+    shape.rules_of(route).filter_map(split).collect()
 }
 
-/// The generation of a route that the data plane has confirmed.
+/// The generation of a route that the data plane has confirmed. Of a kind that confirms nothing, none.
 pub(super) fn confirmed(route: &Value) -> Option<i64> {
     let conditions = if route["kind"] == "HTTPProxy" {
         &route["status"]["conditions"]

@@ -10,7 +10,10 @@ impl World {
     pub(super) fn apply(&mut self, assertion: &Assertion, block: &Block, observation: &Observation) {
         let of_route = matches!(
             assertion,
-            Assertion::Route(_) | Assertion::RouteAnnounced(_) | Assertion::RouteHandedBack { .. }
+            Assertion::Route(_)
+                | Assertion::RouteAnnounced(_)
+                | Assertion::RouteLeads(_)
+                | Assertion::RouteHandedBack { .. }
         );
         let state = |it: &Actual| (it.route, it.handed_back, it.announced);
         if of_route && state(&self.actual) != state(&self.cached) {
@@ -67,14 +70,37 @@ impl World {
                 }
                 self.cached.target.clone_from(&self.actual.target);
             }
-            Assertion::SideService(Side::Primary) => (self.actual.sides.0, self.cached.sides.0) = (true, true),
-            Assertion::SideService(Side::Canary) => (self.actual.sides.1, self.cached.sides.1) = (true, true),
+            Assertion::SideService(side) => self.side_drawn(*side, |world| &mut world.sides),
+            Assertion::SideDestination(side) => self.side_drawn(*side, |world| &mut world.destinations),
+            Assertion::Route(_)
+            | Assertion::RouteAnnounced(_)
+            | Assertion::RouteLeads(_)
+            | Assertion::RouteHandedBack { .. } => self.apply_to_route(assertion, block),
+            Assertion::Apex(selects) => (self.actual.apex, self.cached.apex) = (Some(*selects), Some(*selects)),
+            Assertion::Rehearsed { run, .. } => self.memory.rehearsal = Some((*run, Rehearsal::Accepted)),
+            Assertion::Pruned(keep) => {
+                self.actual.stored.retain(|one| keep.contains(one));
+                self.cached.stored = self.actual.stored.clone();
+            }
+            Assertion::Released { .. } => (self.actual.owned, self.cached.owned) = (false, false),
+            Assertion::Unfinalized { .. } => {
+                self.actual.finalizer = false;
+                self.gone = true;
+            }
+        }
+    }
+
+    fn apply_to_route(&mut self, assertion: &Assertion, block: &Block) {
+        let now = self.now;
+        match assertion {
             Assertion::Route(weight) => {
+                assert_eq!(self.actual.destinations, (true, true), "before routes");
                 if self.actual.route != Some(*weight) {
                     self.route_since = now;
                 }
-                if self.actual.handed_back && block.stage == Stage::Initializing {
-                    self.assert_announced(block);
+                let names_others = self.actual.handed_back || self.actual.announced.is_some();
+                if names_others && block.stage == Stage::Initializing {
+                    self.assert_parted(Destination::Sides, block);
                 }
                 (self.actual.route, self.actual.handed_back) = (Some(*weight), false);
                 self.route_written(None);
@@ -88,24 +114,29 @@ impl World {
                 );
                 self.route_written(Some(now));
             }
-            Assertion::Apex(selects) => (self.actual.apex, self.cached.apex) = (Some(*selects), Some(*selects)),
-            Assertion::Rehearsed { run, .. } => self.memory.rehearsal = Some((*run, Rehearsal::Accepted)),
-            Assertion::Pruned(keep) => {
-                self.actual.stored.retain(|one| keep.contains(one));
-                self.cached.stored = self.actual.stored.clone();
+            Assertion::RouteLeads(destination) => {
+                let apex_gets = *destination == Destination::Apex;
+                if self.actual.handed_back != apex_gets {
+                    self.assert_announced(block);
+                    self.route_since = now;
+                }
+                self.actual.handed_back = apex_gets;
+                self.route_written(Some(now));
             }
             Assertion::RouteHandedBack { .. } => {
-                if !self.actual.handed_back {
-                    self.assert_announced(block);
-                }
+                self.assert_parted(Destination::Apex, block);
                 self.actual.handed_back = true;
                 self.route_written(None);
             }
-            Assertion::Released { .. } => (self.actual.owned, self.cached.owned) = (false, false),
-            Assertion::Unfinalized { .. } => {
-                self.actual.finalizer = false;
-                self.gone = true;
-            }
+            _ => {}
+        }
+    }
+
+    /// What stands beside a side is there, and the cache shows it at once.
+    fn side_drawn(&mut self, side: Side, both: fn(&mut Actual) -> &mut (bool, bool)) {
+        for world in [&mut self.actual, &mut self.cached] {
+            let (primary, canary) = both(world);
+            *(if side == Side::Primary { primary } else { canary }) = true;
         }
     }
 
@@ -119,15 +150,29 @@ impl World {
 
     /// Traffic goes to other Services only when the data plane has had the time to load them, or the patience is over.
     fn assert_announced(&self, block: &Block) {
-        let settled = self
-            .actual
-            .announced
-            .is_some_and(|at| self.now - at >= TimeDelta::seconds(2));
-        let late = self.now - block.since >= TimeDelta::seconds(60);
         assert!(
-            settled || late,
+            self.names_both_settled() || self.is_late(block),
             "switched to Services that were not announced: {:#?}",
             self.log
         );
+    }
+
+    /// A Service is no longer named only when the data plane has had the time to send its traffic elsewhere.
+    fn assert_parted(&self, destination: Destination, block: &Block) {
+        let leads_there = self.actual.handed_back == (destination == Destination::Apex);
+        assert!(
+            (leads_there && self.names_both_settled()) || self.is_late(block),
+            "took Services out of the route that had traffic until then: {:#?}",
+            self.log
+        );
+    }
+
+    fn names_both_settled(&self) -> bool {
+        let since = self.actual.announced;
+        since.is_some_and(|at| self.now - at >= TimeDelta::seconds(2))
+    }
+
+    fn is_late(&self, block: &Block) -> bool {
+        self.now - block.since >= TimeDelta::seconds(60)
     }
 }

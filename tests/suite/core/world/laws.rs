@@ -1,69 +1,91 @@
-//! The invariants of `design.md`, held against every single write.
+//! The invariants of `design.md`, as questions about one write of the controller. Asked by the random worlds beside this file and
+//! by the exhaustive ones of `tests/model`.
 
-use chrono::TimeDelta;
-use serin::rollout::{Assertion, Block, Observation, Selects, Stage, Weight, need};
+use std::collections::BTreeSet;
 
-use super::{World, number};
+use chrono::{DateTime, TimeDelta, Utc};
+use serin::rollout::{Assertion, Block, Fingerprint, Memory, Observation, Selects, Stage, Weight, need};
 
-/// How long the stages of these worlds are patient.
-const PATIENCE: TimeDelta = TimeDelta::seconds(60);
-/// The interval of these worlds.
-const INTERVAL: TimeDelta = TimeDelta::seconds(10);
+/// The moment of a write, and what has been true before it.
+pub struct Moment<'a> {
+    /// When it is written.
+    pub now: DateTime<Utc>,
+    /// `spec.progressDeadlineSeconds`.
+    pub patience: TimeDelta,
+    /// `spec.analysis.interval`.
+    pub interval: TimeDelta,
+    /// What the process remembers.
+    pub memory: &'a Memory,
+    /// Since when the route has carried the weight that it was last given.
+    pub route_since: DateTime<Utc>,
+    /// What the apex really selects.
+    pub apex: Option<Selects>,
+    /// Revisions that passed a check at the last step.
+    pub judged: &'a BTreeSet<Fingerprint>,
+    /// Whether runs promote without a judgement.
+    pub unjudged: bool,
+}
 
-impl World {
+/// What a write breaks, in words.
+pub type Held = Result<(), String>;
+
+/// The template of a fingerprint.
+pub fn number(fingerprint: &Fingerprint) -> u32 {
+    u32::from_str_radix(fingerprint.0.trim_start_matches("v1:").trim_start_matches('0'), 16).unwrap_or(0)
+}
+
+fn hold(holds: bool, broken: impl FnOnce() -> String) -> Held {
+    if holds { Ok(()) } else { Err(broken()) }
+}
+
+impl Moment<'_> {
     /// What must be true of a status that is written.
-    pub(super) fn hold_status(&mut self, before: Option<&Block>, next: &Block, observation: &Observation) {
-        let size = serde_json::to_string(next).expect("a block serialises").len();
-        assert!(size < 16 * 1024, "the block has {size} bytes");
-        for notice in &next.notices {
-            let fresh = self.ids.insert(notice.id.clone());
-            assert!(fresh, "two transitions share the id {}: {:#?}", notice.id, self.log);
-        }
-        let Some(before) = before else { return };
+    pub fn status(&self, before: Option<&Block>, next: &Block, observation: &Observation) -> Held {
+        let Some(before) = before else { return Ok(()) };
         if next.weight > before.weight {
-            self.upwards(before, next, observation);
+            self.upwards(before, next, observation)?;
         } else if next.weight < before.weight {
-            self.homewards(before, next, observation);
+            self.homewards(before, next, observation)?;
+        }
+        hold(next.run >= before.run, || {
+            format!("the run's number goes from {} to {}", before.run, next.run)
+        })?;
+        let steps = |stage| matches!(stage, Stage::Stepping | Stage::WaitingPromotion);
+        if steps(before.stage) && matches!(next.stage, Stage::Shielding | Stage::Promoting) {
+            self.stood(before.weight, observation)?;
         }
         let rested = |stage| matches!(stage, Stage::Resting | Stage::Waiting);
         if next.stage == Stage::Resting && !rested(before.stage) {
-            self.at_rest(observation);
+            at_rest(observation)?;
         }
         if next.run > before.run {
             let known = [&before.promoted, &next.promoted];
-            assert!(
-                next.running.is_some() && !known.contains(&&next.running),
-                "a run for nothing: {:#?}",
-                self.log
-            );
+            let owed = next.running.is_some() && !known.contains(&&next.running);
+            hold(owed, || "a run for nothing".to_owned())?;
         }
         // Every waiting state names what it waits for.
         let explained = next.why.awaiting.is_some() || matches!(next.why.reason.as_str(), "Initializing" | "Adopted");
-        assert!(next.stage == Stage::Resting || explained, "{:?}", next.why);
+        hold(next.stage == Stage::Resting || explained, || {
+            format!("waits and does not say what for: {:?}", next.why)
+        })
     }
 
     /// Invariants 1, 2 and 4: upwards a weight follows the plan, or shields, or holds; never without the pods; never before its time.
-    fn upwards(&self, before: &Block, next: &Block, observation: &Observation) {
+    fn upwards(&self, before: &Block, next: &Block, observation: &Observation) -> Held {
         let planned = before.plan.as_ref().and_then(|plan| plan.after(before.weight)) == Some(next.weight);
         let held = matches!(next.stage, Stage::Shielding | Stage::Promoting | Stage::HoldOnCanary);
         let shields = next.weight == Weight::FULL && held;
         let (from, to) = (before.weight, next.weight);
-        assert!(
-            planned || shields,
-            "weight {from} to {to} in {:?}: {:#?}",
-            next.stage,
-            self.log
-        );
+        hold(planned || shields, || {
+            format!("weight {from} to {to} in {:?}", next.stage)
+        })?;
         let ready = observation.canary_endpoints.unwrap_or(0);
         let needed = need(next.capacity, to.percent(), 100);
-        assert!(
-            ready >= needed,
-            "raised to {to} with {ready} of {needed} pods: {:#?}",
-            self.log
-        );
+        hold(ready >= needed, || {
+            format!("raised to {to} with {ready} of {needed} pods")
+        })?;
         if next.stage == Stage::Stepping && from > Weight::ZERO {
-            let stood = self.now - self.route_since;
-            assert!(stood >= INTERVAL, "{from} stood for {stood} only: {:#?}", self.log);
+            self.stood(from, observation)?;
         }
         if held {
             let fingerprint = observation
@@ -74,12 +96,23 @@ impl World {
             let same = fingerprint.zip(next.running.as_ref());
             let judged = same.is_some_and(|(one, other)| number(one) % 100 == number(other) % 100)
                 || before.stage == Stage::Finalising;
-            assert!(judged, "all traffic to a revision that nobody judged: {:#?}", self.log);
+            hold(judged, || "all traffic to a revision that nobody judged".to_owned())?;
         }
+        Ok(())
+    }
+
+    /// Invariant 4: each step lasts at least its interval, at its weight.
+    fn stood(&self, weight: Weight, observation: &Observation) -> Held {
+        let drawn = observation.route.is_present_and(|route| route.weight == Some(weight));
+        hold(drawn, || {
+            format!("goes on from {weight}, which the route does not carry")
+        })?;
+        let stood = self.now - self.route_since;
+        hold(stood >= self.interval, || format!("{weight} stood for {stood} only"))
     }
 
     /// Invariant 2: homewards the primary never gets more than its ready pods carry, but for the named exceptions.
-    fn homewards(&self, before: &Block, next: &Block, observation: &Observation) {
+    fn homewards(&self, before: &Block, next: &Block, observation: &Observation) -> Held {
         let remembered = self
             .memory
             .primary_ready
@@ -90,14 +123,11 @@ impl World {
             .unwrap_or(0);
         let dead = observation.canary_endpoints == Some(0);
         let carried = u64::from(ready) * 100 >= u64::from(next.weight.primary()) * u64::from(next.capacity.max(1));
-        let late = self.now - before.since >= PATIENCE;
+        let late = self.now - before.since >= self.patience;
         let (from, to) = (before.weight, next.weight);
-        assert!(
-            carried || (ready > 0 && (dead || late)),
-            "{from} to {to} with {ready} of {} pods: {:#?}",
-            next.capacity,
-            self.log
-        );
+        hold(carried || (ready > 0 && (dead || late)), || {
+            format!("{from} to {to} with {ready} of {} pods", next.capacity)
+        })?;
         let primary = observation.primary.present();
         let rolls = next.stage == Stage::Promoting && primary.is_some_and(|it| !it.rollout.complete);
         if let (true, false, Some(primary)) = (rolls, dead, primary) {
@@ -108,102 +138,86 @@ impl World {
             };
             let safe = primary.worst_ready.max(settled);
             let needed = need(next.capacity, to.primary(), 100);
-            assert!(
-                safe >= needed,
-                "{to} while the roll leaves {safe} of {needed} pods: {:#?}",
-                self.log
-            );
+            hold(safe >= needed, || {
+                format!("{to} while the roll leaves {safe} of {needed} pods")
+            })?;
         }
-    }
-
-    /// A resting phase is written only when the world was seen drawn.
-    fn at_rest(&self, observation: &Observation) {
-        let home = observation
-            .route
-            .is_present_and(|route| route.weight == Some(Weight::ZERO));
-        assert!(home, "resting with traffic on the canary: {:#?}", self.log);
-        let down = observation.target.present().is_none_or(|target| target.replicas == 0);
-        assert!(down, "resting with pods: {:#?}", self.log);
+        Ok(())
     }
 
     /// What must be true of a write to the world.
-    pub(super) fn hold_deed(&self, assertion: &Assertion, block: &Block, observation: &Observation) {
-        assert!(
-            self.deleting || !self.canary.spec.suspend,
-            "{assertion:?} while suspended"
-        );
+    pub fn deed(&self, assertion: &Assertion, block: &Block, observation: &Observation) -> Held {
         match assertion {
             Assertion::PrimaryTemplate { .. } => self.template_written(block, observation),
-            Assertion::Route(weight) => assert_eq!(*weight, block.weight, "the route is drawn from the status"),
+            Assertion::Route(weight) => hold(*weight == block.weight, || {
+                format!("the route gets {weight}, the status says {}", block.weight)
+            }),
             // Invariant 2: pods are taken only from a side without traffic, while the other one serves.
             Assertion::TargetDown => {
                 let home = observation
                     .route
                     .is_present_and(|route| route.weight == Some(Weight::ZERO));
-                assert!(home, "target down under traffic: {:#?}", self.log);
+                hold(home, || "target down under traffic".to_owned())?;
                 let selected = observation
                     .apex_service
                     .is_present_and(|apex| apex.selects == Selects::Target);
-                assert!(!selected, "target down while the apex selects it: {:#?}", self.log);
+                hold(!selected, || "target down while the apex selects it".to_owned())
             }
             Assertion::Apex(selects) => {
                 let ready = match selects {
                     Selects::Primary => observation.primary_endpoints,
                     _ => observation.canary_endpoints,
                 };
-                let working = ![Some(*selects), Some(Selects::Other)].contains(&self.actual.apex);
-                if working && self.now - block.since < PATIENCE {
-                    assert!(
-                        ready.unwrap_or(0) > 0,
-                        "the apex is pointed at nothing: {:#?}",
-                        self.log
-                    );
-                }
+                let working = ![Some(*selects), Some(Selects::Other)].contains(&self.apex);
+                let in_time = self.now - block.since < self.patience;
+                hold(!(working && in_time) || ready.unwrap_or(0) > 0, || {
+                    "the apex is pointed at nothing".to_owned()
+                })
             }
-            _ => {}
+            _ => Ok(()),
         }
     }
 
     /// Invariant 3: the primary's template is written by a promotion or a restore; its worst ready count carries its weight; and what
     /// a promotion gives it passed the last step.
-    fn template_written(&self, block: &Block, observation: &Observation) {
-        let by = matches!(block.stage, Stage::Promoting | Stage::Restoring | Stage::Initializing);
-        assert!(
-            by,
-            "the primary's template is written in {:?}: {:#?}",
-            block.stage, self.log
-        );
+    fn template_written(&self, block: &Block, observation: &Observation) -> Held {
+        let primary = observation.primary.present().and_then(|it| it.fingerprint.clone());
+        // A promotion that was called off, and arrives late, is undone.
+        let overtaken = primary.is_some() && primary == block.copied && primary != block.promoted;
+        let by = overtaken || matches!(block.stage, Stage::Promoting | Stage::Restoring | Stage::Initializing);
+        hold(by, || format!("the primary's template is written in {:?}", block.stage))?;
+        let late = self.now - block.since >= self.patience;
         if block.stage == Stage::Initializing {
             let switched = observation
                 .apex_service
                 .is_present_and(|apex| apex.selects == Selects::Primary);
             let serves = observation.primary_endpoints.is_some_and(|ready| ready > 0);
-            let late = self.now - block.since >= PATIENCE;
-            assert!(
-                !(switched && serves) || late,
-                "the serving primary is rolled unjudged: {:#?}",
-                self.log
-            );
-            return;
+            return hold(!(switched && serves) || late, || {
+                "the serving primary is rolled unjudged".to_owned()
+            });
         }
         let worst = observation.primary.present().map_or(0, |primary| primary.worst_ready);
         let needed = need(block.capacity, block.weight.primary(), 100);
-        let late = self.now - block.since >= PATIENCE;
         let nobody = observation.primary_endpoints == Some(0);
-        assert!(
-            worst >= needed || (block.stage == Stage::Restoring && (late || nobody)),
-            "the roll leaves {worst} of {needed} pods at weight {}: {:#?}",
-            block.weight,
-            self.log
-        );
+        let forced = block.stage == Stage::Restoring && (late || nobody);
+        hold(worst >= needed || forced, || {
+            format!("the roll leaves {worst} of {needed} pods at weight {}", block.weight)
+        })?;
         if block.stage == Stage::Promoting && !self.unjudged {
             let revision = block.running.as_ref().map_or(0, number);
             let judged = self.judged.iter().any(|judged| number(judged) % 100 == revision % 100);
-            assert!(
-                judged,
-                "promoted without a passed check at the last step: {:#?}",
-                self.log
-            );
+            hold(judged, || "promoted without a passed check at the last step".to_owned())?;
         }
+        Ok(())
     }
+}
+
+/// A resting phase is written only when the world was seen drawn.
+fn at_rest(observation: &Observation) -> Held {
+    let home = observation
+        .route
+        .is_present_and(|route| route.weight == Some(Weight::ZERO));
+    hold(home, || "resting with traffic on the canary".to_owned())?;
+    let down = observation.target.present().is_none_or(|target| target.replicas == 0);
+    hold(down, || "resting with pods".to_owned())
 }

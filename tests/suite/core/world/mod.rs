@@ -12,10 +12,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
-    Answers, Block, Confirmation, Fingerprint, Known, Memory, Observation, QuestionKey, RoundId, RouteFacts, Says,
-    Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish, remember, render,
+    Answers, Assertion, Block, Confirmation, Destination, DestinationFacts, Fingerprint, Known, Memory, Observation,
+    QuestionKey, RoundId, RouteFacts, Says, Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish,
+    remember, render,
 };
 
+use laws::Moment;
+pub use laws::number;
 pub use pods::Pods;
 
 /// What the API server holds.
@@ -31,6 +34,8 @@ pub struct Actual {
     pub apex: Option<Selects>,
     /// The side Services.
     pub sides: (bool, bool),
+    /// What the provider draws beside the sides' Services: primary, canary.
+    pub destinations: (bool, bool),
     /// Revisions in the store.
     pub stored: BTreeSet<Fingerprint>,
     /// Our finalizer.
@@ -140,6 +145,7 @@ impl World {
             route: None,
             apex: Some(Selects::Target),
             sides: (false, false),
+            destinations: (false, false),
             stored: BTreeSet::new(),
             finalizer: false,
             owned: true,
@@ -261,6 +267,7 @@ impl World {
             None => Known::Absent,
             Some(pods) => Known::Present(pods.workload(self.recreate, self.now, fingerprint(pods.template))),
         };
+        let destination = |stands| if stands { Known::Present(true) } else { Known::Absent };
         let mut observation = Observation {
             subject: Subject {
                 target: "podinfo".into(),
@@ -280,6 +287,10 @@ impl World {
                     owned: self.cached.owned,
                 })
             }),
+            destinations: Some(DestinationFacts {
+                primary: destination(self.cached.destinations.0),
+                canary: destination(self.cached.destinations.1),
+            }),
             route: self.cached.route.map_or(Known::Absent, |weight| {
                 let (home, both) = (self.cached.handed_back, self.cached.announced.is_some());
                 Known::Present(RouteFacts {
@@ -293,6 +304,12 @@ impl World {
                     },
                     announced: !home || both,
                     apex_announced: home || both,
+                    names_others: home || both,
+                    parting: match (both, home) {
+                        (true, true) => Some(Destination::Apex),
+                        (true, false) if weight == Weight::ZERO => Some(Destination::Sides),
+                        _ => None,
+                    },
                     handed_back: home && !both,
                 })
             }),
@@ -410,9 +427,37 @@ impl World {
         ));
         self.hold_status(before, next, observation);
     }
-}
 
-/// The template of a fingerprint.
-pub fn number(fingerprint: &Fingerprint) -> u32 {
-    u32::from_str_radix(fingerprint.0.trim_start_matches("v1:").trim_start_matches('0'), 16).unwrap_or(0)
+    /// Every status that is written keeps the laws, fits, and announces nothing by a name that was used.
+    fn hold_status(&mut self, before: Option<&Block>, next: &Block, observation: &Observation) {
+        let size = serde_json::to_string(next).expect("a block serialises").len();
+        assert!(size < 16 * 1024, "the block has {size} bytes");
+        for notice in &next.notices {
+            let fresh = self.ids.insert(notice.id.clone());
+            assert!(fresh, "two transitions share the id {}: {:#?}", notice.id, self.log);
+        }
+        let held = self.moment().status(before, next, observation);
+        assert!(held.is_ok(), "{held:?}: {:#?}", self.log);
+    }
+
+    /// So does every write to the world.
+    fn hold_deed(&self, assertion: &Assertion, block: &Block, observation: &Observation) {
+        let acts = self.deleting || !self.canary.spec.suspend;
+        assert!(acts, "{assertion:?} while suspended");
+        let held = self.moment().deed(assertion, block, observation);
+        assert!(held.is_ok(), "{held:?}: {:#?}", self.log);
+    }
+
+    const fn moment(&self) -> Moment<'_> {
+        Moment {
+            now: self.now,
+            patience: TimeDelta::seconds(60),
+            interval: TimeDelta::seconds(10),
+            memory: &self.memory,
+            route_since: self.route_since,
+            apex: self.actual.apex,
+            judged: &self.judged,
+            unjudged: self.unjudged,
+        }
+    }
 }

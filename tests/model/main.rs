@@ -1,0 +1,363 @@
+//! The core, checked exhaustively: every order in which a bounded number of things can happen around one Canary.
+//!
+//! The random worlds of `tests/suite/core` go far and see little of each place; this goes near and sees all. The real `ask`, `advance`
+//! and `render` run in a small cluster ([`cluster`]) whose caches may stand still, whose controller may die between any two writes
+//! while the next one is still on its way, whose pods fall, and whose routes others edit. The checker (stateright) walks all states
+//! breadth first, so that a counterexample is a shortest one.
+//!
+//! `cargo test --test model -- --nocapture` prints the number of states; `SERIN_DEEP=1` checks larger bounds.
+
+mod cluster;
+mod core;
+mod happening;
+#[path = "../suite/core/world/laws.rs"]
+mod laws;
+mod model;
+mod pass;
+mod place;
+mod spec;
+mod time;
+
+use std::time::Instant;
+
+use stateright::{Checker as _, HasDiscoveries, Model as _, Path};
+
+use crate::core::{BELIEVES_ITS_WRITES, Core, FINISHES_EARLY, JUDGES_OLD_ANSWERS, REAL, ROLLS_UNSHIELDED, UNFENCED};
+use happening::Happening;
+use model::World;
+use place::Place;
+use spec::{Budget, Spec};
+
+/// Walks all states. The first property that does not hold, with the way there.
+fn walk(spec: Spec, core: Core) -> (usize, Option<(&'static str, Path<Place, Happening>)>) {
+    let began = Instant::now();
+    let checker = World::new(spec, core)
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let states = checker.unique_state_count();
+    println!(
+        "{}: {states} states, {} steps, depth {}, {:.1} s",
+        spec.name,
+        checker.state_count(),
+        checker.max_depth(),
+        began.elapsed().as_secs_f32()
+    );
+    let wrong = checker
+        .discoveries()
+        .into_iter()
+        .find(|(name, _)| checker.model().property(name).expectation.discovery_is_failure());
+    (states, wrong)
+}
+
+/// The way to a broken property, and for one that never comes to rest where it goes from there.
+fn tell(name: &str, path: Path<Place, Happening>, spec: Spec, core: Core) -> String {
+    let mut text = format!("broken: {name}\n");
+    let mut last = None;
+    for (place, happening) in path.into_vec() {
+        text += &format!("    {}{}\n", place.line(), model::late(&place));
+        if let Some(happening) = happening {
+            text += &format!("{happening:?}\n");
+        }
+        last = Some(place);
+    }
+    let Some(mut place) = last else { return text };
+    if let Some(broken) = &place.broken {
+        text += &format!("  the law: {broken}\n");
+    }
+    if name == model::REST {
+        text += "and in calm:\n";
+        let world = World::new(spec, core);
+        for _ in 0..60 {
+            let Some(next) = world.calmed(&place) else { break };
+            if next.line() != place.line() {
+                text += &format!("    {}{}\n", next.line(), model::late(&next));
+            }
+            place = next;
+        }
+        text += &format!("{:#?}\n", place.status);
+    }
+    text
+}
+
+fn holds(spec: Spec) -> usize {
+    let (states, wrong) = walk(spec, REAL);
+    if let Some((name, path)) = wrong {
+        println!("{}", tell(name, path, spec, REAL));
+        unreachable!("{}: {name} does not hold", spec.name);
+    }
+    assert!(states > 100, "a model of {states} states proves nothing");
+    states
+}
+
+/// What may happen in each spec of a usual run: a minute or two on one core.
+fn usual() -> Vec<Spec> {
+    let none = Budget {
+        pushes: 1,
+        ..Budget::default()
+    };
+    let of = |name, budget| Spec {
+        name,
+        budget,
+        ..Spec::PLAIN
+    };
+    vec![
+        of(
+            "pods fall, checks fail, a process dies",
+            Budget {
+                falls: 1,
+                bad: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "edits behind caches that lag",
+            Budget {
+                edits: 1,
+                lags: 1,
+                ..none
+            },
+        ),
+        of(
+            "edits while a process dies",
+            Budget {
+                edits: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "caches lag while a process dies",
+            Budget {
+                lags: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "new revisions behind caches that lag",
+            Budget {
+                pushes: 2,
+                lags: 1,
+                ..none
+            },
+        ),
+        of(
+            "new revisions while a process dies",
+            Budget {
+                pushes: 2,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "new revisions while routes are refused",
+            Budget {
+                pushes: 2,
+                refusals: 1,
+                ..none
+            },
+        ),
+        Spec {
+            promotion_step: Some(50),
+            replicas: 2,
+            ..of("two pods, traffic home in steps", Budget { falls: 1, ..none })
+        },
+        Spec {
+            recreate: true,
+            ..of(
+                "a target that is recreated",
+                Budget {
+                    falls: 1,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            gates: true,
+            ..of(
+                "gates",
+                Budget {
+                    closed: 2,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            steps: &[30, 60],
+            ..of(
+                "two steps, checks fail or have no answer",
+                Budget {
+                    bad: 2,
+                    lags: 1,
+                    refusals: 1,
+                    ..none
+                },
+            )
+        },
+    ]
+}
+
+/// The same with larger bounds, for `SERIN_DEEP=1`.
+fn deep() -> Vec<Spec> {
+    let none = Budget {
+        pushes: 1,
+        ..Budget::default()
+    };
+    let of = |name, budget| Spec {
+        name,
+        budget,
+        ..Spec::PLAIN
+    };
+    let all = Budget {
+        falls: 1,
+        edits: 1,
+        lags: 1,
+        deaths: 1,
+        bad: 1,
+        refusals: 1,
+        ..none
+    };
+    vec![
+        of("one of everything", all),
+        of(
+            "new revisions, pods fall, a process dies",
+            Budget {
+                pushes: 2,
+                falls: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "two processes die",
+            Budget {
+                pushes: 2,
+                deaths: 2,
+                ..none
+            },
+        ),
+        of(
+            "three revisions",
+            Budget {
+                pushes: 3,
+                falls: 1,
+                ..none
+            },
+        ),
+        Spec {
+            promotion_step: Some(50),
+            replicas: 2,
+            ..of(
+                "two pods, a process dies",
+                Budget {
+                    falls: 2,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            recreate: true,
+            ..of(
+                "recreated, new revisions",
+                Budget {
+                    pushes: 2,
+                    falls: 1,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            gates: true,
+            steps: &[30, 60],
+            ..of(
+                "gates, new revisions",
+                Budget {
+                    pushes: 2,
+                    closed: 2,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+    ]
+}
+
+#[test]
+fn every_order_of_what_may_happen_keeps_the_laws_and_ends_in_rest() {
+    let mut specs = usual();
+    if std::env::var_os("SERIN_DEEP").is_some() {
+        specs.extend(deep());
+    }
+    let states: usize = specs.iter().map(|spec| holds(*spec)).sum();
+    println!("{states} states in {} specs", specs.len());
+}
+
+/// The defect is found, and the trace that is printed says how.
+fn is_found(what: &str, spec: Spec, core: Core) {
+    let (_, wrong) = walk(spec, core);
+    let (name, path) = wrong.unwrap_or_else(|| unreachable!("not found: {what}"));
+    println!("found: {what}\n{}", tell(name, path, spec, core));
+}
+
+#[test]
+fn a_core_that_waits_for_ready_where_it_should_wait_for_drawn_is_found() {
+    let budget = Budget {
+        refusals: 1,
+        ..Spec::PLAIN.budget
+    };
+    let spec = Spec {
+        steps: &[30, 60],
+        budget,
+        ..Spec::PLAIN
+    };
+    is_found("a weight that was written counts as seen", spec, BELIEVES_ITS_WRITES);
+}
+
+#[test]
+fn a_core_that_takes_the_target_s_pods_before_traffic_is_home_is_found() {
+    is_found(
+        "the target goes down before the route was seen at home",
+        Spec::PLAIN,
+        FINISHES_EARLY,
+    );
+}
+
+#[test]
+fn a_core_that_rolls_the_primary_under_its_traffic_is_found() {
+    let spec = Spec {
+        recreate: true,
+        ..Spec::PLAIN
+    };
+    is_found("the primary is recreated while it has traffic", spec, ROLLS_UNSHIELDED);
+}
+
+#[test]
+fn a_core_that_judges_an_answer_of_another_run_is_found() {
+    let budget = Budget {
+        pushes: 2,
+        ..Spec::PLAIN.budget
+    };
+    let spec = Spec { budget, ..Spec::PLAIN };
+    is_found(
+        "an answer about one revision promotes another",
+        spec,
+        JUDGES_OLD_ANSWERS,
+    );
+}
+
+#[test]
+fn a_status_without_its_precondition_is_found() {
+    let budget = Budget {
+        deaths: 1,
+        ..Spec::PLAIN.budget
+    };
+    let spec = Spec { budget, ..Spec::PLAIN };
+    is_found("a late writer of the status wins", spec, UNFENCED);
+}

@@ -1,0 +1,103 @@
+//! Edits of the Canary and of the target's size, at rest and in the middle of a run.
+
+use chrono::TimeDelta;
+use serin::api::Phase;
+use serin::rollout::{Observation, Refusal, Weight};
+
+use super::roads::{initialized, linear, until};
+
+/// kstatus calls an object unfinished whose `observedGeneration` lags behind.
+#[test]
+fn an_edit_of_the_spec_at_rest_is_taken_note_of_once() {
+    let mut world = initialized(&linear());
+    world.canary.metadata.generation = Some(2);
+    let writes = world.status_writes;
+    for _ in 0..100 {
+        world.pass_time(TimeDelta::seconds(1));
+        world.refresh();
+        world.pass_when_due();
+    }
+    let observed = world
+        .canary
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation);
+    assert_eq!((observed, world.status_writes), (Some(2), writes + 1));
+}
+
+#[test]
+fn an_invalid_spec_is_told_at_rest_and_in_a_run() {
+    let refused = |observation: &mut Observation| {
+        observation.refusals.push(Refusal {
+            field: "spec.analysis.mirror".into(),
+            message: "is not built yet".into(),
+        });
+    };
+    let mut world = initialized(&linear());
+    world.distort = refused;
+    world.pass(None);
+    let why = world.block().map(|block| block.why.reason);
+    assert_eq!(why.as_deref(), Some("InvalidSpec"));
+    world.distort = |_| {};
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.distort = refused;
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    let told = world
+        .told
+        .iter()
+        .filter(|text| text.contains("nothing new starts"))
+        .count();
+    assert_eq!(told, 1, "{:?}", world.told);
+}
+
+/// T19 of `spec/core.md` 2.3: the emergency lane.
+#[test]
+fn analysis_that_is_called_off_in_the_middle_of_a_run_promotes_at_once() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.canary.spec.skip_analysis = true;
+    world.unjudged = true;
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    assert!(
+        !world.log.iter().any(|line| line == "Route(Weight(40))"),
+        "{:#?}",
+        world.log
+    );
+    let outcome = world
+        .block()
+        .and_then(|block| block.outcome)
+        .map(|outcome| outcome.reason);
+    assert_eq!(outcome.as_deref(), Some("PromotedUnjudged"));
+}
+
+#[test]
+fn a_run_whose_analysis_nobody_can_read_is_rolled_back() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.distort = |observation| {
+        observation.unreadable = true;
+        observation.refusals.push(Refusal {
+            field: "spec".into(),
+            message: "analysis.stepWeight: invalid type".into(),
+        });
+    };
+    until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+    let outcome = world
+        .block()
+        .and_then(|block| block.outcome)
+        .map(|outcome| outcome.reason);
+    assert_eq!(outcome.as_deref(), Some("MalformedSpec"));
+}
+
+/// The number of replicas in Git comes with the release.
+#[test]
+fn a_promotion_raises_the_primary_to_what_the_team_wants() {
+    let mut world = initialized(&linear());
+    world.actual.target.as_mut().expect("a target").replicas = 7;
+    world.push(2);
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    assert_eq!(world.actual.primary.as_ref().map(|primary| primary.replicas), Some(7));
+}
