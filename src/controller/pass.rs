@@ -211,7 +211,7 @@ impl Engine {
             if !self.writer.observe_only {
                 let turned = self.hold(&raw, status::RIVAL, &words, held).await?;
                 return Ok(Turned {
-                    wake: self.overdue_at(&canary),
+                    wake: Self::overdue_at(&canary),
                     ..turned
                 });
             }
@@ -350,11 +350,11 @@ impl Engine {
 
     /// Whether the Canary is being deleted and nobody else has released it for as long as a hand-back may take.
     fn is_overdue(&self, canary: &Canary) -> bool {
-        self.overdue_at(canary).is_some_and(|at| self.look.clock.now() >= at)
+        Self::overdue_at(canary).is_some_and(|at| self.look.clock.now() >= at)
     }
 
     /// When that will be so; `None` for a Canary that stays.
-    fn overdue_at(&self, canary: &Canary) -> Option<DateTime<Utc>> {
+    fn overdue_at(canary: &Canary) -> Option<DateTime<Utc>> {
         let deleted = canary.metadata.deletion_timestamp.as_ref()?;
         let patience = TimeDelta::from_std(canary.spec.progress_deadline()).ok()?;
         DateTime::from_timestamp(deleted.0.as_second(), 0)?.checked_add_signed(patience)

@@ -18,6 +18,7 @@ use clap::{Parser, Subcommand};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
+use crate::harness::abroad::Abroad;
 use crate::harness::cluster::Cluster;
 use crate::harness::programs::Programs;
 use crate::harness::verdict::{Expectation, closing_line};
@@ -70,6 +71,14 @@ impl Scenario {
         }
     }
 
+    /// The cluster that it should run on, if not one of ours.
+    fn abroad(&self) -> Option<&Abroad> {
+        match self {
+            Self::EndToEnd(arguments) => Some(&arguments.abroad).filter(|abroad| abroad.kubeconfig.is_some()),
+            Self::FirstRun(_) | Self::Faults(_) | Self::Ground => None,
+        }
+    }
+
     fn run<'a>(&'a self, cluster: &'a Cluster) -> LocalBoxFuture<'a, Outcome<Vec<Expectation>>> {
         match self {
             Self::FirstRun(arguments) => first_run::run(arguments, cluster).boxed_local(),
@@ -104,6 +113,9 @@ fn main() -> ExitCode {
 /// Builds what is lacking, while there is still a network, and goes on inside.
 fn outside() -> Outcome<bool> {
     let arguments = Arguments::parse();
+    if arguments.scenario.abroad().is_some() {
+        return perform(&arguments, &programs::build(&["vegeta"])?);
+    }
     let mut parts = vec!["all"];
     if arguments.scenario.with_flagger() {
         parts.push("flagger");
@@ -111,19 +123,24 @@ fn outside() -> Outcome<bool> {
     match namespace::enter(&programs::build(&parts)?)? {}
 }
 
-/// The run itself, inside the namespace. Whether everything was as it should be.
+/// The run itself, inside the namespace.
 fn inside() -> Outcome<bool> {
     let arguments = Arguments::parse_from(std::env::args_os().skip(1));
+    namespace::prepare()?;
+    perform(&arguments, &std::env::var(namespace::PLACES)?)
+}
+
+/// Runs and counts. Whether everything was as it should be.
+fn perform(arguments: &Arguments, places: &str) -> Outcome<bool> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| "a TLS provider is installed already")?;
-    namespace::prepare()?;
     let expectations = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(async {
             tokio::select! {
-                outcome = run(&arguments) => outcome,
+                outcome = run(arguments, places) => outcome,
                 () = namespace::told_to_stop() => Err("stopped; everything that ran is gone".into()),
             }
         })?;
@@ -135,13 +152,16 @@ fn inside() -> Outcome<bool> {
     Ok(broken.is_empty())
 }
 
-async fn run(arguments: &Arguments) -> Outcome<Vec<Expectation>> {
+async fn run(arguments: &Arguments, places: &str) -> Outcome<Vec<Expectation>> {
     let started = Instant::now();
     let scenario = &arguments.scenario;
     let state = namespace::state_folder(scenario.name())?;
-    let programs = Programs::find(scenario.with_flagger(), arguments.controller.as_deref())?;
+    let programs = Programs::find(places, scenario.with_flagger(), arguments.controller.as_deref())?;
 
-    let cluster = Cluster::start(programs, &state.path).await?;
+    let cluster = match scenario.abroad() {
+        Some(abroad) => Cluster::abroad(programs, &state.path, abroad).await?,
+        None => Cluster::start(programs, &state.path).await?,
+    };
     println!(
         "The cluster is up after {:.0?}; logs are in {}",
         started.elapsed(),

@@ -15,6 +15,7 @@ use crate::harness::cluster::Cluster;
 use crate::harness::load::Load;
 use crate::harness::record::Record;
 use crate::harness::shop::{NAME, Road, Shop};
+use crate::harness::slow_line::SlowLine;
 use crate::harness::verdict::Expectation;
 
 /// Requests a second for each shop.
@@ -33,8 +34,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 type Count = (usize, usize);
 
 /// Takes four shops over and gives them back, two of them in haste.
-pub async fn bite(cluster: &Cluster) -> Outcome<Vec<Expectation>> {
-    cluster.to_envoy.delay(LATE);
+pub async fn bite(cluster: &Cluster, to_envoy: &SlowLine) -> Outcome<Vec<Expectation>> {
+    to_envoy.delay(LATE);
     let [proxy, route, patient_proxy, patient_route] = [
         ("hasty-proxy", Road::HttpProxy),
         ("hasty-route", Road::HttpRoute),
@@ -50,7 +51,7 @@ pub async fn bite(cluster: &Cluster) -> Outcome<Vec<Expectation>> {
         come_and_go(&patient_proxy),
         come_and_go(&patient_route),
     );
-    cluster.to_envoy.delay(Duration::ZERO);
+    to_envoy.delay(Duration::ZERO);
     let late = format!("Where Envoy hears {} ms late", LATE.as_millis());
     let [hasty, patient] = [sum(proxy?, route?), sum(patient_proxy?, patient_route?)];
     Ok(vec![

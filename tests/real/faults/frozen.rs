@@ -78,7 +78,7 @@ pub async fn run(scene: &Scene<'_>, numbers: [u16; 2]) -> Outcome<Findings> {
         by_old.filter(|request| !["get", "list", "watch"].contains(&request.verb.as_str()))
     };
     let landed: Vec<_> = of_old()
-        .filter(|request| request.is_write() && request.stage_timestamp >= since)
+        .filter(|request| request.is_write() && request.answered >= since)
         .map(Request::words)
         .collect();
     findings.expect(
@@ -86,7 +86,7 @@ pub async fn run(scene: &Scene<'_>, numbers: [u16; 2]) -> Outcome<Findings> {
         landed.is_empty(),
     );
     let sent: Vec<_> = of_old()
-        .filter(|request| request.resource() != "leases" && request.request_received_timestamp >= thawed)
+        .filter(|request| request.resource() != "leases" && request.received >= thawed)
         .map(Request::words)
         .collect();
     findings.expect(

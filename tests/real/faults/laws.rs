@@ -61,7 +61,7 @@ fn recorded(request: &Request) -> Option<Recorded> {
         namespace,
         name,
         after: object.filter(|_| !removed).cloned(),
-        at: request.stage_timestamp,
+        at: request.answered,
         judged: request.is_by_controller(),
     })
 }
@@ -103,7 +103,7 @@ pub fn every_step(ledger: &Ledger) -> Vec<Expectation> {
         let Some(object) = request.object() else { continue };
         let course = courses.entry(request.subject()).or_default();
         match request.resource() {
-            "httpproxies" => course.drawn = share(object).map(|share| (share, request.stage_timestamp)),
+            "httpproxies" => course.drawn = share(object).map(|share| (share, request.answered)),
             "canaries" => {
                 let block = &object["status"]["serin"];
                 let stage = block["stage"].as_str().unwrap_or_default();
@@ -112,7 +112,7 @@ pub fn every_step(ledger: &Ledger) -> Vec<Expectation> {
                     && (weight > course.weight || ["Promoting", "Shielding"].contains(&stage));
                 let drawn = course.drawn.filter(|(share, _)| *share == course.weight);
                 if let Some((share, since)) = drawn.filter(|_| ends) {
-                    let length = request.stage_timestamp - since;
+                    let length = request.answered - since;
                     lengths.push(length);
                     if length < INTERVAL {
                         wrong.push(format!("{} left {share} after {length}", request.subject()));

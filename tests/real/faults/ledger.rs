@@ -23,9 +23,11 @@ pub struct Request {
     #[serde(default)]
     response_status: Answer,
     /// When it was received.
-    pub request_received_timestamp: DateTime<Utc>,
+    #[serde(rename = "requestReceivedTimestamp")]
+    pub received: DateTime<Utc>,
     /// When it was answered.
-    pub stage_timestamp: DateTime<Utc>,
+    #[serde(rename = "stageTimestamp")]
+    pub answered: DateTime<Utc>,
     #[serde(default)]
     response_object: Value,
     /// Its place in the order of all writes; that of the write before it if it has none itself.
@@ -111,7 +113,7 @@ impl Request {
         let slash = if subresource.is_empty() { "" } else { "/" };
         format!(
             "{} {} {} {}{slash}{subresource} {} ({})",
-            self.stage_timestamp.format("%H:%M:%S%.3f"),
+            self.answered.format("%H:%M:%S%.3f"),
             self.user(),
             self.verb,
             self.object_ref.resource,
@@ -166,7 +168,7 @@ impl Ledger {
     ) -> impl Iterator<Item = &'a Request> {
         self.0.iter().filter(move |request| {
             let its = request.is_by_controller() && request.resource() == resource && request.is_write();
-            its && request.stage_timestamp >= from
+            its && request.answered >= from
         })
     }
 

@@ -77,7 +77,7 @@ pub async fn run(scene: &Scene<'_>, number: u16) -> Outcome<Findings> {
         let ledger = scene.ledger(NAMESPACE)?;
         let refused = ledger.requests().filter(|request| {
             let its = request.is_by_controller() && request.resource() == "httpproxies";
-            its && !request.is_dry_run() && !request.is_accepted() && request.stage_timestamp > start
+            its && !request.is_dry_run() && !request.is_accepted() && request.answered > start
         });
         tries = refused.count();
     }

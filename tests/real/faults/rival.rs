@@ -82,15 +82,15 @@ pub async fn run(scene: &Scene<'_>, number: u16) -> Outcome<Findings> {
                 .object()
                 .is_some_and(|canary| canary["status"]["canaryWeight"] == 60)
         })
-        .map(|request| request.stage_timestamp);
+        .map(|request| request.answered);
     findings.expect(
         format!("No step counts while the rival is there (60 comes at {next:?}, he stopped at {until})"),
         next.is_some_and(|next| next > until),
     );
     let repairs: Vec<_> = ledger
         .writes_by_controllers("httpproxies", from)
-        .filter(|request| request.stage_timestamp < until)
-        .map(|request| request.stage_timestamp)
+        .filter(|request| request.answered < until)
+        .map(|request| request.answered)
         .collect();
     let waits: Vec<TimeDelta> = repairs.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let seconds: Vec<_> = waits.iter().map(|wait| wait.num_milliseconds() / 1000).collect();

@@ -45,7 +45,7 @@ pub async fn run(scene: &Scene<'_>) -> Outcome<Findings> {
     let ledger = scene.ledger(NAMESPACE)?;
     let asked: Vec<_> = ledger
         .requests()
-        .filter(|request| (from..until).contains(&request.stage_timestamp) && request.user() == "controller-0")
+        .filter(|request| (from..until).contains(&request.answered) && request.user() == "controller-0")
         .filter(|request| request.verb != "watch")
         .map(Request::words)
         .collect();

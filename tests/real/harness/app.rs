@@ -38,14 +38,16 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 8] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
-/// What the kubelet passes: address and pod, the version from the image's tag, the rest from the pod's environment.
+/// What the pod's environment says; the process kubelet adds the address.
 #[derive(Parser)]
 struct Settings {
-    #[arg(long)]
+    #[arg(long, default_value = "0.0.0.0:9898")]
     listen: std::net::SocketAddr,
-    #[arg(long)]
+    /// What it calls itself in its answers.
+    #[arg(long, env = "APP_VERSION")]
     version: String,
-    #[arg(long)]
+    /// The name of its pod.
+    #[arg(long, env = "APP_POD")]
     pod: String,
     /// How many of 100 answers are an error 500, spread evenly.
     #[arg(long, env = "FAIL_PERCENT", default_value_t = 0)]

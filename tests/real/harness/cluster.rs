@@ -1,4 +1,5 @@
-//! A cluster to run scenarios on: one of our own with a real control plane, gateway, metrics server and the process kubelet.
+//! A cluster to run scenarios on: one of our own with a real control plane, gateway, metrics server and the process kubelet, or one
+//! of somebody else's.
 //!
 //! What a scenario uses of it are a client, a kubeconfig for the controller, the address where requests go in, and the address
 //! of Prometheus.
@@ -13,6 +14,7 @@ use kube::{Client, Config};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::harness::abroad::Abroad;
 use crate::harness::kubelet::Kubelet;
 use crate::harness::process::{Process, tail};
 use crate::harness::programs::{Product, Programs};
@@ -22,7 +24,7 @@ use crate::harness::{Outcome, checkout, control_plane, gateway, installation, ob
 /// How long any part may take to come up on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A running cluster. Dropping it ends everything of it.
+/// A running cluster. Dropping it ends everything that was started for it.
 pub struct Cluster {
     /// Talks to the API server as its administrator.
     pub client: Client,
@@ -36,6 +38,16 @@ pub struct Cluster {
     pub programs: Programs,
     /// The folder with logs and data of this run.
     pub state: PathBuf,
+    /// What the shops' pods run.
+    pub image: String,
+    /// Namespace and name of the Gateway that each `HTTPRoute` attaches to.
+    pub gateway_object: (String, String),
+    /// What we started; nothing in a cluster of somebody else's.
+    pub own: Option<Own>,
+}
+
+/// What runs for a cluster of our own.
+pub struct Own {
     /// What Contour tells Envoy goes this way.
     pub to_envoy: SlowLine,
     /// In the order of their start.
@@ -83,18 +95,49 @@ impl Cluster {
             prometheus: gateway::PROMETHEUS.to_owned(),
             programs,
             state: state.to_owned(),
-            to_envoy,
-            processes: processes
-                .into_iter()
-                .map(|process| (process.name.clone(), Arc::new(Mutex::new(process))))
-                .collect(),
-            kubelet,
+            image: "shop".to_owned(),
+            gateway_object: ("edge".to_owned(), "edge".to_owned()),
+            own: Some(Own {
+                to_envoy,
+                processes: processes
+                    .into_iter()
+                    .map(|process| (process.name.clone(), Arc::new(Mutex::new(process))))
+                    .collect(),
+                kubelet,
+            }),
+        })
+    }
+
+    /// Takes one of somebody else's, where nothing is started.
+    pub async fn abroad(programs: Programs, state: &Path, abroad: &Abroad) -> Outcome<Self> {
+        let (Some(kubeconfig), Some(gateway), Some(prometheus), Some(image)) =
+            (&abroad.kubeconfig, abroad.gateway, &abroad.prometheus, &abroad.image)
+        else {
+            return Err("--kubeconfig needs --gateway, --prometheus and --image".into());
+        };
+        let gateway_object = abroad.gateway_object.split_once('/');
+        let (namespace, name) = gateway_object.ok_or("--gateway-object wants NAMESPACE/NAME")?;
+        let client = client(kubeconfig).await?;
+        if !is_ready(&client).await? {
+            return Err("the API server is not ready".into());
+        }
+        Ok(Self {
+            client,
+            controller_kubeconfig: kubeconfig.canonicalize()?,
+            gateway,
+            prometheus: prometheus.clone(),
+            programs,
+            state: state.to_owned(),
+            image: image.clone(),
+            gateway_object: (namespace.to_owned(), name.to_owned()),
+            own: None,
         })
     }
 
     /// One of its processes, such as `etcd` or `prometheus`, to be told something or started again.
     pub async fn process(&self, name: &str) -> Outcome<OwnedMutexGuard<Process>> {
-        let process = self.processes.iter().find(|process| process.0 == name);
+        let own = self.own.as_ref().ok_or("this cluster is not ours to handle")?;
+        let process = own.processes.iter().find(|process| process.0 == name);
         let (_, process) = process.ok_or_else(|| format!("the cluster has no process {name}"))?;
         Ok(Arc::clone(process).lock_owned().await)
     }
@@ -107,8 +150,8 @@ impl Cluster {
     /// Where the controller keeps its Lease.
     pub const fn lease_namespace(&self) -> &'static str {
         match self.programs.product {
-            Product::Serin(_) => installation::NAMESPACE,
-            Product::Flagger(_) => "default",
+            Product::Serin(_) if self.own.is_some() => installation::NAMESPACE,
+            Product::Serin(_) | Product::Flagger(_) => "default",
         }
     }
 
@@ -127,7 +170,7 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Drop for Own {
     fn drop(&mut self) {
         // Nothing here has to be kept, so nobody is asked to end; but the kubelet would complain about the others' going.
         self.kubelet.stop();

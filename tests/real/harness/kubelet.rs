@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Container, Node, Pod};
+use k8s_openapi::api::core::v1::{Container, EnvVar, Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
@@ -239,24 +239,25 @@ impl PodProcess {
     }
 
     fn start(&self) -> Outcome<Process> {
-        let image = self.container.image.as_deref().unwrap_or_default();
-        let version = image.rsplit_once(':').map_or("untagged", |(_, tag)| tag);
         let mut command = Command::new(&self.host.program);
         command
             .arg(app::ROLE)
-            .args([
-                "--listen",
-                &self.address.to_string(),
-                "--version",
-                version,
-                "--pod",
-                &self.name,
-            ])
+            .args(["--listen", &self.address.to_string()])
             .env_clear();
         for variable in self.container.env.iter().flatten() {
-            command.env(&variable.name, variable.value.as_deref().unwrap_or_default());
+            command.env(&variable.name, self.value_of(variable));
         }
         Process::start(&self.name, &self.host.logs, command)
+    }
+
+    /// What a variable says: its value, or the pod's name where it asks for that. Nothing else is built.
+    fn value_of<'a>(&'a self, variable: &'a EnvVar) -> &'a str {
+        let source = variable.value_from.as_ref();
+        let field = source.and_then(|source| source.field_ref.as_ref());
+        match field {
+            Some(field) if field.field_path == "metadata.name" => &self.name,
+            _ => variable.value.as_deref().unwrap_or_default(),
+        }
     }
 
     /// Reports the pod's state as it changes. Only a deletion ends a pod, so this returns only if it cannot go on.

@@ -1,10 +1,11 @@
 //! What every scenario shares: a cluster to work on, load, and somebody who writes down what happened.
 //!
 //! The way through the files. [`namespace`] closes the door behind us and [`programs`] finds what to start. [`cluster`] starts
-//! it: [`control_plane`], [`gateway`] behind a [`slow_line`], [`kubelet`] for pods that are processes of [`app`], [`kwok`] for pods
+//! it, or takes one from [`abroad`]: [`control_plane`], [`gateway`] behind a [`slow_line`], [`kubelet`] for pods that are processes of [`app`], [`kwok`] for pods
 //! that are objects only; [`installation`] puts the product in. [`controller`] is what is under test. [`shop`] is an application with its route and its Canary, [`load`] sends
 //! requests to it, [`record`] watches it. [`verdict`] is how a scenario says what held and what did not.
 
+pub mod abroad;
 pub mod access_log;
 pub mod app;
 pub mod cluster;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::harness::process::output_of;
-use crate::harness::{Outcome, checkout, namespace};
+use crate::harness::{Outcome, checkout};
 
 /// The programs, found once at the start.
 pub struct Programs {
@@ -49,9 +49,9 @@ pub fn build(parts: &[&str]) -> Outcome<String> {
 }
 
 impl Programs {
-    /// Reads what [`build`] found, from inside of the namespace. The product is Flagger, or Serin from `serin` or of this checkout.
-    pub fn find(flagger: bool, serin: Option<&Path>) -> Outcome<Self> {
-        let places: BTreeMap<String, PathBuf> = std::env::var(namespace::PLACES)?
+    /// Reads what [`build`] found. The product is Flagger, or Serin from `serin` or of this checkout.
+    pub fn find(places: &str, flagger: bool, serin: Option<&Path>) -> Outcome<Self> {
+        let places: BTreeMap<String, PathBuf> = places
             .lines()
             .filter_map(|line| line.split_once('='))
             .map(|(name, path)| (name.to_owned(), PathBuf::from(path)))

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -23,7 +24,8 @@ const START: Duration = Duration::from_mins(1);
 const END: Duration = Duration::from_mins(3);
 
 /// The kind of the object that leads traffic to a shop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "lower")]
 pub enum Road {
     /// Contour's own.
     HttpProxy,
@@ -78,6 +80,9 @@ pub struct Shop {
     settle_seconds: Option<u32>,
     client: Client,
     url: String,
+    image: String,
+    gateway_object: (String, String),
+    abroad: bool,
 }
 
 impl Shop {
@@ -90,6 +95,9 @@ impl Shop {
             settle_seconds: None,
             client: cluster.client.clone(),
             url: format!("http://{}/", cluster.gateway),
+            image: cluster.image.clone(),
+            gateway_object: cluster.gateway_object.clone(),
+            abroad: cluster.own.is_none(),
         }
     }
 
@@ -118,8 +126,12 @@ impl Shop {
         format!("{}.example.com", self.namespace)
     }
 
-    /// Creates the application with its route, and waits until the gateway answers for it ten times in a row.
+    /// Creates the application with its route, and waits until the gateway answers for it ten times in a row. In a cluster of
+    /// somebody's own a namespace that is there already is theirs.
     pub async fn open(&self) -> Outcome<()> {
+        if self.abroad && self.namespaces().get_opt(&self.namespace).await?.is_some() {
+            return Err(format!("there is a namespace {} already; it is left alone", self.namespace).into());
+        }
         self.apply("shop").await?;
         self.apply(self.road.file()).await?;
         let web = reqwest::Client::builder().no_proxy().build()?;
@@ -133,6 +145,16 @@ impl Shop {
             let good = answer.is_ok_and(|answer| answer.status().is_success());
             in_a_row = if good { in_a_row + 1 } else { 0 };
             sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes the namespace with everything in it, where the cluster outlives the run.
+    pub async fn close(&self) -> Outcome<()> {
+        if self.abroad {
+            self.namespaces()
+                .delete(&self.namespace, &DeleteParams::default())
+                .await?;
         }
         Ok(())
     }
@@ -160,8 +182,10 @@ impl Shop {
     pub async fn release(&self, version: &str, fail_percent: u32) -> Outcome<()> {
         let change = json!({ "spec": { "template": { "spec": { "containers": [{
             "name": NAME,
-            "image": format!("{NAME}:{version}"),
-            "env": [{ "name": "FAIL_PERCENT", "value": fail_percent.to_string() }],
+            "env": [
+                { "name": "APP_VERSION", "value": version },
+                { "name": "FAIL_PERCENT", "value": fail_percent.to_string() },
+            ],
         }]}}}});
         self.deployments()
             .patch(NAME, &PatchParams::default(), &Patch::Strategic(&change))
@@ -169,12 +193,22 @@ impl Shop {
         Ok(())
     }
 
-    /// The image that the promoted side runs.
-    pub async fn primary_image(&self) -> Outcome<String> {
+    /// The version that the promoted side runs.
+    pub async fn primary_version(&self) -> Outcome<String> {
         let primary = self.deployments().get(&format!("{NAME}-primary")).await?;
         let pod = primary.spec.and_then(|spec| spec.template.spec);
-        let image = pod.and_then(|pod| pod.containers.into_iter().next()?.image);
-        image.ok_or_else(|| "the primary has no image".into())
+        let variables = pod.and_then(|pod| pod.containers.into_iter().next()?.env);
+        let version = variables
+            .into_iter()
+            .flatten()
+            .find(|variable| variable.name == "APP_VERSION");
+        version
+            .and_then(|variable| variable.value)
+            .ok_or_else(|| "the primary has no version".into())
+    }
+
+    fn namespaces(&self) -> Api<Namespace> {
+        Api::all(self.client.clone())
     }
 
     /// The shop's Deployments.
@@ -204,6 +238,9 @@ impl Shop {
         let text = text
             .replace("{{namespace}}", &self.namespace)
             .replace("{{host}}", &self.host())
+            .replace("{{image}}", &self.image)
+            .replace("{{gateway-namespace}}", &self.gateway_object.0)
+            .replace("{{gateway}}", &self.gateway_object.1)
             .replace("{{replacing}}", replacing)
             .replace("{{settle}}", &settle.unwrap_or_default());
         objects::apply_text(&self.client, &text)

@@ -48,7 +48,7 @@ pub fn course(story: &Story) -> Vec<Expectation> {
             ),
             after_good.answered > 0
                 && after_good.of_version(GOOD) == after_good.answered
-                && story.primary_images[0].ends_with(GOOD),
+                && story.primary_versions[0] == GOOD,
         ),
         Expectation::new(
             format!("The bad version gets 25 percent and never more ({})", listed(&failure)),
@@ -63,7 +63,7 @@ pub fn course(story: &Story) -> Vec<Expectation> {
             ),
             after_bad.answered > 0
                 && after_bad.of_version(GOOD) == after_bad.answered
-                && story.primary_images[1].ends_with(GOOD),
+                && story.primary_versions[1] == GOOD,
         ),
         Expectation::new("The route rests at 100/0", last == Some(Weights::HOME)),
         Expectation::new(

@@ -84,8 +84,8 @@ pub struct Story {
     pub gateway_says: Vec<Line>,
     /// What the controller told.
     pub events: Vec<Since<String>>,
-    /// The image of the promoted side, after the good release and at the end.
-    pub primary_images: [String; 2],
+    /// The version of the promoted side, after the good release and at the end.
+    pub primary_versions: [String; 2],
 }
 
 /// Lives through the whole story of a shop, at `rate` requests a second.
@@ -117,14 +117,14 @@ async fn told(cluster: &Cluster, shop: &Shop, title: &str, rate: u32) -> Outcome
     let promoted = record.phase_after(good, "Succeeded", "Failed", END).await?;
     say("is promoted; the bad version comes");
     sleep(REST).await;
-    let after_good = shop.primary_image().await?;
+    let after_good = shop.primary_version().await?;
 
     let bad = Utc::now();
     shop.release(BAD, 50).await?;
     let rolled_back = record.phase_after(bad, "Failed", "Succeeded", END).await?;
     say("is rolled back; the Canary is deleted");
     sleep(REST).await;
-    let after_bad = shop.primary_image().await?;
+    let after_bad = shop.primary_version().await?;
     let seen = record.seen();
 
     let deleted = Utc::now();
@@ -151,9 +151,9 @@ async fn told(cluster: &Cluster, shop: &Shop, title: &str, rate: u32) -> Outcome
         moments,
         seen,
         answers,
-        gateway_says: access_log::special(&cluster.state, &shop.host())?,
+        gateway_says: access_log::special(&cluster.state, &shop.host()),
         events: events(&cluster.client, &shop.namespace, NAME).await?,
-        primary_images: [after_good, after_bad],
+        primary_versions: [after_good, after_bad],
     })
 }
 

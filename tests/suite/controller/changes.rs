@@ -15,8 +15,12 @@ async fn a_history_that_is_gone_costs_lists_and_nothing_else() {
     let before = lists(&house);
     for image in ["podinfo:2", "podinfo:3"] {
         house.release(image).await;
-        // A watch lasts for almost five minutes.
-        for _ in 0..160 {
+        // A watch lasts for almost five minutes, and what it has seen last is soon too old to go on from.
+        for tick in 0..160 {
+            let note = json!({"metadata": {"annotations": {"tick": tick.to_string()}}});
+            let mut target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "test", "name": "podinfo"}});
+            json_patch::merge(&mut target, &note);
+            house.change(&target).await;
             house.api.compact();
             house.pass(2).await;
         }

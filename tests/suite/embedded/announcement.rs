@@ -1,4 +1,5 @@
-//! A route that the team made changes hands: its new destinations are named in it, and loaded, before they get traffic.
+//! A route that the team made changes hands: its new destinations are named in it, and loaded, before they get traffic, and its old ones
+//! for a while after.
 
 use std::sync::{Arc, Mutex};
 
@@ -109,14 +110,16 @@ async fn a_live_route_is_announced_settles_and_is_switched_and_back_again() {
             shares,
             [
                 announced.as_str(),
+                "app 0, app-primary 100, app-canary 0",
                 "app-primary 100, app-canary 0",
                 "app-primary 100, app-canary 0, app 0",
+                "app-primary 0, app-canary 0, app 100",
                 found,
             ],
             "{provider}"
         );
-        for pair in [0, 2] {
-            let waited = drawn[pair + 1].0 - drawn[pair].0;
+        for announced_or_led in [0, 1, 3, 4] {
+            let waited = drawn[announced_or_led + 1].0 - drawn[announced_or_led].0;
             assert!(waited >= SETTLE, "{provider}: switched after {waited}");
         }
         assert_eq!(stage.object(&version, &kind, APP)["spec"], before, "{provider}");

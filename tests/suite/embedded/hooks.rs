@@ -85,11 +85,11 @@ async fn core_024_hooks_and_events_of_a_run_without_analysis() {
             ("Initialized", "Confirm-rollout check start-gate passed"),
             ("Progressing", "New revision detected! Scaling up app.test"),
             ("Promoting", "Copying app.test template spec to app-primary.test"),
-            ("Succeeded", "Post-rollout check report passed"),
             (
                 "Succeeded",
                 "Promotion completed! Canary analysis was skipped for app.test",
             ),
+            ("Succeeded", "Post-rollout check report passed"),
         ],
     );
 }
@@ -133,8 +133,8 @@ async fn core_025_hooks_and_events_of_a_whole_run() {
             ("Promoting", "Copying app.test template spec"),
             ("Promoting", "Advance app.test primary weight 50"),
             ("Finalising", "Advance app.test primary weight 100"),
-            ("Succeeded", "Post-rollout check report passed"),
             ("Succeeded", "Promotion completed! Scaling down app.test"),
+            ("Succeeded", "Post-rollout check report passed"),
         ],
     );
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     api::Canary,
+    object::ownership,
     rollout::{Block, Side},
     sim::{apiserver::Snapshot, world::route_shape::route_shape},
 };
@@ -66,7 +67,20 @@ impl Release {
             .of("flagger.app/v1beta1", "Canary", namespace)
             .into_iter()
             .filter_map(Self::of)
+            .filter(|release| release.owns_its_target(objects))
             .collect()
+    }
+
+    /// Whether no other Canary has the primary: one that came second touches nothing, and nothing is held against it.
+    fn owns_its_target(&self, objects: &impl Objects) -> bool {
+        let primary = objects.named(
+            "apps/v1",
+            "Deployment",
+            &self.namespace,
+            &self.deployment(Side::Primary),
+        );
+        let owner = primary.and_then(ownership::controller);
+        owner.is_none_or(|owner| owner["uid"] == self.uid.as_str())
     }
 
     fn of(object: &Value) -> Option<Self> {

@@ -1,9 +1,12 @@
 //! What the API server does with each assertion that is not met.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serin::rollout::{Assertion, Block, Destination, Observation, Rehearsal, Side, Stage};
+use serin::rollout::{Assertion, Block, Destination, Observation, Rehearsal, Side, Stage, Weight};
 
 use super::{Actual, Pods, World, fingerprint, number};
+
+/// What the data plane is given to follow.
+const SETTLE: TimeDelta = TimeDelta::seconds(2);
 
 impl World {
     /// Makes it true, with the cache showing our own write at once.
@@ -118,10 +121,14 @@ impl World {
                 let apex_gets = *destination == Destination::Apex;
                 if self.actual.handed_back != apex_gets {
                     self.assert_announced(block);
-                    self.route_since = now;
+                    (self.route_since, self.led_since) = (now, now);
+                }
+                if !apex_gets && self.actual.route != Some(Weight::ZERO) {
+                    (self.route_since, self.led_since) = (now, now);
+                    self.actual.route = Some(Weight::ZERO);
                 }
                 self.actual.handed_back = apex_gets;
-                self.route_written(Some(now));
+                self.route_written(self.actual.announced.or(Some(now)));
             }
             Assertion::RouteHandedBack { .. } => {
                 self.assert_parted(Destination::Apex, block);
@@ -150,8 +157,10 @@ impl World {
 
     /// Traffic goes to other Services only when the data plane has had the time to load them, or the patience is over.
     fn assert_announced(&self, block: &Block) {
+        let since = self.actual.announced;
+        let settled = since.is_some_and(|since| self.now - since >= SETTLE);
         assert!(
-            self.names_both_settled() || self.is_late(block),
+            settled || self.is_late(block),
             "switched to Services that were not announced: {:#?}",
             self.log
         );
@@ -160,16 +169,12 @@ impl World {
     /// A Service is no longer named only when the data plane has had the time to send its traffic elsewhere.
     fn assert_parted(&self, destination: Destination, block: &Block) {
         let leads_there = self.actual.handed_back == (destination == Destination::Apex);
+        let settled = self.now - self.led_since >= SETTLE;
         assert!(
-            (leads_there && self.names_both_settled()) || self.is_late(block),
+            (leads_there && settled) || self.is_late(block),
             "took Services out of the route that had traffic until then: {:#?}",
             self.log
         );
-    }
-
-    fn names_both_settled(&self) -> bool {
-        let since = self.actual.announced;
-        since.is_some_and(|at| self.now - at >= TimeDelta::seconds(2))
     }
 
     fn is_late(&self, block: &Block) -> bool {

@@ -108,7 +108,9 @@ impl Moment<'_> {
             format!("goes on from {weight}, which the route does not carry")
         })?;
         let stood = self.now - self.route_since;
-        hold(stood >= self.interval, || format!("{weight} stood for {stood} only"))
+        hold(self.unjudged || stood >= self.interval, || {
+            format!("{weight} stood for {stood} only")
+        })
     }
 
     /// Invariant 2: homewards the primary never gets more than its ready pods carry, but for the named exceptions.

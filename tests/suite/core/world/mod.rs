@@ -111,6 +111,8 @@ pub struct World {
     pub alerts: Vec<String>,
     ids: BTreeSet<String>,
     route_since: DateTime<Utc>,
+    /// Since when the route leads to the Services that it leads to now.
+    led_since: DateTime<Utc>,
     judged: BTreeSet<Fingerprint>,
     /// Whether the run promotes without a judgement: analysis is skipped, or Flagger had judged.
     pub unjudged: bool,
@@ -184,6 +186,7 @@ impl World {
             alerts: Vec::new(),
             ids: BTreeSet::new(),
             route_since: now,
+            led_since: now,
             judged: BTreeSet::new(),
             unjudged: false,
         }
