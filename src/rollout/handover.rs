@@ -76,7 +76,7 @@ pub fn handover(
     let replicas = observation
         .primary
         .present()
-        .map_or(1, |primary| primary.replicas)
+        .map_or(block.capacity, |primary| primary.replicas)
         .max(1);
     let enough = observation.primary_endpoints.unwrap_or(replicas).max(1);
     let up = target.rollout.complete && observation.canary_endpoints.is_some_and(|ready| ready >= enough);

@@ -384,7 +384,7 @@ impl Scene<'_> {
         let replicas = observation
             .primary
             .present()
-            .map_or(1, |primary| primary.replicas)
+            .map_or(block.capacity, |primary| primary.replicas)
             .max(1);
         let floor = Assertion::Floor {
             side: Side::Canary,

@@ -6,8 +6,8 @@ use super::super::handover::{Handover, LAST_TRIES, handover};
 use super::super::notice::{Alert, Severity};
 use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
-use super::homeward;
 use super::turn::Turn;
+use super::{homeward, turn_route};
 
 /// The target is handed all traffic with the template that it has, which may be one that was never promoted.
 fn warn_of_another_revision(turn: &mut Turn<'_>) {
@@ -84,7 +84,16 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
         Handover::Abandoned { .. } => "the deadline has passed; the Canary is released as things are".to_owned(),
         Handover::Done => "the target has everything back; the Canary is released".to_owned(),
     };
-    turn.why("Terminating", &message)
+    let trouble = turn
+        .observation
+        .obstacle
+        .as_ref()
+        .and_then(|_| turn_route::trouble(turn.observation));
+    let (reason, message) = trouble.unwrap_or(("Terminating", message));
+    if reason != "Terminating" {
+        turn_route::tell_once(turn, reason, &message);
+    }
+    turn.why(reason, &message)
         .awaiting("the target's pods, then its traffic")
         .until(deadline, "the Canary is released in any case");
     let unfinished = matches!(state, Handover::Kept | Handover::Abandoned { .. });
