@@ -63,12 +63,12 @@ impl Workers {
     }
 
     /// Pods that answer requests.
-    pub const fn serving(&self) -> u8 {
+    pub const fn serving(self) -> u8 {
         self.ready + self.old
     }
 
     /// What the controller of Serin reads of it.
-    pub fn workload(&self, recreate: bool) -> Workload {
+    pub fn workload(self, recreate: bool) -> Workload {
         let complete = self.observed && self.replicas > 0 && self.ready >= self.replicas && self.old == 0;
         let mut workload = Workload {
             fingerprint: Some(fingerprint(self.template)),

@@ -28,8 +28,11 @@ use model::World;
 use place::Place;
 use spec::{Budget, Spec};
 
+/// A property that does not hold, and the way to where it does not.
+type Wrong = (&'static str, Path<Place, Happening>);
+
 /// Walks all states. The first property that does not hold, with the way there.
-fn walk(spec: Spec, core: Core) -> (usize, Option<(&'static str, Path<Place, Happening>)>) {
+fn walk(spec: Spec, core: Core) -> (usize, Option<Wrong>) {
     let began = Instant::now();
     let checker = World::new(spec, core)
         .checker()
@@ -52,6 +55,7 @@ fn walk(spec: Spec, core: Core) -> (usize, Option<(&'static str, Path<Place, Hap
 }
 
 /// The way to a broken property, and for one that never comes to rest where it goes from there.
+#[expect(clippy::format_push_string, reason = "a trace is written once")]
 fn tell(name: &str, path: Path<Place, Happening>, spec: Spec, core: Core) -> String {
     let mut text = format!("broken: {name}\n");
     let mut last = None;
@@ -92,6 +96,7 @@ fn holds(spec: Spec) -> usize {
 }
 
 /// What may happen in each spec of a usual run: a minute or two on one core.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn usual() -> Vec<Spec> {
     let none = Budget {
         pushes: 1,

@@ -58,6 +58,10 @@ pub struct Process {
 
 /// One state.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that may go wrong by itself"
+)]
 pub struct Place {
     /// The time; each state is moved to the same one, since only spans matter.
     pub now: DateTime<Utc>,

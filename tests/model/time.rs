@@ -18,14 +18,14 @@ pub fn normalise(place: &mut Place) {
     let age = |at: &mut DateTime<Utc>| *at = DateTime::UNIX_EPOCH + (*at - now).max(-OLDEST);
     for late in [&mut place.late] {
         if let Some(LateWrite::Status(block, _)) = late.as_mut().map(|late| &mut late.what) {
-            *block = Arc::new(plain(block, &age));
+            *block = Arc::new(plain(block, age));
         }
     }
-    let status = Arc::new(plain(&place.status, &age));
+    let status = Arc::new(plain(&place.status, age));
     place.status_seen = if place.status_is_seen {
         status.clone()
     } else {
-        Arc::new(plain(&place.status_seen, &age))
+        Arc::new(plain(&place.status_seen, age))
     };
     place.status = status;
     age(&mut place.route_since);

@@ -219,7 +219,8 @@ async fn rest(stage: &Stage) -> bool {
         let rests = stage.status()["serin"]["stage"] == "Resting" && before == now;
         quiet = if rests { quiet + 1 } else { 0 };
         before = now;
-        if quiet >= 6 {
+        // Longer than any hook that was asked before the calm may still be answering.
+        if quiet >= 24 {
             return true;
         }
     }
