@@ -47,6 +47,9 @@ deny="$cache/cargo-deny-$deny_version/bin/cargo-deny"
 step "tests on the embedded cluster"                          # 10, 5
 tested env RUST_BACKTRACE=1 cargo test --locked --no-fail-fast --lib --bins --test suite
 
+step "model check of the core, random schedules"              # 2, 4
+tested env RUST_BACKTRACE=1 cargo test --locked --no-fail-fast --test model --test schedules
+
 step "real control plane: the ground it stands on"            # 15 (builds it), 1
 tested bash tests/real.sh ground
 

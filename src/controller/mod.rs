@@ -162,7 +162,7 @@ pub async fn run(
     };
     let references = References::new(client.clone(), caches.clone(), settings.no_cross_namespace_refs);
     let jobs = jobs(&settings, &references, &outside, &vitals, &clock, &queue)?;
-    let teller = teller(&client, &settings, &references, &outside, &vitals, &clock);
+    let teller = teller(&writer, &settings, &references, &outside, &vitals);
     let engine = Arc::new(Engine {
         look,
         writer,
@@ -293,21 +293,16 @@ fn jobs(
     ))
 }
 
-fn teller(
-    client: &Client,
-    settings: &Settings,
-    references: &References,
-    outside: &Outside,
-    vitals: &Vitals,
-    clock: &Clock,
-) -> Teller {
+fn teller(writer: &Writer, settings: &Settings, references: &References, outside: &Outside, vitals: &Vitals) -> Teller {
+    let clock = &writer.clock;
     if settings.observe_only {
         return Teller::silent(clock.clone());
     }
     let alerts = Alerts::new(settings, references.clone(), outside.alerts.clone());
     let hooks = EventHooks::new(settings, outside.hooks.clone(), clock.clone());
     Teller::new(
-        client.clone(),
+        writer.client.clone(),
+        writer.claim.clone(),
         vec![Arc::new(alerts), Arc::new(hooks)],
         vitals.metrics.clone(),
         clock.clone(),

@@ -106,6 +106,8 @@ struct Contest {
     /// When it is forgotten, unless the rival comes back.
     over: DateTime<Utc>,
     standing: bool,
+    /// Whether we have drawn it since the rival's last deed that counted. What he does while we wait makes us wait no longer.
+    repaired: bool,
 }
 
 impl Obstacles {
@@ -119,6 +121,7 @@ impl Obstacles {
         self.refused.remove(&place);
         if let Some(contest) = self.contests.get_mut(&place) {
             contest.standing = false;
+            contest.repaired = true;
         }
         if place.is_held() {
             self.drawn.insert(place, drawn);
@@ -129,6 +132,9 @@ impl Obstacles {
     pub fn written(&mut self, place: Place, answer: Option<Drawn>) {
         self.refused.remove(&place);
         self.drawn.remove(&place);
+        if let Some(contest) = self.contests.get_mut(&place) {
+            contest.repaired = true;
+        }
         if let Some(answer) = answer {
             self.answered.insert(place, answer);
         }
@@ -176,7 +182,12 @@ impl Obstacles {
             next: now,
             over: now,
             standing: true,
+            repaired: true,
         });
+        if !contest.repaired {
+            (contest.what, contest.manager, contest.version) = (what, manager, version);
+            return;
+        }
         // The first repair is made at once.
         let wait = if contest.version.is_empty() {
             TimeDelta::zero()
@@ -185,6 +196,7 @@ impl Obstacles {
         };
         (contest.what, contest.manager, contest.version) = (what, manager, version);
         (contest.next, contest.over, contest.standing) = (now + wait, now + wait * 3 + GRUDGE, true);
+        contest.repaired = false;
     }
 
     /// The API server does not accept a write: verb and object, and its words.
@@ -280,6 +292,20 @@ mod tests {
             second >= TimeDelta::seconds(1) && third >= TimeDelta::seconds(2),
             "{second} {third}"
         );
+    }
+
+    #[test]
+    fn what_a_rival_does_while_his_last_deed_stands_makes_the_repair_no_later() {
+        let mut obstacles = Obstacles::default();
+        undo(&mut obstacles, "2", at(0));
+        redraw(&mut obstacles, "3");
+        undo(&mut obstacles, "4", at(1));
+        let repair = obstacles.not_before(Place::Route, at(1));
+        for second in 2..30 {
+            undo(&mut obstacles, &format!("more-{second}"), at(second));
+        }
+        assert!(repair.is_some());
+        assert_eq!(obstacles.not_before(Place::Route, at(1)), repair);
     }
 
     #[test]

@@ -20,7 +20,9 @@ use kube::api::{Api, PostParams};
 use tokio::sync::watch;
 
 use super::lanes::{Lanes, Put};
+use super::leader::Claim;
 use super::retry::Retry;
+use super::write::is_terminating;
 use crate::api::Canary;
 use crate::clock::Clock;
 use crate::notify::event;
@@ -32,6 +34,9 @@ const EVENT_LIFE: TimeDelta = TimeDelta::hours(1);
 
 /// The most that one request about an Event may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a process that may not act looks whether it may again.
+const CLAIM_LOOK: Duration = Duration::from_secs(1);
 
 /// How often a request about an Event is tried.
 const ATTEMPTS: u32 = 6;
@@ -72,6 +77,7 @@ type Lane = (String, Option<usize>);
 
 struct Outlets {
     client: Client,
+    claim: Claim,
     channels: Vec<Arc<dyn Channel>>,
     metrics: Metrics,
 }
@@ -90,11 +96,13 @@ struct Announcement {
 }
 
 impl Teller {
-    /// Tells through these channels and by Events. What cannot be told is counted in `metrics`.
-    pub fn new(client: Client, channels: Vec<Arc<dyn Channel>>, metrics: Metrics, clock: Clock) -> Self {
+    /// Tells through these channels and by Events, as long as `claim` stands: of what a former leader has not told, its successor
+    /// knows. What cannot be told is counted in `metrics`.
+    pub fn new(client: Client, claim: Claim, channels: Vec<Arc<dyn Channel>>, metrics: Metrics, clock: Clock) -> Self {
         Self::with(
             Some(Outlets {
                 client,
+                claim,
                 channels,
                 metrics,
             }),
@@ -186,6 +194,7 @@ impl Outlets {
         let channel = &self.channels[place];
         for (number, notice) in announcement.notices.iter().enumerate().skip(told) {
             let canary = &announcement.canary;
+            self.may_act(clock, Duration::ZERO).await;
             let outcome = match clock.timeout(CHANNEL_LIMIT, channel.tell(canary, notice)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(format!("no end within {} s", CHANNEL_LIMIT.as_secs())),
@@ -257,6 +266,13 @@ impl Outlets {
         0
     }
 
+    /// Waits until this process may begin something that takes at most `span`. A leader that was superseded waits here for its end.
+    async fn may_act(&self, clock: &Clock, span: Duration) {
+        while !self.claim.covers(span) {
+            clock.sleep(CLAIM_LOOK).await;
+        }
+    }
+
     /// Sends a request until the API server has answered it for good: whether the Event exists now. `None`: it never did,
     /// which has been logged.
     async fn request(&self, clock: &Clock, canary: &Canary, request: &Request) -> Option<bool> {
@@ -264,6 +280,7 @@ impl Outlets {
         let events = Api::namespaced(self.client.clone(), namespace);
         let mut retry = Retry::between(Duration::from_secs(1), Duration::from_secs(30), namespace);
         loop {
+            self.may_act(clock, REQUEST_LIMIT).await;
             let cause = match clock.timeout(REQUEST_LIMIT, request.send(&events)).await {
                 Ok(Ok(exists)) => return Some(exists),
                 Ok(Err(error)) if is_final(&error) => {
@@ -304,9 +321,10 @@ impl Request {
     }
 }
 
-/// Whether trying again changes nothing: the namespace goes, the right is missing, or the Event is not valid.
+/// Whether trying again changes nothing: the namespace goes, or the Event is not valid. A right that is missing may come: an API server
+/// that has just started knows nobody's rights.
 fn is_final(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_forbidden() || status.is_not_found() || status.is_invalid())
+    matches!(error, kube::Error::Api(status) if is_terminating(status) || status.is_not_found() || status.is_invalid())
 }
 
 fn log(canary: &Canary, notice: &Notice) {

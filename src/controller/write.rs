@@ -198,7 +198,8 @@ fn is_patch_failure(status: &Status) -> bool {
             .any(|cause| cause.reason == "UnexpectedServerResponse")
 }
 
-fn is_terminating(status: &Status) -> bool {
+/// Whether it was refused because its namespace is being deleted.
+pub(super) fn is_terminating(status: &Status) -> bool {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
     causes.any(|cause| cause.reason == "NamespaceTerminating")
 }

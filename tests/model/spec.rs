@@ -82,7 +82,7 @@ impl Spec {
         }
         serde_json::from_value(json!({
             "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
-            "metadata": {"name": "app", "namespace": "test", "uid": "u", "generation": 1},
+            "metadata": {"name": "app", "namespace": "test", "uid": "u"},
             "spec": {
                 "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
                 "progressDeadlineSeconds": 30,

@@ -9,8 +9,8 @@ use serin::rollout::{Block, Fingerprint, Memory, RoundId};
 
 use crate::place::{LateWrite, Place};
 
-/// Older than this is all the same: the longest span that a decision here looks at is the progress deadline of 30 s.
-const OLDEST: TimeDelta = TimeDelta::seconds(35);
+/// Older than this is all the same: the longest span that a decision here looks at is an interval and two progress deadlines of 30 s.
+const OLDEST: TimeDelta = TimeDelta::seconds(75);
 
 /// Moves the state to the beginning of time.
 pub fn normalise(place: &mut Place) {

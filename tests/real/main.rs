@@ -1,9 +1,10 @@
 //! Serin on a real Kubernetes control plane, with a real gateway and real requests: `bash tests/real.sh SCENARIO`.
 //!
-//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`]. They share the [`harness`], which
+//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`], [`faults`]. They share the [`harness`], which
 //! builds and starts everything in a network namespace of its own, and the story of a [`release`].
 
 mod end_to_end;
+mod faults;
 mod first_run;
 mod ground;
 mod harness;
@@ -46,6 +47,8 @@ enum Scenario {
     FirstRun(first_run::Arguments),
     /// Releases through both kinds of routes, every answer counted, none lost; and a mutant that must lose some.
     EndToEnd(end_to_end::Arguments),
+    /// Releases while controller, API server, etcd, Prometheus, hooks, a rival and an admission policy do their worst.
+    Faults(faults::Arguments),
     /// Whether the test cluster itself is one: restarts, frozen processes, pods without processes.
     Ground,
 }
@@ -56,6 +59,7 @@ impl Scenario {
         match self {
             Self::FirstRun(_) => "first-run",
             Self::EndToEnd(_) => "end-to-end",
+            Self::Faults(_) => "faults",
             Self::Ground => "ground",
         }
     }
@@ -63,7 +67,7 @@ impl Scenario {
     const fn with_flagger(&self) -> bool {
         match self {
             Self::FirstRun(arguments) => arguments.flagger,
-            Self::EndToEnd(_) | Self::Ground => false,
+            Self::EndToEnd(_) | Self::Faults(_) | Self::Ground => false,
         }
     }
 
@@ -71,7 +75,7 @@ impl Scenario {
     fn abroad(&self) -> Option<&Abroad> {
         match self {
             Self::EndToEnd(arguments) => Some(&arguments.abroad).filter(|abroad| abroad.kubeconfig.is_some()),
-            Self::FirstRun(_) | Self::Ground => None,
+            Self::FirstRun(_) | Self::Faults(_) | Self::Ground => None,
         }
     }
 
@@ -79,6 +83,7 @@ impl Scenario {
         match self {
             Self::FirstRun(arguments) => first_run::run(arguments, cluster).boxed_local(),
             Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).boxed_local(),
+            Self::Faults(arguments) => faults::run(arguments, cluster).boxed_local(),
             Self::Ground => ground::run(cluster).boxed_local(),
         }
     }

@@ -10,6 +10,7 @@ use serin::api::{
 };
 use serin::clock::Clock;
 use serin::controller::channels::Alerts;
+use serin::controller::leader::{Candidate, Claim};
 use serin::controller::lookup::{Lookup, LookupError, References};
 use serin::controller::settings::Settings;
 use serin::controller::tell::{Channel, Teller};
@@ -81,7 +82,13 @@ fn world(server: ApiServer, client: kube::Client, fails: bool) -> World {
         heard: heard.clone(),
         fails,
     })];
-    let teller = Teller::new(client, channels, metrics.clone(), server.clock().clone());
+    let teller = Teller::new(
+        client,
+        Claim::permanent(),
+        channels,
+        metrics.clone(),
+        server.clock().clone(),
+    );
     World {
         server,
         teller,
@@ -159,6 +166,34 @@ async fn an_event_whose_answer_was_lost_is_written_once() {
     world.teller.tell(canary("u1"), vec![notice("1")]);
     world.teller.idle().await;
     assert_eq!((world.events().len(), world.heard().len()), (1, 1));
+}
+
+/// An API server that has just started knows nobody's rights for a moment.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_forbidden_for_a_moment_is_written_all_the_same() {
+    let server = api_server();
+    let not_yet = FailCall::new(0, Among::Mutating, Action::Forbid("rights are not known yet".into()));
+    let client = server.client_with("serin", Arc::new(not_yet));
+    let world = world(server, client, false);
+    world.teller.tell(canary("u1"), vec![notice("1")]);
+    world.teller.idle().await;
+    assert_eq!((world.events().len(), world.heard().len()), (1, 1));
+}
+
+/// A leader that was frozen wakes up with notices in its hands that its successor told long ago.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_does_not_lead_tells_nothing() {
+    let mut world = World::new();
+    let (client, clock) = (world.server.client("serin"), world.server.clock().clone());
+    let (_candidate, claim) = Candidate::new(client.clone(), "default", "frozen", clock.clone());
+    let channels: Vec<Arc<dyn Channel>> = vec![Arc::new(Slow {
+        heard: world.heard.clone(),
+        fails: false,
+    })];
+    world.teller = Teller::new(client, claim, channels, world.metrics.clone(), clock);
+    world.teller.tell(canary("u1"), vec![notice("1")]);
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert_eq!((world.events().len(), world.heard().len()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,7 +359,13 @@ async fn a_dead_receiver_of_event_hooks_holds_up_no_alert_and_events_only_a_mome
         }),
         Arc::new(Dead),
     ];
-    world.teller = Teller::new(client, channels, world.metrics.clone(), world.server.clock().clone());
+    world.teller = Teller::new(
+        client,
+        Claim::permanent(),
+        channels,
+        world.metrics.clone(),
+        world.server.clock().clone(),
+    );
     for number in 1..=3 {
         world.teller.tell(canary("u1"), vec![notice(&number.to_string())]);
     }
@@ -347,6 +388,7 @@ async fn what_waits_for_a_dead_receiver_is_limited_and_counted() {
     let mut world = world(server, client.clone(), false);
     world.teller = Teller::new(
         client,
+        Claim::permanent(),
         vec![Arc::new(Dead)],
         world.metrics.clone(),
         world.server.clock().clone(),

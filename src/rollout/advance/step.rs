@@ -280,13 +280,18 @@ fn wait_for_route(turn: &mut Turn<'_>) {
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "RouteNotDrawn", &message);
     }
-    // A route that follows within a moment is no state worth a write.
-    if !matches!(reason, "DrawingRoute" | "RoutePending" | "RouteUnknown") {
-        super::turn_route::tell_once(turn, reason, &message);
-        turn.why(reason, &message)
-            .awaiting("the route to stand as written")
-            .until(deadline, ROLLED_BACK);
+    // A route that follows within an interval is no state worth a write, nor an alert.
+    let at = from + super::delta(turn.spec().interval());
+    let slow = matches!(reason, "DrawingRoute" | "RoutePending" | "RouteUnknown");
+    if slow && turn.now < at.min(deadline) {
+        return turn.wake_at(at.min(deadline));
     }
+    if !slow {
+        super::turn_route::tell_once(turn, reason, &message);
+    }
+    turn.why(reason, &message)
+        .awaiting("the route to stand as written")
+        .until(deadline, ROLLED_BACK);
     turn.wake_at(deadline);
 }
 

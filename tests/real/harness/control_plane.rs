@@ -14,6 +14,10 @@ const ETCD: &str = "http://127.0.0.1:12379";
 /// The administrator's.
 const ADMIN_TOKEN: &str = "admin-of-the-test-cluster";
 
+/// What the API server was asked and answered, in the state folder: a line of JSON for each request that
+/// `tests/cluster/config/audit.yaml` picks.
+pub const AUDIT_LOG: &str = "audit.log";
+
 /// The kubeconfig of the cluster's administrator, in the state folder.
 pub const ADMIN_KUBECONFIG: &str = "kubeconfig";
 
@@ -64,6 +68,10 @@ pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 
             "--service-cluster-ip-range=10.0.0.0/16",
             "--endpoint-reconciler-type=none",
         ])
+        .arg("--audit-policy-file")
+        .arg(checkout().join("tests/cluster/config/audit.yaml"))
+        // In one file, whatever it comes to, in megabytes.
+        .args(["--audit-log-path", AUDIT_LOG, "--audit-log-maxsize=10000"])
         // No pod here uses a service account, and no controller takes the not-ready taint off the nodes.
         .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition");
     Ok([

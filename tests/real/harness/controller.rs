@@ -1,5 +1,6 @@
 //! The controller under test, as a process.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,6 +24,19 @@ impl Controller {
     /// Starts it and waits until it calls itself healthy. `name` names its log, `port` is where its health and metrics are; a
     /// second one needs others.
     pub async fn start(cluster: &Cluster, name: &str, port: u16) -> Outcome<Self> {
+        let kubeconfig = &cluster.controller_kubeconfig;
+        let election = ["-leader-election-namespace", cluster.lease_namespace()];
+        Self::start_as(cluster, name, port, kubeconfig, &election).await
+    }
+
+    /// The same as another user, and with flags of its own.
+    pub async fn start_as(
+        cluster: &Cluster,
+        name: &str,
+        port: u16,
+        kubeconfig: &Path,
+        flags: &[&str],
+    ) -> Outcome<Self> {
         let programs = &cluster.programs;
         let mut command = match &programs.product {
             Product::Serin(program) => {
@@ -34,12 +48,12 @@ impl Controller {
         };
         command
             .arg("-kubeconfig")
-            .arg(&cluster.controller_kubeconfig)
+            .arg(kubeconfig)
             .args(["-metrics-server", &cluster.prometheus])
             .args(["-mesh-provider", "contour"])
             .args(["-port", &port.to_string()])
-            .args(["-leader-election-namespace", cluster.lease_namespace()])
-            .args(["-log-level", "info"]);
+            .args(["-log-level", "info"])
+            .args(flags);
         let process = Process::start(name, &cluster.state, command)?;
         let mut controller = Self { process, port };
         controller.is_healthy().await?;

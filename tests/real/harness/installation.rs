@@ -36,7 +36,8 @@ pub async fn install(client: &Client, programs: &Programs, state: &Path) -> Outc
                     .env("HOME", state),
             )?;
             objects::apply_text(client, &rendered).await?;
-            control_plane::write_kubeconfig(state, control_plane::CONTROLLER_KUBECONFIG, &token(client).await?)
+            let token = token(client, NAMESPACE, RELEASE).await?;
+            control_plane::write_kubeconfig(state, control_plane::CONTROLLER_KUBECONFIG, &token)
         }
         Product::Flagger(_) => {
             let source = programs.place("flagger-source")?;
@@ -49,9 +50,9 @@ pub async fn install(client: &Client, programs: &Programs, state: &Path) -> Outc
     }
 }
 
-/// A token of the chart's service account.
-async fn token(client: &Client) -> Outcome<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
+/// A token of a service account, such as the chart's.
+pub async fn token(client: &Client, namespace: &str, account: &str) -> Outcome<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let request = TokenRequest {
         spec: Some(TokenRequestSpec {
             expiration_seconds: Some(i64::try_from(TOKEN_LIFE.as_secs())?),
@@ -60,7 +61,7 @@ async fn token(client: &Client) -> Outcome<String> {
         ..TokenRequest::default()
     };
     let answer = accounts
-        .create_token_request(RELEASE, &PostParams::default(), &request)
+        .create_token_request(account, &PostParams::default(), &request)
         .await?;
     let token = answer.status.and_then(|status| status.token);
     token.ok_or_else(|| "the API server gave no token".into())

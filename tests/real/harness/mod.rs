@@ -12,7 +12,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod controller;
 pub mod gateway;
-mod installation;
+pub mod installation;
 pub mod kubelet;
 pub mod kwok;
 pub mod load;

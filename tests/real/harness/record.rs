@@ -196,12 +196,12 @@ fn weights(route: &DynamicObject) -> Option<Weights> {
     (weights.primary + weights.canary > 0).then_some(weights)
 }
 
-/// What was told about the Canary in Kubernetes Events, the oldest first.
-pub async fn events(client: &Client, namespace: &str) -> Outcome<Vec<Since<String>>> {
+/// What was told about a Canary in Kubernetes Events, the oldest first.
+pub async fn events(client: &Client, namespace: &str, canary: &str) -> Outcome<Vec<Since<String>>> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let about_canaries = ListParams::default().fields("involvedObject.kind=Canary");
+    let about_it = format!("involvedObject.kind=Canary,involvedObject.name={canary}");
     let mut events: Vec<_> = api
-        .list(&about_canaries)
+        .list(&ListParams::default().fields(&about_it))
         .await?
         .into_iter()
         .filter_map(|event| {

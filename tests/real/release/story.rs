@@ -152,7 +152,7 @@ async fn told(cluster: &Cluster, shop: &Shop, title: &str, rate: u32) -> Outcome
         seen,
         answers,
         gateway_says: access_log::special(&cluster.state, &shop.host()),
-        events: events(&cluster.client, &shop.namespace).await?,
+        events: events(&cluster.client, &shop.namespace, NAME).await?,
         primary_versions: [after_good, after_bad],
     })
 }

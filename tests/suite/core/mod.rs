@@ -2,6 +2,7 @@
 
 mod edits;
 mod gates;
+mod late;
 mod patience;
 mod properties;
 mod roads;

@@ -276,3 +276,34 @@ fn a_rival_that_never_lets_an_interval_pass_ends_the_run() {
         .map(|outcome| outcome.reason);
     assert_eq!(outcome.as_deref(), Some("RouteNotDrawn"), "{:#?}", world.log);
 }
+
+/// A router says its word on a route once, and the word may be lost with the API server that it was said to.
+#[test]
+fn a_route_that_is_never_confirmed_is_said_after_an_interval_and_ends_the_run() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.unconfirmed = true;
+    let wrote = world.now;
+    let mut said = None;
+    for _ in 0..1_500 {
+        world.refresh();
+        world.pass_when_due();
+        let pending = world.block().is_some_and(|block| block.why.reason == "RoutePending");
+        if pending && said.is_none() {
+            said = Some(world.now - wrote);
+        }
+        world.pass_time(TimeDelta::seconds(1));
+    }
+    let said = said.map(|after| after.num_seconds());
+    assert!(
+        said.is_some_and(|after| (5..=60).contains(&after)),
+        "{said:?} {:#?}",
+        world.log
+    );
+    let outcome = world
+        .block()
+        .and_then(|block| block.outcome)
+        .map(|outcome| outcome.reason);
+    assert_eq!(outcome.as_deref(), Some("RouteNotDrawn"), "{:#?}", world.log);
+}

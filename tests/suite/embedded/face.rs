@@ -124,6 +124,34 @@ async fn core_065_serins_own_metrics_follow_the_runs() {
     );
 }
 
+/// Not from each step: an alert on releases that are stuck could never fire.
+#[tokio::test(start_paused = true)]
+async fn seconds_in_a_phase_count_from_its_start_also_after_a_restart() {
+    let stage = Setting::new().initialized().await;
+    stage.push("app:2").await;
+    stage.until_phase("Progressing").await;
+    let begun = stage.clock.now();
+    let late = |stage: &Stage| {
+        let text = stage
+            .serin
+            .last(|process| process.metrics.text().expect("metrics must be readable"));
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("serin_canary_phase_seconds") && line.contains("Progressing"));
+        let seconds = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        let real = (stage.clock.now() - begun).as_seconds_f64();
+        (seconds.unwrap_or_default() - real).abs()
+    };
+    stage.until_weight(40).await;
+    stage.pass(1).await;
+    assert!(late(&stage) < 6.0, "{}", late(&stage));
+    stage.serin.kill();
+    stage.serin.start();
+    stage.until_weight(60).await;
+    stage.pass(1).await;
+    assert!(late(&stage) < 6.0, "{} after a restart", late(&stage));
+}
+
 /// What one release costs the API server: no read at all, and every write has its reason.
 #[tokio::test(start_paused = true)]
 async fn a_release_of_three_steps_sends_the_writes_that_it_needs_and_reads_nothing() {

@@ -107,7 +107,7 @@ impl Scenario {
 
     /// Plays it to the end and a while beyond.
     async fn whole(self, provider: &str, mishap: &std::sync::Arc<Mishap>) -> Outcome {
-        let setting = self.setting(provider).mishap(mishap.clone());
+        let setting = self.setting(provider).fault(mishap.clone());
         let stage = match self {
             Self::Adoption => setting.raise().await,
             _ => setting.initialized().await,

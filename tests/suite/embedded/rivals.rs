@@ -86,6 +86,30 @@ async fn a_rival_that_undoes_the_route_again_and_again_is_named_once_and_holds_t
     stage.until_phase("Succeeded").await;
 }
 
+/// Rank 9: a job that applies its own route every second, whatever stands there, is answered with few repairs; and when it
+/// stops the run goes on soon, not after the longest wait there is.
+#[tokio::test(start_paused = true)]
+async fn a_rival_that_applies_every_second_does_not_hold_the_run_long_after_he_stopped() {
+    let stage = Setting::new().initialized().await;
+    stage.push("app:2").await;
+    stage.until_weight(20).await;
+    let mut spec = stage.object("gateway.networking.k8s.io/v1", "HTTPRoute", "app")["spec"].take();
+    for second in 0..25 {
+        let share = if second % 2 == 0 { 0 } else { 50 };
+        spec["rules"][0]["backendRefs"][0]["weight"] = json!(100 - share);
+        spec["rules"][0]["backendRefs"][1]["weight"] = json!(share);
+        let api_version = "gateway.networking.k8s.io/v1";
+        stage
+            .change(&named(api_version, "HTTPRoute", "app", &json!({ "spec": spec })))
+            .await;
+        stage.pass(1).await;
+    }
+    let stopped = stage.clock.now();
+    stage.until_weight(40).await;
+    let waited = (stage.clock.now() - stopped).num_seconds();
+    assert!(waited <= 60, "the run went on {waited} s after the rival's last deed");
+}
+
 /// Controllers of load balancers keep annotations of their own on any Service. That is no contest, and stops no release.
 #[tokio::test(start_paused = true)]
 async fn an_annotation_that_somebody_keeps_on_our_services_stops_no_release() {

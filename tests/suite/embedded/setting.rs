@@ -1,19 +1,18 @@
 //! What a test begins with: the objects of the team, the script of the cluster, how Serin was started.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use serin::{
     controller::settings::{Election, Settings},
     notify::Destination,
-    sim::world::{Script, manifests},
+    sim::{
+        fault::{Fault, NoFault},
+        world::{Script, manifests},
+    },
 };
 
-use super::{
-    process::{How, Mishap},
-    stage::Stage,
-};
-use std::sync::Arc;
+use super::{process::Mishap, stage::Stage};
 
 /// The namespace of everything.
 pub const NAMESPACE: &str = "test";
@@ -33,7 +32,7 @@ pub struct Setting {
     pub(super) canary: Option<Value>,
     pub(super) more: Vec<Value>,
     pub(super) settings: Settings,
-    pub(super) mishap: Arc<Mishap>,
+    pub(super) fault: Arc<dyn Fault>,
     pub(super) route_kinds: Vec<&'static str>,
 }
 
@@ -67,7 +66,7 @@ impl Setting {
             )),
             more: Vec::new(),
             settings,
-            mishap: Mishap::new(0, How::Counted),
+            fault: Arc::new(NoFault),
             route_kinds: vec!["HTTPRoute", "HTTPProxy", "VirtualService", "DestinationRule"],
         }
     }
@@ -154,9 +153,21 @@ impl Setting {
         self
     }
 
+    /// One call of the controller is disturbed.
+    pub fn mishap(self, mishap: Arc<Mishap>) -> Self {
+        self.fault(mishap)
+    }
+
     /// The calls of the controller pass this.
-    pub fn mishap(mut self, mishap: Arc<Mishap>) -> Self {
-        self.mishap = mishap;
+    pub fn fault(mut self, fault: Arc<dyn Fault>) -> Self {
+        self.fault = fault;
+        self
+    }
+
+    /// Watch events come late by up to this time.
+    #[allow(dead_code, reason = "for tests/schedules, which plays on the same stage")]
+    pub fn watch_delay(mut self, longest: Duration) -> Self {
+        self.watch_delay = longest;
         self
     }
 
@@ -164,6 +175,12 @@ impl Setting {
     pub fn without_kind(mut self, kind: &str) -> Self {
         self.route_kinds.retain(|served| *served != kind);
         self
+    }
+
+    /// The objects of the team as they will be created: target and Canary.
+    #[allow(dead_code, reason = "for tests/schedules, which plays on the same stage")]
+    pub fn objects(&self) -> (Value, Value) {
+        (self.deployment.clone(), self.canary.clone().unwrap_or_default())
     }
 
     /// Raises the curtain: cluster, objects, one controller.

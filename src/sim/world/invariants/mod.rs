@@ -5,6 +5,7 @@
 //! judged, only remembered.
 
 mod checks;
+mod replay;
 mod view;
 
 use std::{
@@ -15,12 +16,13 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+pub use self::replay::{Recorded, Replay};
 use self::{
     checks::InFlight,
     view::{Objects, Release, Written, confirmed, splits},
 };
 use super::route_shape::{SHAPES, route_shape};
-use crate::sim::apiserver::{ApiServer, Write};
+use crate::sim::apiserver::ApiServer;
 
 /// A Secret's value shorter than this proves nothing when it is found somewhere.
 const SHORTEST_SECRET: usize = 6;
@@ -73,7 +75,16 @@ impl Monitor {
         let (inside, controller) = (inner.clone(), controller.to_owned());
         api.on_write(move |write| {
             let mut inner = inside.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.see(write, write.user.starts_with(&controller));
+            let written = Written {
+                kind: write.kind,
+                namespace: write.namespace,
+                name: write.name,
+                before: write.before,
+                after: write.after,
+                at: write.time,
+            };
+            let objects = (write.store, write.namespace);
+            inner.see(write.verb, &written, &objects, write.user.starts_with(&controller));
         });
         Self { inner }
     }
@@ -94,38 +105,30 @@ impl Monitor {
 }
 
 impl Inner {
-    fn see(&mut self, write: &Write<'_>, judge: bool) {
-        let objects = (write.store, write.namespace);
-        let written = Written {
-            kind: write.kind,
-            namespace: write.namespace,
-            name: write.name,
-            before: write.before,
-            after: write.after,
-            at: write.time,
-        };
-        self.learn(&written);
-        let releases = match write.kind {
-            kind if route_shape(kind).is_some() => Release::all(&objects, write.namespace),
-            "Deployment" | "Service" | "Canary" if judge => Release::all(&objects, write.namespace),
+    /// A write, and all objects right after it.
+    fn see(&mut self, verb: &str, written: &Written<'_>, objects: &impl Objects, judge: bool) {
+        self.learn(written);
+        let releases = match written.kind {
+            kind if route_shape(kind).is_some() => Release::all(objects, written.namespace),
+            "Deployment" | "Service" | "Canary" if judge => Release::all(objects, written.namespace),
             _ => Vec::new(),
         };
         if judge {
             self.judged += 1;
-            let mut wrong = checks::secrets(&written, &self.secrets);
+            let mut wrong = checks::secrets(written, &self.secrets);
             for release in &releases {
-                wrong.extend(self.judge(&written, &objects, release));
+                wrong.extend(self.judge(written, objects, release));
             }
-            let name = || format!("{} {} {}/{}", write.verb, write.kind, write.namespace, write.name);
+            let name = || format!("{verb} {} {}/{}", written.kind, written.namespace, written.name);
             let violation = |what| Violation {
-                at: write.time,
+                at: written.at,
                 write: name(),
                 what,
             };
             self.violations.extend(wrong.into_iter().map(violation));
         }
-        if route_shape(write.kind).is_some() {
-            self.remember(&written, &releases);
+        if route_shape(written.kind).is_some() {
+            self.remember(written, &releases);
         }
     }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    checks,
+    Recorded, Replay, checks,
     view::{Objects, Release, Written},
 };
 use crate::{rollout::Side, sim::world::manifests};
@@ -200,4 +200,36 @@ fn the_value_of_a_secret_is_found_wherever_it_stands() {
     let write = written("Event", "app", &event, &event);
     assert_eq!(checks::secrets(&write, &["t0psecret".to_owned()]).len(), 1);
     assert!(checks::secrets(&write, &["another".to_owned()]).is_empty());
+}
+
+#[test]
+fn a_replay_judges_recorded_writes_by_the_objects_that_the_writes_before_have_left() {
+    let mut replay = Replay::default();
+    let mut record = |kind: &str, name: &str, after: Option<Value>, judged: bool| {
+        replay.see(Recorded {
+            verb: "patch".to_owned(),
+            kind: kind.to_owned(),
+            namespace: "test".to_owned(),
+            name: name.to_owned(),
+            after,
+            at: now(),
+            judged,
+        });
+        replay.violations().len()
+    };
+    for (number, object) in cluster("Stepping", 20, [4, 4]).0.into_iter().enumerate() {
+        let kind = object["kind"].as_str().expect("manifests have a kind").to_owned();
+        let name = object["metadata"]["name"]
+            .as_str()
+            .map_or(number.to_string(), str::to_owned);
+        record(&kind, &name, Some(object), false);
+    }
+    assert_eq!(
+        record("HTTPRoute", "app", Some(route(90, 10)), false),
+        0,
+        "others are not judged"
+    );
+    assert_eq!(record("HTTPRoute", "app", Some(route(80, 20)), true), 0);
+    assert_eq!(record("HTTPRoute", "app", Some(route(70, 30)), true), 1, "status first");
+    assert_eq!(replay.judged(), 2);
 }

@@ -51,7 +51,9 @@ impl Moment<'_> {
             format!("the run's number goes from {} to {}", before.run, next.run)
         })?;
         let steps = |stage| matches!(stage, Stage::Stepping | Stage::WaitingPromotion);
-        if steps(before.stage) && matches!(next.stage, Stage::Shielding | Stage::Promoting) {
+        // Without steps the analysis was called off in the middle of the run, by a person.
+        let judged = next.plan.as_ref().is_some_and(|plan| !plan.steps.is_empty());
+        if judged && steps(before.stage) && matches!(next.stage, Stage::Shielding | Stage::Promoting) {
             self.stood(before.weight, observation)?;
         }
         let rested = |stage| matches!(stage, Stage::Resting | Stage::Waiting);

@@ -1,0 +1,211 @@
+//! What a seed stands for: a spec, what is wrong with its images, and a script of what happens to it.
+
+use std::time::Duration;
+
+use super::dice::Dice;
+
+/// The images of the application.
+pub const IMAGES: [&str; 4] = ["app:1", "app:2", "app:3", "app:4"];
+
+/// Everything about one run.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Seeds the cluster too.
+    pub seed: u64,
+    /// The traffic provider.
+    pub provider: &'static str,
+    /// The target's strategy is `Recreate`.
+    pub recreate: bool,
+    /// The target's replicas.
+    pub replicas: u64,
+    /// `stepWeights`.
+    pub steps: Vec<u64>,
+    /// `stepWeightPromotion`.
+    pub promotion_step: Option<u64>,
+    /// `threshold`.
+    pub threshold: u64,
+    /// Hooks: type and name.
+    pub hooks: Vec<(&'static str, &'static str)>,
+    /// `revertOnDeletion`.
+    pub reverts: bool,
+    /// The longest that a watch event is late.
+    pub watch_delay: Duration,
+    /// Two processes with a Lease between them.
+    pub elected: bool,
+    /// The script begins when the application was taken over, not while it is.
+    pub from_rest: bool,
+    /// How the images of [`IMAGES`] behave, but for the first, which is well.
+    pub natures: [Nature; 4],
+    /// What happens, and how long after what happened before.
+    pub script: Vec<(Duration, Event)>,
+}
+
+/// How an image behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// As it should.
+    Well,
+    /// It answers one request in five with a server error.
+    Errors,
+    /// Its pods never get ready.
+    NeverReady,
+    /// It cannot be pulled.
+    NoImage,
+    /// Its pods take long to get ready.
+    Slow,
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The team releases an image.
+    Push(&'static str),
+    /// The pods of a Deployment are deleted.
+    DeletePods(&'static str),
+    /// A person scales a Deployment.
+    Scale(&'static str, u64),
+    /// A person or a tool gives the route other weights.
+    EditRoute(u64),
+    /// A tool points the apex Service at the target.
+    EditApex,
+    /// A Service is deleted.
+    DeleteService(&'static str),
+    /// `spec.suspend`.
+    Suspend(bool),
+    /// `spec.skipAnalysis`.
+    Skip(bool),
+    /// A hook answers no, late, or not at all.
+    Hook(&'static str, Answer),
+    /// Prometheus is down, or up again.
+    MetricsDown(bool),
+    /// The process is killed, and started again after this time.
+    Kill(Duration),
+    /// The process is stopped in good order, and started again.
+    Restart(Duration),
+    /// From now on so many of a hundred requests fail, are lost behind their effect, or are late.
+    Faults(u64),
+    /// The team deletes the target, and creates it anew after this time.
+    DeleteTarget(Duration),
+    /// The team deletes the Canary, and creates it anew after this time.
+    DeleteCanary(Duration),
+}
+
+/// What a hook does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+    /// Yes after this many seconds.
+    Late(u64),
+    /// Nothing.
+    Nothing,
+}
+
+impl Event {
+    /// Whether it takes pods, or the road to them, without asking Serin.
+    pub const fn is_hostile(&self) -> bool {
+        matches!(
+            self,
+            Self::DeletePods(_)
+                | Self::Scale(..)
+                | Self::EditRoute(_)
+                | Self::EditApex
+                | Self::DeleteService(_)
+                | Self::DeleteTarget(_)
+                | Self::DeleteCanary(_)
+        )
+    }
+}
+
+impl Schedule {
+    /// The schedule of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let d = &mut dice;
+        let steps = d.one(&[vec![50], vec![20, 40, 60], vec![10, 100], vec![30, 60], vec![1, 99]]);
+        let hooks = hooks(d);
+        let natures = [Nature::Well, nature(d), nature(d), nature(d)];
+        let mut schedule = Self {
+            seed,
+            provider: d.one(&["gatewayapi:v1", "contour"]),
+            recreate: d.percent(25),
+            replicas: d.from(1, 5),
+            steps,
+            promotion_step: d.percent(30).then(|| d.one(&[10, 50])),
+            threshold: d.from(1, 4),
+            hooks,
+            reverts: d.percent(30),
+            watch_delay: d.one(&[0, 500, 5_000].map(Duration::from_millis)),
+            elected: d.percent(20),
+            from_rest: d.percent(80),
+            natures,
+            script: Vec::new(),
+        };
+        let hostile = d.percent(60);
+        for _ in 0..d.from(1, 9) {
+            let after = Duration::from_millis(d.one(&[500, 3_000, 12_000, 40_000, 90_000]) * d.from(1, 100) / 100);
+            let event = schedule.event(d, hostile);
+            schedule.script.push((after, event));
+        }
+        schedule
+    }
+
+    fn event(&self, d: &mut Dice, hostile: bool) -> Event {
+        let push = Event::Push(d.one(&IMAGES));
+        let side = d.one(&["app", "app-primary"]);
+        let seconds = Duration::from_secs(d.from(0, 30));
+        match d.from(0, 100) {
+            0..40 => push,
+            40..45 => Event::Suspend(d.percent(50)),
+            45..49 => Event::Skip(d.percent(50)),
+            49..57 if !self.hooks.is_empty() => {
+                let (_, name) = d.one(&self.hooks);
+                let answer = d.one(&[
+                    Answer::Yes,
+                    Answer::No,
+                    Answer::Late(5),
+                    Answer::Late(40),
+                    Answer::Nothing,
+                ]);
+                Event::Hook(name, answer)
+            }
+            57..62 => Event::MetricsDown(d.percent(60)),
+            62..70 => Event::Kill(seconds),
+            70..73 => Event::Restart(seconds),
+            73..80 => Event::Faults(d.one(&[0, 5, 20, 50])),
+            80..85 if hostile => Event::DeletePods(side),
+            85..88 if hostile => Event::Scale(side, d.from(0, 6)),
+            88..92 if hostile => Event::EditRoute(d.one(&[0, 33, 100])),
+            92..94 if hostile => Event::EditApex,
+            94..96 if hostile => Event::DeleteService(d.one(&["app", "app-primary", "app-canary"])),
+            96..98 if hostile => Event::DeleteTarget(seconds),
+            98..100 if hostile => Event::DeleteCanary(seconds),
+            _ => push,
+        }
+    }
+}
+
+fn nature(d: &mut Dice) -> Nature {
+    match d.from(0, 100) {
+        0..60 => Nature::Well,
+        60..78 => Nature::Errors,
+        78..86 => Nature::NeverReady,
+        86..92 => Nature::NoImage,
+        _ => Nature::Slow,
+    }
+}
+
+fn hooks(d: &mut Dice) -> Vec<(&'static str, &'static str)> {
+    let all = [
+        ("confirm-rollout", "gate-start"),
+        ("pre-rollout", "before"),
+        ("rollout", "load"),
+        ("confirm-traffic-increase", "gate-traffic"),
+        ("confirm-promotion", "gate-promotion"),
+        ("post-rollout", "after"),
+    ];
+    let any = d.percent(50);
+    all.into_iter().filter(|_| any && d.percent(40)).collect()
+}

@@ -1,0 +1,118 @@
+//! Random schedules: what may happen to a release, in any order and at any time, with the real controller on the embedded cluster.
+//!
+//! Each seed stands for one schedule: a spec, images that are well or not, and a script of new revisions, bad nodes, people, rivals,
+//! outages and restarts. It is played, every write is held against the invariants, then everything is put right and the Canary
+//! must come to rest with the right revision.
+//!
+//! `SERIN_SCHEDULES=1000 cargo test --test schedules -- --nocapture` plays that many, from `SERIN_FROM` on; `SERIN_HOURS=2` plays
+//! for two hours. A failure is made as small as it goes, and `SERIN_SEED=<n>` replays its seed with every write.
+
+mod chaos;
+mod dice;
+mod draw;
+#[expect(dead_code, reason = "the stage of the suite's tests does more than schedules need")]
+#[path = "../suite/embedded"]
+mod embedded {
+    pub mod line;
+    pub mod process;
+    pub mod setting;
+    pub mod stage;
+    pub mod story;
+}
+mod end;
+mod play;
+
+use std::time::{Duration, Instant};
+
+use draw::Schedule;
+use play::{Played, play};
+
+/// Schedules of a usual run.
+const USUAL: u64 = 60;
+
+/// A number from the environment.
+fn wish(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Plays one; a panic is a failure too.
+fn attempt(schedule: &Schedule) -> Played {
+    let played = std::panic::catch_unwind(|| play(schedule));
+    played.unwrap_or_else(|_| Played {
+        wrong: vec!["a panic".into()],
+        story: String::new(),
+    })
+}
+
+/// The same failure with as little as it takes: events are left out one by one, as long as something is still wrong.
+fn shrink(schedule: &Schedule) -> Schedule {
+    let mut small = schedule.clone();
+    let mut place = 0;
+    while place < small.script.len() {
+        let mut fewer = small.clone();
+        let (after, _) = fewer.script.remove(place);
+        if let Some((next, _)) = fewer.script.get_mut(place) {
+            *next += after;
+        }
+        if attempt(&fewer).wrong.is_empty() {
+            place += 1;
+        } else {
+            small = fewer;
+        }
+    }
+    small
+}
+
+fn tell(schedule: &Schedule, played: &Played) -> String {
+    format!(
+        "{:#?}\n{}\nseed {}: {}\nreplay: SERIN_SEED={} cargo test --test schedules -- --nocapture",
+        schedule,
+        played.story,
+        schedule.seed,
+        played.wrong.join("; "),
+        schedule.seed,
+    )
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold_and_calm_brings_rest() {
+    if let Some(seed) = wish("SERIN_SEED") {
+        let schedule = Schedule::of(seed);
+        let played = attempt(&schedule);
+        println!("{}", tell(&schedule, &played));
+        assert!(played.wrong.is_empty(), "seed {seed}: {:?}", played.wrong);
+        return;
+    }
+    let began = Instant::now();
+    let hours = wish("SERIN_HOURS").map(|hours| Duration::from_secs(hours * 3600));
+    let (first, many) = (
+        wish("SERIN_FROM").unwrap_or(1),
+        wish("SERIN_SCHEDULES").unwrap_or(USUAL),
+    );
+    let mut failed = Vec::new();
+    let mut count = 0;
+    for seed in first.. {
+        if hours.map_or(count >= many, |hours| began.elapsed() >= hours) {
+            break;
+        }
+        count += 1;
+        let schedule = Schedule::of(seed);
+        let played = attempt(&schedule);
+        if !played.wrong.is_empty() {
+            println!("seed {seed}: {}", played.wrong.join("; "));
+            failed.push((schedule, played));
+        }
+    }
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    println!(
+        "{count} schedules, {:.0} a minute, {} failed",
+        f64::from(u32::try_from(count).unwrap_or(0)) / minutes,
+        failed.len()
+    );
+    if let Some((schedule, played)) = failed.first() {
+        let small = shrink(schedule);
+        let again = attempt(&small);
+        println!("{}\n\nmade smaller:\n{}", tell(schedule, played), tell(&small, &again));
+        unreachable!("{} of {count} schedules failed", failed.len());
+    }
+}
