@@ -92,7 +92,7 @@ pub async fn run(scene: &Scene<'_>, number: u16) -> Outcome<Findings> {
     let of = |name: &str| facts.iter().find(|fact| fact.0 == name).map(|fact| fact.1.as_str());
     findings.expect(
         format!("2.0.0 has all traffic again ({facts:?})"),
-        of("route") == Some("100/0") && of("primary's image") == Some("shop:2.0.0") && of("target's size") == Some("0"),
+        of("route") == Some("100/0") && of("primary's version") == Some("2.0.0") && of("target's size") == Some("0"),
     );
     findings.expectations.push(controller.ends_cleanly().await?);
     Ok(findings)

@@ -24,6 +24,9 @@ pub const INTERVAL: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// Whatever is waited for has come long before, on a machine that does other things as well.
 const PATIENCE: Duration = Duration::from_mins(8);
 
+/// How long after its status a release may be told of.
+const TELLING: Duration = Duration::from_mins(1);
+
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -40,7 +43,7 @@ pub struct Trial<'a> {
 /// Where a release came to its end: what must be the same whether it was disturbed or not.
 #[derive(Debug, PartialEq, Eq)]
 pub struct End {
-    /// Phase, stage, weights, verdict, promoted revision, sizes, the primary's image, by name.
+    /// Phase, stage, weights, verdict, promoted revision, sizes, the primary's version, by name.
     pub facts: Vec<(&'static str, String)>,
     /// Events about the release, each as often as it was told.
     pub events: Vec<String>,
@@ -88,6 +91,7 @@ impl<'a> Trial<'a> {
             .replace("shop", &self.name)
             .replace("{{namespace}}", &self.namespace)
             .replace("{{host}}", &host)
+            .replace("{{image}}", &self.cluster.image)
             .replace("{{replacing}}", "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"))
     }
 
@@ -123,9 +127,9 @@ impl<'a> Trial<'a> {
     pub async fn release(&self, version: &str) -> Outcome<DateTime<Utc>> {
         self.say(&format!("gets {version}"));
         let at = Utc::now();
-        let image = format!("{}:{version}", self.name);
-        let change =
-            json!({ "spec": { "template": { "spec": { "containers": [{ "name": self.name, "image": image }] } } } });
+        let version = json!({ "name": "APP_VERSION", "value": version });
+        let container = json!({ "name": self.name, "env": [version] });
+        let change = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
         self.deployments()
             .patch(&self.name, &PatchParams::default(), &Patch::Strategic(&change))
             .await?;
@@ -187,8 +191,13 @@ impl<'a> Trial<'a> {
             let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
             wanted.unwrap_or_default().to_string()
         };
-        let image = primary.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-        let image = image.and_then(|pod| pod.containers.first()?.image.clone());
+        let pod = primary.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let variables = pod.and_then(|pod| pod.containers.first()?.env.as_ref());
+        let version = variables
+            .into_iter()
+            .flatten()
+            .find(|variable| variable.name == "APP_VERSION")
+            .and_then(|variable| variable.value.clone());
         let promoted = &status["conditions"][0];
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let facts = vec![
@@ -203,18 +212,29 @@ impl<'a> Trial<'a> {
             ("weight in the status", text(&status["canaryWeight"])),
             ("route", shares(&route.data)),
             ("promoted revision", text(&block["promoted"])),
-            ("primary's image", image.unwrap_or_default()),
+            ("primary's version", version.unwrap_or_default()),
             ("primary's size", size(&primary)),
             ("target's size", size(&target)),
         ];
-        let events = record::events(&self.cluster.client, &self.namespace, &self.name).await?;
-        let mut events: Vec<_> = events
-            .into_iter()
-            .filter(|event| event.at >= start)
-            .map(|event| event.what.replace(&format!(".{}", self.namespace), ""))
-            .collect();
+        let mut events = self.events(start).await?;
+        let deadline = Instant::now() + TELLING;
+        // Told after the status is written, maybe by a successor.
+        while !announced(&self.status()).all(|text| events.contains(&text)) && Instant::now() < deadline {
+            sleep(LOOK).await;
+            events = self.events(start).await?;
+        }
+        for event in &mut events {
+            *event = event.replace(&format!(".{}", self.namespace), "");
+        }
         events.sort();
         Ok(End { facts, events })
+    }
+
+    /// What was told about the Canary since `start`.
+    async fn events(&self, start: DateTime<Utc>) -> Outcome<Vec<String>> {
+        let events = record::events(&self.cluster.client, &self.namespace, &self.name).await?;
+        let since = events.into_iter().filter(|event| event.at >= start);
+        Ok(since.map(|event| event.what).collect())
     }
 
     /// The cluster's objects of a kind in this namespace.
@@ -226,6 +246,13 @@ impl<'a> Trial<'a> {
     fn deployments(&self) -> Api<Deployment> {
         Api::namespaced(self.cluster.client.clone(), &self.namespace)
     }
+}
+
+/// What the last write of the status announced.
+fn announced(status: &Value) -> impl Iterator<Item = String> {
+    let notices = status["serin"]["notices"].as_array();
+    let texts = notices.into_iter().flatten().map(|notice| &notice["text"]);
+    texts.filter_map(|text| text.as_str().map(str::to_owned))
 }
 
 /// The weights of a route's backends as text.
