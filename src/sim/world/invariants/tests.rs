@@ -221,7 +221,7 @@ fn a_replay_judges_recorded_writes_by_the_objects_that_the_writes_before_have_le
         let kind = object["kind"].as_str().expect("manifests have a kind").to_owned();
         let name = object["metadata"]["name"]
             .as_str()
-            .map_or(number.to_string(), str::to_owned);
+            .map_or_else(|| number.to_string(), str::to_owned);
         record(&kind, &name, Some(object), false);
     }
     assert_eq!(
