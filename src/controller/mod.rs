@@ -34,6 +34,7 @@ mod obstacle;
 mod overlay;
 mod ownership;
 mod pass;
+mod preconditions;
 mod projection;
 mod queue;
 mod record;

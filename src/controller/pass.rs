@@ -11,7 +11,6 @@ use tokio::sync::Notify;
 use super::apply::{Applied, Hands};
 use super::caches::Caches;
 use super::contest;
-use super::draw;
 use super::held::{Held, Holder};
 use super::jobs::Jobs;
 use super::look::{Look, REQUEST};
@@ -23,10 +22,9 @@ use super::resource::CanaryKey;
 use super::site::{Rules, Site};
 use super::status;
 use super::tell::Teller;
-use super::write::{Mode, WriteError, Writer};
+use super::write::Writer;
 use super::{lenient, say, warn};
 use crate::api::{Canary, decode};
-use crate::object::text;
 use crate::rollout::{self, Block, Decision, Known, Observation, Refusal, RunResult, Stage};
 use crate::telemetry::metrics::{Ending, Metrics, Standing};
 
@@ -34,9 +32,6 @@ use crate::telemetry::metrics::{Ending, Metrics, Standing};
 const HURRY: u32 = 50;
 /// After so many failures in a row people are warned.
 const LOUD: u32 = 4;
-/// How long a reading of the namespace of a Canary that is being deleted is good for.
-const NAMESPACE: TimeDelta = TimeDelta::seconds(5);
-
 /// Everything that a pass works with.
 pub struct Engine {
     /// Reads.
@@ -315,21 +310,6 @@ impl Engine {
         Ok(after(written, wake, &observation, applied))
     }
 
-    /// Makes sure that the status which the world is drawn from is the latest. A pass that has just written it knows, and so does a
-    /// leader that wrote it and leads still; any other might take a step of another process for a foreign edit, and undo it.
-    async fn is_of_now(&self, site: &Site, held: &Held) -> Result<(), Stop> {
-        let ours = held.written.as_deref() == Some(meta::version(&site.raw));
-        let leads = matches!(self.writer.claim.standing(), super::leader::Standing::Leading { .. });
-        if self.writer.observe_only || (ours && leads) {
-            return Ok(());
-        }
-        match self.look.live(&site.key().object()).await {
-            Known::Present(live) if meta::version(&live) == meta::version(&site.raw) => Ok(()),
-            Known::Present(_) | Known::Absent => Err(Stop::Stale),
-            _ => Err(Stop::Failed("the Canary cannot be read".into())),
-        }
-    }
-
     fn observation(&self, site: &Site, held: &Held) -> Observation {
         let canaries = self.caches.canaries(meta::namespace(&site.raw));
         let primary_of = |target: &str| {
@@ -346,51 +326,6 @@ impl Engine {
             versions: &self.versions,
         };
         observe::observe(site, &self.rules, around)
-    }
-
-    /// Whether the Canary is being deleted and nobody else has released it for as long as a hand-back may take.
-    fn is_overdue(&self, canary: &Canary) -> bool {
-        Self::overdue_at(canary).is_some_and(|at| self.look.clock.now() >= at)
-    }
-
-    /// When that will be so; `None` for a Canary that stays.
-    fn overdue_at(canary: &Canary) -> Option<DateTime<Utc>> {
-        let deleted = canary.metadata.deletion_timestamp.as_ref()?;
-        let patience = TimeDelta::from_std(canary.spec.progress_deadline()).ok()?;
-        DateTime::from_timestamp(deleted.0.as_second(), 0)?.checked_add_signed(patience)
-    }
-
-    /// Finds out whether a Canary goes because its namespace does, every few seconds.
-    async fn read_namespace(&self, name: &str, held: &mut Held) {
-        let now = self.look.clock.now();
-        if held.namespace_terminating || held.namespace_read.is_some_and(|read| now - read < NAMESPACE) {
-            return;
-        }
-        let namespace = self.look.namespace(name).await;
-        held.namespace_terminating = namespace.is_present_and(|it| text(it, "/status/phase") == "Terminating");
-        held.namespace_read = Some(now);
-    }
-
-    /// Makes objects of an earlier Canary of the same name ours. True when something was written.
-    async fn inherit(&self, site: &Site) -> Result<bool, Stop> {
-        let acts = draw::inheritance(site);
-        let hands = Hands {
-            look: &self.look,
-            writer: &self.writer,
-            rules: &self.rules,
-        };
-        for act in &acts {
-            match hands.send(act, Mode::Real).await {
-                Ok(_) => {}
-                Err(WriteError::Withheld) => return Ok(false),
-                Err(WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::Exists) => {
-                    self.look.live(act.key()).await;
-                    return Err(Stop::Stale);
-                }
-                Err(error) => return Err(Stop::Failed(format!("{}: {error}", act.what()))),
-            }
-        }
-        Ok(!acts.is_empty())
     }
 
     /// Tells what is odd about the spec, once for each generation.

@@ -21,6 +21,7 @@ mod handover;
 mod known;
 mod mark;
 mod memory;
+mod met;
 mod notice;
 mod observation;
 mod public;
@@ -38,6 +39,7 @@ pub use assertion::{Assertion, Destination};
 pub use capacity::need;
 pub use known::Known;
 pub use memory::remember;
+pub use met::met;
 pub use notice::{Alert, Notice, Severity};
 pub use observation::{
     Confirmation, DestinationFacts, Memory, Observation, Obstacle, Progress, Refusal, Rehearsal, Rollout, RouteFacts,
@@ -45,7 +47,7 @@ pub use observation::{
 };
 pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
-pub use render::{met, render};
+pub use render::render;
 pub use state::{
     Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
     VERSION, Why,

@@ -7,8 +7,7 @@ use super::announcement::{Takeover, takeover};
 use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
 use super::handover::{Handover, handover};
-use super::known::Known;
-use super::observation::{Memory, Observation, Rehearsal, Selects, ServiceFacts, Workload};
+use super::observation::{Memory, Observation, Selects};
 use super::state::{Block, Fingerprint, Stage};
 use super::weight::{Side, Weight};
 use crate::api::Canary;
@@ -43,69 +42,6 @@ pub fn render(
         Stage::Leaving => scene.leave(),
         _ if block.subject != observation.subject && block.stage == Stage::Resting => Vec::new(),
         _ => scene.released(),
-    }
-}
-
-/// Whether the observation shows what the assertion says.
-pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memory: &Memory) -> bool {
-    match assertion {
-        Assertion::Finalizer => observation.finalizer,
-        Assertion::Unfinalized { .. } => !observation.finalizer,
-        Assertion::Stored(fingerprint) => observation.stored.is_present_and(|stored| stored.contains(fingerprint)),
-        Assertion::Pruned(keep) => observation
-            .stored
-            .is_present_and(|stored| stored.iter().all(|one| keep.contains(one))),
-        Assertion::PrimaryExists { .. } => !observation.primary.is_absent(),
-        Assertion::PrimaryTemplate { revision, .. } => observation
-            .primary
-            .is_present_and(|primary| primary.fingerprint.as_ref() == Some(revision)),
-        Assertion::Floor { side, replicas } => {
-            workload(observation, *side).is_some_and(|workload| workload.replicas >= *replicas)
-        }
-        Assertion::TargetDown => observation.target.is_present_and(|target| target.replicas == 0),
-        Assertion::SideService(side) => {
-            let (service, wanted) = match side {
-                Side::Primary => (&observation.primary_service, Selects::Primary),
-                Side::Canary => (&observation.canary_service, Selects::Target),
-            };
-            service.is_present_and(|service| service.drawn && service.selects == wanted)
-        }
-        Assertion::SideDestination(side) => {
-            let destinations = observation.destinations.as_ref();
-            destinations.is_none_or(|both| both.of(*side).is_present_and(|drawn| *drawn))
-        }
-        Assertion::Route(weight) => observation
-            .route
-            .is_present_and(|route| route.drawn && route.weight == Some(*weight)),
-        Assertion::RouteAnnounced(destination) => observation.route.is_present_and(|route| match destination {
-            Destination::Sides => route.announced,
-            Destination::Apex => route.apex_announced,
-        }),
-        Assertion::RouteLeads(destination) => observation
-            .route
-            .is_present_and(|route| route.parting == Some(*destination)),
-        Assertion::Apex(selects) => observation
-            .apex_service
-            .is_present_and(|apex| apex.drawn && apex.selects == *selects),
-        Assertion::Rehearsed { run, .. } => {
-            matches!(&memory.rehearsal, Some((rehearsed, Rehearsal::Accepted)) if rehearsed == run && *run == block.run)
-        }
-        Assertion::RouteHandedBack { .. } => observation.route.present().is_none_or(|route| route.handed_back),
-        Assertion::Released { everything } => {
-            let free = |service: &Known<ServiceFacts>| service.present().is_none_or(|service| !service.owned);
-            let sides = free(&observation.primary_service) && free(&observation.canary_service);
-            let primary = observation.primary.present().is_none_or(|primary| !primary.owned);
-            free(&observation.apex_service)
-                && observation.route.present().is_none_or(|route| !route.owned)
-                && (!everything || (sides && primary))
-        }
-    }
-}
-
-fn workload(observation: &Observation, side: Side) -> Option<&Workload> {
-    match side {
-        Side::Primary => observation.primary.present(),
-        Side::Canary => observation.target.present(),
     }
 }
 

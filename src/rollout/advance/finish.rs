@@ -8,7 +8,7 @@ use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
-use super::{hold, homeward, promote, step};
+use super::{hold, homeward, promote, verdict};
 use crate::api::HookType;
 
 /// Notes that the hooks after the run are still to be called. They come after the phase is written, which they may read.
@@ -281,7 +281,7 @@ fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
 }
 
 fn tell_post_rollout(turn: &mut Turn<'_>, tally: &Tally) {
-    step::tell_passed(turn, tally);
+    verdict::tell_passed(turn, tally);
     if let Some(refusal) = &tally.refused {
         turn.warning(
             "post-rollout",

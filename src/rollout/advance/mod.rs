@@ -13,6 +13,7 @@ mod revision;
 mod step;
 mod turn;
 mod turn_route;
+mod verdict;
 
 use chrono::{DateTime, Utc};
 

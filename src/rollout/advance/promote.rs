@@ -8,14 +8,14 @@ use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::hold::fail;
 use super::turn::Turn;
-use super::{homeward, revision, step};
+use super::{homeward, revision, verdict};
 
 /// What happens at the end of the patience with a primary.
 const HELD: &str = "traffic is held on the canary and a person is alerted";
 
 /// All checks passed at the last weight, or there is nothing to check.
 pub(super) fn begin(turn: &mut Turn<'_>, tally: &Tally) {
-    step::tell_passed(turn, tally);
+    verdict::tell_passed(turn, tally);
     if turn.block.weight == Weight::FULL || turn.capacity().primary_rolls_safely() {
         return copy(turn);
     }

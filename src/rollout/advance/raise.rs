@@ -12,7 +12,7 @@ use super::homeward;
 use super::revision::{Seen, seen};
 use super::step::ROLLED_BACK;
 use super::turn::Turn;
-use super::{finish, promote, step};
+use super::{finish, promote, step, verdict};
 use crate::api::{Canary, HookType};
 
 /// Waits for the pods, rehearses the writes, runs `pre-rollout`, gives the first weight.
@@ -56,7 +56,7 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
     let Check::Due(due) = turn.check() else { return };
     let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) else {
         // What the last answers came to stands until there are new ones.
-        if !step::VERDICTS.contains(&turn.before.why.reason.as_str()) {
+        if !verdict::VERDICTS.contains(&turn.before.why.reason.as_str()) {
             turn.why(
                 "AskingHooks",
                 "pre-rollout hooks and gates are asked before the first weight",
@@ -71,18 +71,18 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
 
 fn judge(turn: &mut Turn<'_>, tally: &Tally) {
     remember_passed(turn, tally);
-    if step::rolled_back_by_hook(turn, tally) || step::failed(turn, tally) {
+    if verdict::rolled_back_by_hook(turn, tally) || verdict::failed(turn, tally) {
         return;
     }
     if let Some(refusal) = &tally.refused {
-        return step::gate_refused(turn, refusal);
+        return verdict::gate_refused(turn, refusal);
     }
     let Some(first) = turn.block.plan.as_ref().and_then(|plan| plan.after(Weight::ZERO)) else {
         return;
     };
     let text = format!("Starting canary analysis for {}", turn.target_name());
     turn.event("analysis", "Analyse", &text);
-    step::tell_passed(turn, tally);
+    verdict::tell_passed(turn, tally);
     turn.enter(Stage::Stepping);
     step::give(turn, first);
 }

@@ -7,7 +7,7 @@ use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::super::steps;
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
-use super::{finish, step};
+use super::{finish, verdict};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
@@ -182,7 +182,7 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
             });
         }
     }
-    step::tell_passed(turn, tally);
+    verdict::tell_passed(turn, tally);
     for pass in &tally.passed {
         turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
     }
@@ -207,7 +207,7 @@ fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
     // A primary that is gone is rebuilt at the size that it had.
     let size = turn.capacity().primary_ready().filter(|ready| *ready > 0).or(replicas);
     turn.block.capacity = size.unwrap_or(turn.block.capacity).max(1);
-    step::tell_passed(turn, tally);
+    verdict::tell_passed(turn, tally);
     turn.block.outcome = None;
     turn.enter(Stage::Raising);
     let text = format!("New revision detected! Scaling up {}", turn.target_name());

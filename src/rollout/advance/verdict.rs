@@ -1,0 +1,170 @@
+//! What the answers of a check come to: a failure, a rollback, a closed gate, or what passed.
+
+use super::super::notice::{Alert, Severity};
+use super::super::round::{GateRefusal, Pass, Tally};
+use super::super::state::{GateState, Stage};
+use super::finish;
+use super::turn::Turn;
+use crate::api::HookType;
+
+/// What a check can say without moving the run on.
+pub(super) const VERDICTS: [&str; 6] = [
+    "CheckFailed",
+    "MetricsUnavailable",
+    "NoData",
+    "CanaryTooSmall",
+    "WaitingForPromotionApproval",
+    "WaitingForTrafficApproval",
+];
+
+/// A `rollback` hook answered with success.
+pub(super) fn rolled_back_by_hook(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    let Some(hook) = tally.roll_back.clone() else {
+        return false;
+    };
+    turn.warning("rollback-hook", "RollBack", &format!("Rollback check {hook} passed"));
+    let text = format!("Rolling back {} manual webhook invoked", turn.canary_name());
+    let notice = turn.warning("rollback-manual", "RollBack", &text);
+    notice.alert = Some(Alert {
+        severity: Severity::Warn,
+        message: "Rolling back manual webhook invoked".into(),
+        with_fields: false,
+    });
+    finish::roll_traffic_back(turn, "RollbackHook", &format!("rollback hook {hook} asked for it"));
+    true
+}
+
+/// A failed check: one for the round, however many metrics or hooks are bad (`spec/analysis.md` 1.1).
+pub(super) fn failed(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    if tally.failures.is_empty() {
+        return false;
+    }
+    turn.block.failed_checks = turn.block.failed_checks.saturating_add(1);
+    turn.block.unreachable_checks = 0;
+    let (count, threshold) = (turn.block.failed_checks, turn.spec().threshold());
+    for (place, text) in tally.failures.iter().enumerate() {
+        turn.warning(&format!("halt-{count}-{place}"), "Halt", text);
+    }
+    let words = tally.failures.join("; ");
+    if count >= threshold {
+        let text = format!(
+            "Rolling back {} failed checks threshold reached {count}",
+            turn.canary_name()
+        );
+        let notice = turn.warning("rollback-threshold", "RollBack", &text);
+        let message = format!("Failed checks threshold reached {count}");
+        notice.alert = Some(Alert {
+            severity: Severity::Error,
+            message,
+            with_fields: false,
+        });
+        finish::roll_traffic_back(turn, "FailedChecks", &words);
+    } else {
+        let at = turn.now + super::delta(turn.spec().interval());
+        turn.why(
+            "CheckFailed",
+            &format!("{count} of at most {threshold} failed checks: {words}"),
+        )
+        .awaiting("the next check")
+        .until(at, "one more failure counts");
+    }
+    true
+}
+
+/// The metrics server cannot be asked: no failed check, but not for ever (`design.md` 5, `onError: hold`).
+pub(super) fn unreachable(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    if tally.unreachable.is_empty() {
+        turn.block.unreachable_checks = 0;
+        return false;
+    }
+    turn.block.unreachable_checks = turn.block.unreachable_checks.saturating_add(1);
+    let (count, threshold) = (turn.block.unreachable_checks, turn.spec().threshold());
+    let words = tally.unreachable.join("; ");
+    if count == 1 || count > threshold {
+        turn.warning(&format!("unreachable-{count}"), "Halt", &words);
+    }
+    if count > threshold {
+        let message = format!("Metrics unavailable for {count} checks: {words}");
+        turn.alert_only("metrics-unavailable", "RollBack", Severity::Error, &message);
+        finish::roll_traffic_back(turn, "MetricsUnavailable", &words);
+    } else {
+        let at = turn.now + super::delta(turn.spec().interval());
+        turn.why(
+            "MetricsUnavailable",
+            &format!("{count} of at most {threshold} checks without the metrics server: {words}"),
+        )
+        .awaiting("the metrics server")
+        .until(at, "it is asked again");
+    }
+    true
+}
+
+/// A gate is closed: said once with its alert, then asked at each interval.
+pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
+    let mark = refusal.mark.clone();
+    let news = turn.block.gates.get(&mark) != Some(&GateState::Refused);
+    let (what, message) = match refusal.kind {
+        HookType::ConfirmPromotion => ("promotion approval", "Canary promotion is waiting for approval."),
+        _ => (
+            "traffic increase approval",
+            "Canary traffic increase is waiting for approval.",
+        ),
+    };
+    if refusal.kind == HookType::ConfirmPromotion && turn.block.stage == Stage::Stepping {
+        let (checks, last) = (turn.memory.checks, turn.memory.last_check);
+        turn.enter(Stage::WaitingPromotion);
+        (turn.memory.checks, turn.memory.last_check) = (checks, last);
+    }
+    turn.block.gates.insert(mark.clone(), GateState::Refused);
+    if news {
+        let text = format!(
+            "Halt {} advancement waiting for {what} {}",
+            turn.canary_name(),
+            refusal.name
+        );
+        let place = format!("gate-{}", turn.block.weight);
+        let notice = turn.warning(&place, "Wait", &text);
+        if !refusal.muted {
+            notice.alert = Some(Alert {
+                severity: Severity::Warn,
+                message: message.into(),
+                with_fields: false,
+            });
+        }
+    }
+    let at = turn.now + super::delta(turn.spec().interval());
+    let reason = if refusal.kind == HookType::ConfirmPromotion {
+        "WaitingForPromotionApproval"
+    } else {
+        "WaitingForTrafficApproval"
+    };
+    turn.why(
+        reason,
+        &format!(
+            "{} keeps the run at weight {}: {}",
+            refusal.name, turn.block.weight, refusal.text
+        ),
+    )
+    .awaiting(&mark)
+    .until(at, "it is asked again");
+}
+
+/// The events of gates and hooks that passed, in order (`spec/core.md` 2.17).
+pub(super) fn tell_passed(turn: &mut Turn<'_>, tally: &Tally) {
+    let weight = turn.block.weight;
+    for Pass { kind, name, .. } in &tally.passed {
+        let word = match kind {
+            HookType::PreRollout => "Pre-rollout",
+            HookType::ConfirmTrafficIncrease => "Confirm-traffic-increase",
+            HookType::ConfirmPromotion => "Confirm-promotion",
+            HookType::ConfirmRollout => "Confirm-rollout",
+            HookType::PostRollout => "Post-rollout",
+            HookType::Rollout | HookType::Rollback | HookType::Event => continue,
+        };
+        turn.event(
+            &format!("{kind}-{weight}"),
+            "Confirm",
+            &format!("{word} check {name} passed"),
+        );
+    }
+}
