@@ -67,10 +67,19 @@ impl<K: Eq + Hash + Clone, T> Lanes<K, T> {
 
     /// Waits until no lane has work.
     pub async fn idle(&self) {
+        self.until(HashMap::is_empty).await;
+    }
+
+    /// Waits until this lane has no work.
+    pub async fn empty(&self, lane: &K) {
+        self.until(|waiting| !waiting.contains_key(lane)).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&HashMap<K, VecDeque<T>>) -> bool) {
         loop {
             let mut done = std::pin::pin!(self.idle.notified());
             done.as_mut().enable();
-            if self.waiting().is_empty() {
+            if holds(&self.waiting()) {
                 return;
             }
             done.await;

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
@@ -25,13 +26,15 @@ use super::tell::Teller;
 use super::write::Writer;
 use super::{lenient, say, warn};
 use crate::api::{Canary, decode};
-use crate::rollout::{self, Block, Decision, Known, Observation, Refusal, RunResult, Stage};
+use crate::rollout::{self, Assertion, Block, Decision, Known, Observation, Refusal, RunResult, Stage};
 use crate::telemetry::metrics::{Ending, Metrics, Standing};
 
 /// Passes in a row that may ask for another one at once; more look like a loop and are slowed down.
 const HURRY: u32 = 50;
 /// After so many failures in a row people are warned.
 const LOUD: u32 = 4;
+/// How long a Canary that goes is kept for its last word.
+const LAST_WORD: Duration = Duration::from_secs(20);
 /// Everything that a pass works with.
 pub struct Engine {
     /// Reads.
@@ -300,8 +303,16 @@ impl Engine {
             writer: &self.writer,
             rules: &self.rules,
         };
+        let goes = assertions.iter().any(|it| matches!(it, Assertion::Unfinalized { .. }));
+        if written && goes {
+            self.teller.tell(site.canary.clone(), block.notices.clone());
+        }
+        if goes {
+            // A successor finds no status of a Canary that is gone, so its last word is told before.
+            drop(self.look.clock.timeout(LAST_WORD, self.teller.told(site.uid())).await);
+        }
         let applied = hands.apply(&site, &block, &observation, &assertions, held).await;
-        if written {
+        if written && !goes {
             self.teller.tell(site.canary.clone(), block.notices.clone());
         }
         self.warn(&site, &observation, held);

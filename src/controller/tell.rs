@@ -145,6 +145,11 @@ impl Teller {
         self.shared.lanes.idle().await;
     }
 
+    /// Waits until the Events of this canary are written. Each comes after its alerts.
+    pub async fn told(&self, uid: &str) {
+        self.shared.lanes.empty(&(uid.to_owned(), None)).await;
+    }
+
     fn announce(&self, canary: Arc<Canary>, notices: Vec<Notice>, doubtful: bool) {
         let shared = &self.shared;
         let Some(outlets) = shared.outlets.clone().filter(|_| !notices.is_empty()) else {
