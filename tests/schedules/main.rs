@@ -78,6 +78,7 @@ fn tell(schedule: &Schedule, played: &Played) -> String {
 fn whatever_happens_the_invariants_hold_and_calm_brings_rest() {
     if let Some(seed) = wish("SERIN_SEED") {
         let schedule = Schedule::of(seed);
+        println!("{schedule:#?}");
         let played = attempt(&schedule);
         println!("{}", tell(&schedule, &played));
         assert!(played.wrong.is_empty(), "seed {seed}: {:?}", played.wrong);

@@ -294,7 +294,9 @@ impl Engine {
         }
         for write in plan.writes {
             if let Err(retry) = self.send(&write).await {
-                self.plan(name.clone(), retry);
+                // Not sooner, whatever the answer brought: what is in the way may need time to go, like a slice of a Service's predecessor.
+                let at = self.clock.now() + TimeDelta::from_std(retry).unwrap_or_default();
+                self.due.insert(name.clone(), at);
                 return;
             }
         }
