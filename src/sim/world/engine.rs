@@ -100,6 +100,8 @@ pub(super) struct Engine {
     seen: HashMap<String, Seen>,
     /// How many names were made.
     names: u64,
+    /// Whose write was refused last, and when: the second time in a moment, what is in the way needs time to go.
+    refused: Option<(Place, DateTime<Utc>)>,
 }
 
 impl Engine {
@@ -115,6 +117,7 @@ impl Engine {
             due: BTreeMap::new(),
             seen: HashMap::new(),
             names: 0,
+            refused: None,
         }
     }
 
@@ -294,9 +297,14 @@ impl Engine {
         }
         for write in plan.writes {
             if let Err(retry) = self.send(&write).await {
-                // Not sooner, whatever the answer brought: what is in the way may need time to go, like a slice of a Service's predecessor.
-                let at = self.clock.now() + TimeDelta::from_std(retry).unwrap_or_default();
-                self.due.insert(name.clone(), at);
+                let again = self.refused.replace((name.clone(), now)) == Some((name.clone(), now));
+                if again {
+                    // The answer brought nothing that helps, like a slice of a Service's predecessor that is being collected.
+                    let at = now + TimeDelta::from_std(retry).unwrap_or_default();
+                    self.due.insert(name.clone(), at);
+                } else {
+                    self.plan(name.clone(), retry);
+                }
                 return;
             }
         }
