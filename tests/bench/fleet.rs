@@ -1,0 +1,132 @@
+//! Applications with a Canary each, in one namespace: Istio's routes, short intervals, and a metric that is always 100.
+
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{Outcome, kwok, objects};
+
+/// How long all of them may take to get to a phase, and one of them more.
+const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE_EACH: Duration = Duration::from_millis(1500);
+
+/// Applications made at once.
+const SIDE_BY_SIDE: usize = 8;
+
+/// Some applications, named `app-0` and so on.
+pub struct Fleet {
+    client: Client,
+    namespace: &'static str,
+    size: usize,
+}
+
+impl Fleet {
+    /// Creates a namespace with that many applications of so many pods.
+    pub async fn create(cluster: &Cluster, namespace: &'static str, size: usize, pods: u32) -> Outcome<Self> {
+        let client = cluster.client.clone();
+        let room = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        objects::apply_text(&client, &room.to_string()).await?;
+        stream::iter(0..size)
+            .map(Ok)
+            .try_for_each_concurrent(SIDE_BY_SIDE, |number| {
+                let client = &client;
+                async move {
+                    objects::apply_text(client, &deployment(namespace, number, pods).to_string()).await?;
+                    objects::apply_text(client, &canary(namespace, number).to_string()).await
+                }
+            })
+            .await?;
+        Ok(Self {
+            client,
+            namespace,
+            size,
+        })
+    }
+
+    /// Gives every application a new version.
+    pub async fn release(&self, version: &str) -> Outcome<()> {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), self.namespace);
+        let containers = json!([{ "name": "app", "image": format!("app:{version}") }]);
+        let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        for number in 0..self.size {
+            api.patch(&name(number), &PatchParams::default(), &Patch::Strategic(&patch))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every Canary is in a phase.
+    pub async fn all_are(&self, phase: &str) -> Outcome<()> {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("flagger.app", "v1beta1", "Canary"));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace, &kind);
+        let patience = PATIENCE + PATIENCE_EACH * u32::try_from(self.size)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            let canaries = api.list(&ListParams::default()).await?;
+            let in_it = canaries.iter().filter(|canary| canary.data["status"]["phase"] == phase);
+            let count = in_it.count();
+            if count == self.size {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let word = format!("{count} of {} canaries were {phase} after {patience:?}", self.size);
+                println!("{word}");
+                return Err(word.into());
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("app-{number}")
+}
+
+fn deployment(namespace: &str, number: usize, pods: u32) -> Value {
+    let labels = json!({ "app": name(number) });
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": name(number), "namespace": namespace },
+        "spec": {
+            "replicas": pods,
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": kwok::placed(json!({
+                "containers": [{ "name": "app", "image": "app:1.0.0" }],
+            }))},
+        },
+    })
+}
+
+fn canary(namespace: &str, number: usize) -> Value {
+    let always = json!({
+        "name": "always-100",
+        "interval": "5s",
+        "query": "vector(100)",
+        "thresholdRange": { "min": 99 },
+    });
+    json!({
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": { "name": name(number), "namespace": namespace },
+        "spec": {
+            "provider": "istio",
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": name(number) },
+            "service": { "port": 80, "targetPort": 9898 },
+            "analysis": {
+                "interval": "5s",
+                "threshold": 2,
+                "stepWeight": 20,
+                "maxWeight": 60,
+                "metrics": [always],
+            },
+        },
+    })
+}
