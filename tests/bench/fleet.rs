@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
@@ -12,6 +13,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::harness::cluster::Cluster;
 use crate::harness::{Outcome, kwok, objects};
+
+/// Between two checks of a Canary, and from one weight to the next.
+pub const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Failed checks that end a release.
+pub const THRESHOLD: u32 = 2;
 
 /// How long all of them may take to get to a phase, and one of them more.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -28,7 +35,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Creates a namespace with that many applications of so many pods.
+    /// Creates a namespace with that many applications of so many pods, and waits until they are taken over.
     pub async fn create(cluster: &Cluster, namespace: &'static str, size: usize, pods: u32) -> Outcome<Self> {
         let client = cluster.client.clone();
         let room = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
@@ -43,42 +50,58 @@ impl Fleet {
                 }
             })
             .await?;
-        Ok(Self {
+        let fleet = Self {
             client,
             namespace,
             size,
-        })
+        };
+        fleet.so_many_are(size, "Initialized").await?;
+        Ok(fleet)
     }
 
-    /// Gives every application a new version.
-    pub async fn release(&self, version: &str) -> Outcome<()> {
+    /// From that moment on, the metric of every Canary is 0.
+    pub async fn fails_from(&self, moment: DateTime<Utc>) -> Outcome<()> {
+        let query = format!("vector(100) * (vector(time()) < bool {})", moment.timestamp());
+        let patch = json!({ "spec": { "analysis": { "metrics": [metric(&query)] } } });
+        let api = self.canaries();
+        for number in 0..self.size {
+            api.patch(&name(number), &PatchParams::default(), &Patch::Merge(&patch))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the first so many applications a new version.
+    pub async fn release(&self, count: usize, version: &str) -> Outcome<()> {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), self.namespace);
         let containers = json!([{ "name": "app", "image": format!("app:{version}") }]);
         let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
-        for number in 0..self.size {
+        for number in 0..count {
             api.patch(&name(number), &PatchParams::default(), &Patch::Strategic(&patch))
                 .await?;
         }
         Ok(())
     }
 
-    /// Waits until every Canary is in a phase.
-    pub async fn all_are(&self, phase: &str) -> Outcome<()> {
+    fn canaries(&self) -> Api<DynamicObject> {
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("flagger.app", "v1beta1", "Canary"));
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.namespace, &kind);
+        Api::namespaced_with(self.client.clone(), self.namespace, &kind)
+    }
+
+    /// Waits until that many Canaries are in a phase.
+    pub async fn so_many_are(&self, wanted: usize, phase: &str) -> Outcome<()> {
+        let api = self.canaries();
         let patience = PATIENCE + PATIENCE_EACH * u32::try_from(self.size)?;
         let deadline = Instant::now() + patience;
         loop {
             let canaries = api.list(&ListParams::default()).await?;
             let in_it = canaries.iter().filter(|canary| canary.data["status"]["phase"] == phase);
             let count = in_it.count();
-            if count == self.size {
+            if count == wanted {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let word = format!("{count} of {} canaries were {phase} after {patience:?}", self.size);
-                println!("{word}");
-                return Err(word.into());
+                return Err(format!("{count} of {wanted} canaries were {phase} after {patience:?}").into());
             }
             sleep(Duration::from_secs(1)).await;
         }
@@ -105,13 +128,11 @@ fn deployment(namespace: &str, number: usize, pods: u32) -> Value {
     })
 }
 
+fn metric(query: &str) -> Value {
+    json!({ "name": "share", "interval": "5s", "query": query, "thresholdRange": { "min": 99 } })
+}
+
 fn canary(namespace: &str, number: usize) -> Value {
-    let always = json!({
-        "name": "always-100",
-        "interval": "5s",
-        "query": "vector(100)",
-        "thresholdRange": { "min": 99 },
-    });
     json!({
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",
@@ -121,11 +142,11 @@ fn canary(namespace: &str, number: usize) -> Value {
             "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": name(number) },
             "service": { "port": 80, "targetPort": 9898 },
             "analysis": {
-                "interval": "5s",
-                "threshold": 2,
+                "interval": format!("{}s", INTERVAL.as_secs()),
+                "threshold": THRESHOLD,
                 "stepWeight": 20,
                 "maxWeight": 60,
-                "metrics": [always],
+                "metrics": [metric("vector(100)")],
             },
         },
     })

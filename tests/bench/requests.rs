@@ -63,6 +63,8 @@ struct Request {
     object_ref: Subject,
     #[serde(rename = "requestReceivedTimestamp")]
     received: DateTime<Utc>,
+    #[serde(rename = "stageTimestamp")]
+    answered: DateTime<Utc>,
     #[serde(default)]
     request_object: Value,
 }
@@ -72,11 +74,15 @@ struct Request {
 struct Subject {
     resource: String,
     subresource: String,
+    namespace: String,
+    name: String,
 }
 
 impl Request {
     fn class(&self) -> Class {
-        let Subject { resource, subresource } = &self.object_ref;
+        let Subject {
+            resource, subresource, ..
+        } = &self.object_ref;
         match (self.verb.as_str(), resource.as_str(), subresource.as_str()) {
             (_, "leases", _) => Class::Lease,
             ("watch", ..) => Class::Watch,
@@ -102,7 +108,9 @@ impl Request {
 
     /// Verb and resource, for people.
     fn words(&self) -> String {
-        let Subject { resource, subresource } = &self.object_ref;
+        let Subject {
+            resource, subresource, ..
+        } = &self.object_ref;
         match (resource.as_str(), subresource.as_str()) {
             ("", _) => format!("{} {}", self.verb, self.uri),
             (resource, "") => format!("{} {resource}", self.verb),
@@ -111,20 +119,46 @@ impl Request {
     }
 }
 
+/// What the controller of the chart's service account asked between two moments.
+fn requests(cluster: &Cluster, from: DateTime<Utc>, until: DateTime<Utc>) -> Outcome<Vec<Request>> {
+    let log = std::fs::read_to_string(cluster.state.join(AUDIT_LOG))?;
+    let account = format!(r#""username":"system:serviceaccount:{NAMESPACE}:"#);
+    let mut all = Vec::new();
+    for line in log.lines().filter(|line| line.contains(&account)) {
+        let request: Request = serde_json::from_str(line)?;
+        if (from..until).contains(&request.received) {
+            all.push(request);
+        }
+    }
+    Ok(all)
+}
+
+/// When each route of a namespace was written from a moment on, by its name, the earliest first.
+pub fn route_writes(
+    cluster: &Cluster,
+    namespace: &str,
+    from: DateTime<Utc>,
+) -> Outcome<BTreeMap<String, Vec<DateTime<Utc>>>> {
+    let mut writes: BTreeMap<String, Vec<DateTime<Utc>>> = BTreeMap::new();
+    for request in requests(cluster, from, Utc::now())? {
+        let subject = &request.object_ref;
+        if subject.namespace == namespace && subject.resource == "virtualservices" && request.class() == Class::Route {
+            writes.entry(subject.name.clone()).or_default().push(request.answered);
+        }
+    }
+    writes.values_mut().for_each(|moments| moments.sort());
+    Ok(writes)
+}
+
 /// How often what was asked.
 pub struct Count(BTreeMap<(Class, String), usize>);
 
 impl Count {
     /// What the controller of the chart's service account asked between two moments.
     pub fn read(cluster: &Cluster, from: DateTime<Utc>, until: DateTime<Utc>) -> Outcome<Self> {
-        let log = std::fs::read_to_string(cluster.state.join(AUDIT_LOG))?;
-        let account = format!(r#""username":"system:serviceaccount:{NAMESPACE}:"#);
         let mut counted = BTreeMap::new();
-        for line in log.lines().filter(|line| line.contains(&account)) {
-            let request: Request = serde_json::from_str(line)?;
-            if (from..until).contains(&request.received) {
-                *counted.entry((request.class(), request.words())).or_insert(0) += 1;
-            }
+        for request in requests(cluster, from, until)? {
+            *counted.entry((request.class(), request.words())).or_insert(0) += 1;
         }
         Ok(Self(counted))
     }

@@ -2,6 +2,8 @@
 //!
 //! Source: the manual page proc(5).
 
+use std::fmt;
+
 use crate::harness::Outcome;
 
 /// Ticks a second in which the kernel tells CPU times; the same on every Linux since long.
@@ -33,6 +35,20 @@ impl Usage {
             memory: megabytes(&status, "VmRSS:")?,
             peak: megabytes(&status, "VmHWM:")?,
         })
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            cpu_seconds,
+            memory,
+            peak,
+        } = self;
+        write!(
+            f,
+            "{memory:.1} MB of memory, at most {peak:.1} MB, {cpu_seconds:.1} s of CPU"
+        )
     }
 }
 
