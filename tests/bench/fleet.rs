@@ -14,14 +14,14 @@ use tokio::time::{Instant, sleep};
 use crate::harness::cluster::Cluster;
 use crate::harness::{Outcome, kwok, objects};
 
-/// Between two checks of a Canary, and from one weight to the next.
-pub const INTERVAL: Duration = Duration::from_secs(5);
+/// Between two checks of a Canary, and from one weight to the next: the least that there is.
+pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Failed checks that end a release.
 pub const THRESHOLD: u32 = 2;
 
 /// How long all of them may take to get to a phase, and one of them more.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 const PATIENCE_EACH: Duration = Duration::from_millis(1500);
 
 /// Applications made at once.

@@ -65,8 +65,8 @@ struct Request {
     received: DateTime<Utc>,
     #[serde(rename = "stageTimestamp")]
     answered: DateTime<Utc>,
-    #[serde(default)]
-    request_object: Value,
+    #[serde(default, rename = "requestObject")]
+    body: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -100,7 +100,7 @@ impl Request {
 
     /// Whether it is a JSON patch that changes that path.
     fn touches(&self, path: &str) -> bool {
-        let operations = self.request_object.as_array().into_iter().flatten();
+        let operations = self.body.as_array().into_iter().flatten();
         operations
             .into_iter()
             .any(|operation| operation["op"] != "test" && operation["path"] == path)
@@ -146,7 +146,9 @@ pub fn route_writes(
             writes.entry(subject.name.clone()).or_default().push(request.answered);
         }
     }
-    writes.values_mut().for_each(|moments| moments.sort());
+    for moments in writes.values_mut() {
+        moments.sort();
+    }
     Ok(writes)
 }
 
