@@ -152,7 +152,7 @@ async fn at_rest(cluster: &Cluster, controller: &Controller, canaries: usize) ->
     let lease = count.of(|class| class == Class::Lease);
     let watches = count.of(|class| class == Class::Watch);
     let cpu = after.cpu_seconds - before.cpu_seconds;
-    let Usage { memory, peak, .. } = after;
+    let Usage { memory, own, peak, .. } = after;
     println!("## {canaries} canaries at rest for {} seconds\n", REST.as_secs());
     println!("| | seen | mark | Flagger 1.44 |\n| --- | --: | --- | --- |");
     println!("| requests but lease and watches | {asked} | none | 148 a second at 100 |");
@@ -160,6 +160,7 @@ async fn at_rest(cluster: &Cluster, controller: &Controller, canaries: usize) ->
     println!("| watches renewed | {watches} | | |");
     println!("| CPU seconds | {cpu:.2} | | |");
     println!("| memory, MB | {memory:.1} | 25 at 100, 60 at 1,000 | 70 and 120, without bystanders |");
+    println!("| of it its own and not the program's file, MB | {own:.1} | | |");
     println!("| its peak since the start, MB | {peak:.1} | | |\n");
     if asked > 0 {
         println!("What was asked:\n\n{}", count.listed());

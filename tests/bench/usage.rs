@@ -15,6 +15,8 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// Resident, in megabytes of 1,024 KB.
     pub memory: f64,
+    /// How much of it is the process's own, and not pages of the program's file.
+    pub own: f64,
     /// The most that was ever resident, in the same unit.
     pub peak: f64,
 }
@@ -33,6 +35,7 @@ impl Usage {
         Ok(Self {
             cpu_seconds: ticks / TICKS,
             memory: megabytes(&status, "VmRSS:")?,
+            own: megabytes(&status, "RssAnon:")?,
             peak: megabytes(&status, "VmHWM:")?,
         })
     }
