@@ -46,11 +46,12 @@ impl fmt::Display for Usage {
         let Self {
             cpu_seconds,
             memory,
+            own,
             peak,
         } = self;
         write!(
             f,
-            "{memory:.1} MB of memory, at most {peak:.1} MB, {cpu_seconds:.1} s of CPU"
+            "{memory:.1} MB of memory, {own:.1} MB its own, at most {peak:.1} MB, {cpu_seconds:.1} s of CPU"
         )
     }
 }
