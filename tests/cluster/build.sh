@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Brings every program of the test cluster into a cache and prints where each one is, as `name=path` lines.
 #
-# usage: build.sh [all | kubernetes | etcd | kwok | contour | envoy | prometheus | vegeta | helm | flagger]...
-#        (without arguments: all, which is everything but flagger)
+# usage: build.sh [all | kubernetes | etcd | kwok | contour | envoy | prometheus | vegeta | helm | istio | flagger]...
+#        (without arguments: all, which is everything but istio and flagger)
 #
 # The cache is ${SERIN_CACHE:-~/.cache/serin}; each part has a folder named by its version, made elsewhere and moved there
 # when it is whole, so a build that was killed leaves nothing that looks like a result. What is there already is only printed.
@@ -136,10 +136,11 @@ part() {
       go_part flagger github.com/fluxcd/flagger
       module_folder flagger github.com/fluxcd/flagger flagger-source
       ;;
+    istio) module_folder istio istio.io/api istio-source ;;
     envoy) envoy_part ;;
     prometheus) prometheus_part ;;
     all) for each in envoy prometheus vegeta helm kwok etcd contour kubernetes; do part "$each"; done ;;
-    *) fail "unknown part '$1'; known: all kubernetes etcd kwok contour envoy prometheus vegeta helm flagger" ;;
+    *) fail "unknown part '$1'; known: all kubernetes etcd kwok contour envoy prometheus vegeta helm istio flagger" ;;
   esac
 }
 

@@ -1,8 +1,10 @@
 //! Serin on a real Kubernetes control plane, with a real gateway and real requests: `bash tests/real.sh SCENARIO`.
 //!
-//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`], [`faults`]. They share the [`harness`], which
+//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`], [`faults`], [`bench`]. They share the [`harness`], which
 //! builds and starts everything in a network namespace of its own, and the story of a [`release`].
 
+#[path = "../bench/mod.rs"]
+mod bench;
 mod end_to_end;
 mod faults;
 mod first_run;
@@ -49,6 +51,8 @@ enum Scenario {
     EndToEnd(end_to_end::Arguments),
     /// Releases while controller, API server, etcd, Prometheus, hooks, a rival and an admission policy do their worst.
     Faults(faults::Arguments),
+    /// What a controller costs: requests, CPU, memory. Prints it and judges nothing that has to do with time.
+    Bench(bench::Arguments),
     /// Whether the test cluster itself is one: restarts, frozen processes, pods without processes.
     Ground,
 }
@@ -60,6 +64,7 @@ impl Scenario {
             Self::FirstRun(_) => "first-run",
             Self::EndToEnd(_) => "end-to-end",
             Self::Faults(_) => "faults",
+            Self::Bench(_) => "bench",
             Self::Ground => "ground",
         }
     }
@@ -67,7 +72,7 @@ impl Scenario {
     const fn with_flagger(&self) -> bool {
         match self {
             Self::FirstRun(arguments) => arguments.flagger,
-            Self::EndToEnd(_) | Self::Faults(_) | Self::Ground => false,
+            Self::EndToEnd(_) | Self::Faults(_) | Self::Bench(_) | Self::Ground => false,
         }
     }
 
@@ -75,7 +80,7 @@ impl Scenario {
     fn abroad(&self) -> Option<&Abroad> {
         match self {
             Self::EndToEnd(arguments) => Some(&arguments.abroad).filter(|abroad| abroad.kubeconfig.is_some()),
-            Self::FirstRun(_) | Self::Faults(_) | Self::Ground => None,
+            Self::FirstRun(_) | Self::Faults(_) | Self::Bench(_) | Self::Ground => None,
         }
     }
 
@@ -84,6 +89,7 @@ impl Scenario {
             Self::FirstRun(arguments) => first_run::run(arguments, cluster).boxed_local(),
             Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).boxed_local(),
             Self::Faults(arguments) => faults::run(arguments, cluster).boxed_local(),
+            Self::Bench(arguments) => bench::run(arguments, cluster).boxed_local(),
             Self::Ground => ground::run(cluster).boxed_local(),
         }
     }
@@ -119,6 +125,9 @@ fn outside() -> Outcome<bool> {
     let mut parts = vec!["all"];
     if arguments.scenario.with_flagger() {
         parts.push("flagger");
+    }
+    if matches!(arguments.scenario, Scenario::Bench(_)) {
+        parts.push("istio");
     }
     match namespace::enter(&programs::build(&parts)?)? {}
 }

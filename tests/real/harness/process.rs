@@ -70,6 +70,11 @@ impl Process {
         Ok(())
     }
 
+    /// Its process id, as the namespace of this run counts them.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

@@ -1,0 +1,153 @@
+//! Applications with a Canary each, in one namespace: Istio's routes, short intervals, and a metric that is always 100.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{Outcome, kwok, objects};
+
+/// Between two checks of a Canary, and from one weight to the next: the least that there is.
+pub const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Failed checks that end a release.
+pub const THRESHOLD: u32 = 2;
+
+/// How long all of them may take to get to a phase, and one of them more.
+const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE_EACH: Duration = Duration::from_millis(1500);
+
+/// Applications made at once.
+const SIDE_BY_SIDE: usize = 8;
+
+/// Some applications, named `app-0` and so on.
+pub struct Fleet {
+    client: Client,
+    namespace: &'static str,
+    size: usize,
+}
+
+impl Fleet {
+    /// Creates a namespace with that many applications of so many pods, and waits until they are taken over.
+    pub async fn create(cluster: &Cluster, namespace: &'static str, size: usize, pods: u32) -> Outcome<Self> {
+        let client = cluster.client.clone();
+        let room = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        objects::apply_text(&client, &room.to_string()).await?;
+        stream::iter(0..size)
+            .map(Ok)
+            .try_for_each_concurrent(SIDE_BY_SIDE, |number| {
+                let client = &client;
+                async move {
+                    objects::apply_text(client, &deployment(namespace, number, pods).to_string()).await?;
+                    objects::apply_text(client, &canary(namespace, number).to_string()).await
+                }
+            })
+            .await?;
+        let fleet = Self {
+            client,
+            namespace,
+            size,
+        };
+        fleet.so_many_are(size, "Initialized").await?;
+        Ok(fleet)
+    }
+
+    /// From that moment on, the metric of every Canary is 0.
+    pub async fn fails_from(&self, moment: DateTime<Utc>) -> Outcome<()> {
+        let query = format!("vector(100) * (vector(time()) < bool {})", moment.timestamp());
+        let patch = json!({ "spec": { "analysis": { "metrics": [metric(&query)] } } });
+        let api = self.canaries();
+        for number in 0..self.size {
+            api.patch(&name(number), &PatchParams::default(), &Patch::Merge(&patch))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the first so many applications a new version.
+    pub async fn release(&self, count: usize, version: &str) -> Outcome<()> {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), self.namespace);
+        let containers = json!([{ "name": "app", "image": format!("app:{version}") }]);
+        let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        for number in 0..count {
+            api.patch(&name(number), &PatchParams::default(), &Patch::Strategic(&patch))
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn canaries(&self) -> Api<DynamicObject> {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("flagger.app", "v1beta1", "Canary"));
+        Api::namespaced_with(self.client.clone(), self.namespace, &kind)
+    }
+
+    /// Waits until that many Canaries are in a phase.
+    pub async fn so_many_are(&self, wanted: usize, phase: &str) -> Outcome<()> {
+        let api = self.canaries();
+        let patience = PATIENCE + PATIENCE_EACH * u32::try_from(self.size)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            let canaries = api.list(&ListParams::default()).await?;
+            let in_it = canaries.iter().filter(|canary| canary.data["status"]["phase"] == phase);
+            let count = in_it.count();
+            if count == wanted {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{count} of {wanted} canaries were {phase} after {patience:?}").into());
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("app-{number}")
+}
+
+fn deployment(namespace: &str, number: usize, pods: u32) -> Value {
+    let labels = json!({ "app": name(number) });
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": name(number), "namespace": namespace },
+        "spec": {
+            "replicas": pods,
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": kwok::placed(json!({
+                "containers": [{ "name": "app", "image": "app:1.0.0" }],
+            }))},
+        },
+    })
+}
+
+fn metric(query: &str) -> Value {
+    json!({ "name": "share", "interval": "5s", "query": query, "thresholdRange": { "min": 99 } })
+}
+
+fn canary(namespace: &str, number: usize) -> Value {
+    json!({
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": { "name": name(number), "namespace": namespace },
+        "spec": {
+            "provider": "istio",
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": name(number) },
+            "service": { "port": 80, "targetPort": 9898 },
+            "analysis": {
+                "interval": format!("{}s", INTERVAL.as_secs()),
+                "threshold": THRESHOLD,
+                "stepWeight": 20,
+                "maxWeight": 60,
+                "metrics": [metric("vector(100)")],
+            },
+        },
+    })
+}
