@@ -73,12 +73,10 @@ pub fn handover(
         .apex_service
         .is_present_and(|apex| apex.selects == Selects::Target);
     let route_is_ours = observation.route.is_present_and(|route| route.handed_back);
-    let replicas = observation
-        .primary
-        .present()
-        .map_or(block.capacity, |primary| primary.replicas)
+    let enough = observation
+        .primary_endpoints
+        .unwrap_or_else(|| size(block, observation))
         .max(1);
-    let enough = observation.primary_endpoints.unwrap_or(replicas).max(1);
     let up = target.rollout.complete && observation.canary_endpoints.is_some_and(|ready| ready >= enough);
     // Where there is an apex Service it goes first: a route that leads to it already may have been put back by somebody else.
     let begun = match observation.apex_service.present() {
@@ -113,12 +111,15 @@ pub fn handover(
     Handover::Done
 }
 
+/// The replicas that the target gets: as many as the primary has, or had when it was last there.
+pub fn size(block: &Block, observation: &Observation) -> u32 {
+    let primary = observation.primary.present();
+    primary.map_or(block.capacity, |primary| primary.replicas).max(1)
+}
+
 /// When the Canary is released whatever is missing.
 fn deadline(canary: &Canary, block: &Block, memory: &Memory) -> DateTime<Utc> {
-    let from = memory
-        .progress
-        .map_or(block.since, |progress| progress.at.max(block.since));
     let patience = advance::delta(canary.spec.progress_deadline());
     // Pods that come one by one may lengthen the wait, not for ever.
-    (from + patience).min(block.since + patience * 3)
+    memory.deadline(&canary.spec, block).min(block.since + patience * 3)
 }

@@ -8,7 +8,7 @@ use super::advance;
 use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
 use super::state::{Block, GateState, Stage};
 use super::weight::Weight;
-use crate::api::Canary;
+use crate::api::{Canary, CanarySpec};
 
 /// The memory after looking at the world once more.
 ///
@@ -75,10 +75,28 @@ pub fn remember(
             // What was ready before this process looked got ready no later than now and no earlier than the stage.
             None => Some(Progress { ready, at: block.since }),
         };
-        let drawn = next.weight_seen.is_some_and(|(weight, _)| weight == block.weight);
+        let drawn = next.drawn_since(block.weight).is_some();
         next.undrawn_since = (!drawn).then(|| memory.undrawn_since.unwrap_or(now));
     }
     next
+}
+
+impl Memory {
+    /// Since when the data plane carries this weight, if it does.
+    pub fn drawn_since(&self, weight: Weight) -> Option<DateTime<Utc>> {
+        self.weight_seen
+            .filter(|(seen, _)| *seen == weight)
+            .map(|(_, since)| since)
+    }
+
+    /// When the patience with the block's stage ends: measured from the last newly ready pod, so that only a lack of progress runs it
+    /// out.
+    pub fn deadline(&self, spec: &CanarySpec, block: &Block) -> DateTime<Utc> {
+        let from = self
+            .progress
+            .map_or(block.since, |progress| progress.at.max(block.since));
+        from + advance::delta(spec.progress_deadline())
+    }
 }
 
 /// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed,

@@ -26,6 +26,26 @@ pub struct Notice {
     pub event: bool,
 }
 
+impl Notice {
+    /// Goes with an alert. Its text is cut with the notice's own when the block is fitted.
+    pub(super) fn alerts(&mut self, severity: Severity, message: &str) {
+        self.alert = Some(Alert {
+            severity,
+            message: message.into(),
+            with_fields: false,
+        });
+    }
+
+    /// The same with the fields of the release.
+    pub(super) fn alerts_with_fields(&mut self, severity: Severity, message: &str) {
+        self.alert = Some(Alert {
+            severity,
+            message: message.into(),
+            with_fields: true,
+        });
+    }
+}
+
 /// One alert (`spec/core.md` 2.12).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

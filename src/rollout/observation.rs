@@ -81,6 +81,21 @@ pub struct Workload {
     pub trouble: Option<String>,
 }
 
+impl Workload {
+    /// How its roll stands, for people, with what troubles it.
+    pub fn state(&self) -> String {
+        format!("{}{}", self.rollout.message, self.troubled())
+    }
+
+    /// What troubles it, in parentheses; empty where nothing does.
+    pub fn troubled(&self) -> String {
+        self.trouble
+            .as_ref()
+            .map(|trouble| format!(" ({trouble})"))
+            .unwrap_or_default()
+    }
+}
+
 /// How far a Deployment's roll has come (`spec/core.md` 2.10).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rollout {

@@ -6,7 +6,7 @@ use super::advance;
 use super::announcement::{Takeover, takeover};
 use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
-use super::handover::{Handover, handover};
+use super::handover::{Handover, handover, size};
 use super::observation::{Memory, Observation, Selects};
 use super::state::{Block, Fingerprint, Stage};
 use super::weight::{Side, Weight};
@@ -65,10 +65,7 @@ impl Scene<'_> {
 
     /// Since when the route stands at the intended weight.
     fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory
-            .weight_seen
-            .filter(|(weight, _)| *weight == self.block.weight)
-            .map(|(_, since)| since)
+        self.memory.drawn_since(self.block.weight)
     }
 
     /// Primary ready, Services, announcement, parting, route at 100/0, apex selector, settle, target down: each when the one before is seen.
@@ -217,13 +214,9 @@ impl Scene<'_> {
 
     fn template(&self, revision: Option<Fingerprint>) -> Option<Assertion> {
         // The team's own number comes with the release (`spec/core.md` 3.4); it may raise the primary and never lowers it.
-        let wanted = self.observation.target.present().map_or(0, |target| target.replicas);
-        let wanted = if self.block.stage == Stage::Promoting {
-            wanted
-        } else {
-            0
-        };
-        let replicas = self.primary_size().max(wanted);
+        let target = self.observation.target.present();
+        let wanted = target.filter(|_| self.block.stage == Stage::Promoting);
+        let replicas = self.primary_size().max(wanted.map_or(0, |target| target.replicas));
         revision.map(|revision| Assertion::PrimaryTemplate {
             revision,
             run: self.block.run,
@@ -300,11 +293,7 @@ impl Scene<'_> {
     }
 
     fn past_deadline(&self) -> bool {
-        let from = self
-            .memory
-            .progress
-            .map_or(self.block.since, |progress| progress.at.max(self.block.since));
-        self.now >= from + advance::delta(self.canary.spec.progress_deadline())
+        self.now >= self.memory.deadline(&self.canary.spec, self.block)
     }
 
     /// Hand-back: traffic home, target to the primary's size, ready, apex to the target, announcement, parting, route to the
@@ -317,14 +306,9 @@ impl Scene<'_> {
             return Vec::new();
         }
         let original = self.canary.spec.revert_on_deletion;
-        let replicas = observation
-            .primary
-            .present()
-            .map_or(block.capacity, |primary| primary.replicas)
-            .max(1);
         let floor = Assertion::Floor {
             side: Side::Canary,
-            replicas,
+            replicas: size(block, observation),
         };
         let apex = observation
             .apex_service

@@ -104,7 +104,7 @@ pub fn check(canary: &Canary, block: &Block, observation: &Observation, memory: 
     };
     let after = |at: DateTime<Utc>| at + advance::delta(canary.spec.interval());
     let interval_ends = match block.stage {
-        Stage::Stepping | Stage::WaitingPromotion => match drawn_since(block, memory) {
+        Stage::Stepping | Stage::WaitingPromotion => match memory.drawn_since(block.weight) {
             Some(drawn) => Some(after(memory.last_check.map_or(drawn, |last| last.max(drawn)))),
             None => return Check::Nothing,
         },
@@ -298,13 +298,6 @@ fn has_metrics(canary: &Canary) -> bool {
             .analysis
             .as_ref()
             .is_some_and(|analysis| !analysis.metrics.is_empty())
-}
-
-fn drawn_since(block: &Block, memory: &Memory) -> Option<DateTime<Utc>> {
-    memory
-        .weight_seen
-        .filter(|(weight, _)| *weight == block.weight)
-        .map(|(_, since)| since)
 }
 
 /// The hooks of a canary, by kind and in list order.

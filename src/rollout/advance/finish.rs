@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::super::mark::{self, OWED};
-use super::super::notice::{Alert, Severity};
+use super::super::notice::Severity;
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
@@ -66,12 +66,8 @@ pub(super) fn begin_rollback(turn: &mut Turn<'_>, reason: &str, message: &str) {
             format!("Rolled back: {message}"),
         )
     };
-    let notice = turn.warning("rollback", "RollBack", &text);
-    notice.alert = Some(Alert {
-        severity: Severity::Error,
-        message: super::turn::cut(&alert),
-        with_fields: false,
-    });
+    turn.warning("rollback", "RollBack", &text)
+        .alerts(Severity::Error, &alert);
     roll_traffic_back(turn, reason, message);
 }
 
@@ -226,12 +222,7 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
     );
     turn.enter(Stage::Resting);
     owe_post_rollout(turn);
-    let notice = turn.event("promoted", "Promote", &text);
-    notice.alert = Some(Alert {
-        severity: Severity::Info,
-        message: message.into(),
-        with_fields: false,
-    });
+    turn.event("promoted", "Promote", &text).alerts(Severity::Info, message);
     let reason = turn
         .block
         .outcome
@@ -271,12 +262,8 @@ fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
             "{} does not stay at zero replicas: something else scales it, or holds its pods",
             turn.target_name()
         );
-        let notice = turn.warning("kept-up", "Stall", &message);
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message: message.clone(),
-            with_fields: false,
-        });
+        turn.warning("kept-up", "Stall", &message)
+            .alerts(Severity::Error, &message);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The primary did not come up with the new revision: traffic is held on the canary until one of both sides can be relied on.
 
-use super::super::notice::{Alert, Severity};
-use super::super::public;
+use super::super::notice::Severity;
+use super::super::observation::Workload;
 use super::super::state::{Fingerprint, Plan, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::promote::{go_home, primary_is_ready, promoting_words};
@@ -11,36 +11,18 @@ use super::{finish, homeward, rest};
 
 /// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).
 pub(super) fn fail(turn: &mut Turn<'_>) {
-    let state = turn.observation.primary.present().map_or_else(
-        || "it is gone".to_owned(),
-        |primary| {
-            let trouble = primary
-                .trouble
-                .as_ref()
-                .map(|trouble| format!(" ({trouble})"))
-                .unwrap_or_default();
-            format!("{}{trouble}", primary.rollout.message)
-        },
-    );
+    let primary = turn.observation.primary.present();
+    let state = primary.map_or_else(|| "it is gone".to_owned(), Workload::state);
     if turn.block.outcome.is_none() {
         turn.outcome(RunResult::Failed, "PromotionFailed", &state);
         // The error of Flagger's readiness check brings this beginning along (spec/core.md 2.10).
-        let (subject, target) = (&turn.block.subject.target, turn.target_name());
-        let error = format!(
-            "{subject}-primary.{} not ready: {state}",
-            public::namespace(turn.canary)
+        let (primary, target) = (turn.primary_name(), turn.target_name());
+        let error = format!("{primary} not ready: {state}");
+        let text = format!("Promotion of {target} failed, primary not ready: {error}");
+        turn.warning("promotion-failed", "Hold", &text).alerts(
+            Severity::Error,
+            &format!("Promotion failed, primary not ready: {error}"),
         );
-        let notice = turn.warning(
-            "promotion-failed",
-            "Hold",
-            &format!("Promotion of {target} failed, primary not ready: {error}"),
-        );
-        let message = super::turn::cut(&format!("Promotion failed, primary not ready: {error}"));
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message,
-            with_fields: false,
-        });
     }
     // Pods of a revision that nobody judged are no refuge.
     let canary_has_it =
@@ -169,12 +151,8 @@ pub(super) fn restore(turn: &mut Turn<'_>) {
             "The primary of {} does not come up with the last good revision either; traffic stays on the canary",
             turn.target_name()
         );
-        let notice = turn.warning("restore-deadline", "Restore", &message);
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message: message.clone(),
-            with_fields: false,
-        });
+        turn.warning("restore-deadline", "Restore", &message)
+            .alerts(Severity::Error, &message);
     }
     restore_words(turn);
 }

@@ -1,8 +1,8 @@
 //! Traffic leaves the canary because the revision under it changed, or its pods are gone.
 
-use super::super::notice::{Alert, Severity};
+use super::super::notice::Severity;
+use super::super::observation::Workload;
 use super::super::state::{Fingerprint, Stage};
-use super::super::steps;
 use super::super::weight::Weight;
 use super::revision::{Seen, seen};
 use super::turn::Turn;
@@ -46,8 +46,7 @@ pub(super) fn canary_died(turn: &mut Turn<'_>) {
         .observation
         .target
         .present()
-        .and_then(|target| target.trouble.clone())
-        .map(|t| format!(" ({t})"))
+        .map(Workload::troubled)
         .unwrap_or_default();
     let message = format!("no pod of {} is ready at weight {weight}{trouble}", turn.target_name());
     turn.warning(
@@ -120,13 +119,8 @@ fn begin_anew(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
     if rest::refused(turn) {
         return;
     }
-    let old = turn.block.running.replace(fingerprint);
-    turn.block.run += 1;
-    turn.block.plan = Some(steps::plan(turn.spec()));
-    turn.block.failed_checks = 0;
-    turn.block.unreachable_checks = 0;
+    let old = turn.begin_run(fingerprint);
     turn.block.outcome = None;
-    turn.block.samples.clear();
     turn.block.gates.clear();
     if let Some(ready) = turn.capacity().primary_ready().filter(|ready| *ready > 0) {
         turn.block.capacity = ready;
@@ -156,12 +150,8 @@ pub(super) fn bring_home(turn: &mut Turn<'_>) {
             "{weight} percent of the traffic cannot leave the canary of {}: the primary has no ready pod",
             turn.target_name()
         );
-        let notice = turn.warning("nowhere-to-go", "Halt", &message);
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message: message.clone(),
-            with_fields: false,
-        });
+        turn.warning("nowhere-to-go", "Halt", &message)
+            .alerts(Severity::Error, &message);
     }
 }
 

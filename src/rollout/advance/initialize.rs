@@ -2,8 +2,8 @@
 
 use super::super::announcement::{Takeover, parted, takeover};
 use super::super::assertion::Destination;
-use super::super::notice::{Alert, Severity};
-use super::super::observation::Selects;
+use super::super::notice::Severity;
+use super::super::observation::{Selects, Workload};
 use super::super::round::{self, Check, Progress};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
@@ -91,12 +91,8 @@ fn done(turn: &mut Turn<'_>) {
         "the primary serves; the next change of the target starts a release",
     );
     let text = format!("Initialization done! {}", turn.canary_name());
-    let notice = turn.event("initialized", "Initialize", &text);
-    notice.alert = Some(Alert {
-        severity: Severity::Info,
-        message: "New Deployment detected, initialization completed.".into(),
-        with_fields: true,
-    });
+    turn.event("initialized", "Initialize", &text)
+        .alerts_with_fields(Severity::Info, "New Deployment detected, initialization completed.");
 }
 
 /// Whether traffic may be on the primary's pods already: what is pushed now is released after the takeover, and not copied to them.
@@ -126,22 +122,12 @@ fn primary_up(turn: &Turn<'_>) -> bool {
 }
 
 fn wait_for_primary(turn: &mut Turn<'_>) {
-    let primary = format!(
-        "{}-primary.{}",
-        turn.block.subject.target,
-        super::super::public::namespace(turn.canary)
-    );
-    let state = turn.observation.primary.present().map_or_else(
-        || "being created".to_owned(),
-        |primary| {
-            let trouble = primary
-                .trouble
-                .as_ref()
-                .map(|trouble| format!(" ({trouble})"))
-                .unwrap_or_default();
-            format!("{}{trouble}", primary.rollout.message)
-        },
-    );
+    let primary = turn.primary_name();
+    let state = turn
+        .observation
+        .primary
+        .present()
+        .map_or_else(|| "being created".to_owned(), Workload::state);
     if turn.observation.primary.present().is_some_and(|p| !p.rollout.complete) && turn.once("told/primary-not-ready") {
         turn.warning(
             "primary-not-ready",
@@ -157,12 +143,8 @@ fn wait_for_primary(turn: &mut Turn<'_>) {
         turn.why("PrimaryNotReady", &message)
             .awaiting("the primary to become ready, or a new revision of the target");
         if turn.once("told/init-deadline") {
-            let notice = turn.warning("init-deadline", "Initialize", &message);
-            notice.alert = Some(Alert {
-                severity: Severity::Error,
-                message: format!("Progress deadline exceeded {message}"),
-                with_fields: false,
-            });
+            turn.warning("init-deadline", "Initialize", &message)
+                .alerts(Severity::Error, &format!("Progress deadline exceeded {message}"));
         }
     } else {
         let endpoints = turn
@@ -214,12 +196,8 @@ fn route_awaited(turn: &mut Turn<'_>) {
         .awaiting("the route to be accepted")
         .until(deadline, "the alert says so; the target keeps serving");
     if past && turn.once("told/route-deadline") {
-        let notice = turn.warning("route-deadline", "Initialize", &message);
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message: message.clone(),
-            with_fields: false,
-        });
+        turn.warning("route-deadline", "Initialize", &message)
+            .alerts(Severity::Error, &message);
     }
 }
 

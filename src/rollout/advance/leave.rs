@@ -3,34 +3,11 @@
 use super::super::announcement::parted;
 use super::super::assertion::Destination;
 use super::super::handover::{Handover, LAST_TRIES, handover};
-use super::super::notice::{Alert, Severity};
+use super::super::notice::Severity;
 use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
 use super::{homeward, turn_route};
-
-/// The target is handed all traffic with the template that it has, which may be one that was never promoted.
-fn warn_of_another_revision(turn: &mut Turn<'_>) {
-    let wanted = turn
-        .observation
-        .target
-        .present()
-        .and_then(|target| target.fingerprint.as_ref());
-    let promoted = turn.block.promoted.as_ref();
-    if turn.observation.taken_by.is_some() || promoted.is_none() || wanted.is_none() || wanted == promoted {
-        return;
-    }
-    let text = format!(
-        "{} is handed all traffic with a revision that was not promoted; return it to the good one to keep that",
-        turn.target_name()
-    );
-    let notice = turn.warning("unpromoted", "Leave", &text);
-    notice.alert = Some(Alert {
-        severity: Severity::Warn,
-        message: text,
-        with_fields: false,
-    });
-}
 
 /// The mark of the last word; `render` takes the finalizer away only behind it.
 pub const TERMINATED: &str = "told/terminated";
@@ -98,16 +75,30 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
         .until(deadline, "the Canary is released in any case");
     let unfinished = matches!(state, Handover::Kept | Handover::Abandoned { .. });
     if unfinished && turn.once("told/not-handed-back") {
-        let notice = turn.warning("not-handed-back", "Leave", &message);
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message: super::turn::cut(&message),
-            with_fields: false,
-        });
+        turn.warning("not-handed-back", "Leave", &message)
+            .alerts(Severity::Error, &message);
     }
     let over = unfinished || matches!(state, Handover::Done | Handover::Nothing);
     if over && turn.once(TERMINATED) {
         let text = format!("Terminated canary {}", turn.canary_name());
         turn.event("terminated", "Leave", &text);
     }
+}
+
+/// The target is handed all traffic with the template that it has, which may be one that was never promoted.
+fn warn_of_another_revision(turn: &mut Turn<'_>) {
+    let wanted = turn
+        .observation
+        .target
+        .present()
+        .and_then(|target| target.fingerprint.as_ref());
+    let promoted = turn.block.promoted.as_ref();
+    if turn.observation.taken_by.is_some() || promoted.is_none() || wanted.is_none() || wanted == promoted {
+        return;
+    }
+    let text = format!(
+        "{} is handed all traffic with a revision that was not promoted; return it to the good one to keep that",
+        turn.target_name()
+    );
+    turn.warning("unpromoted", "Leave", &text).alerts(Severity::Warn, &text);
 }

@@ -17,10 +17,10 @@ mod verdict;
 
 use chrono::{DateTime, Utc};
 
+use super::notice::Severity;
 use super::observation::{Memory, Observation};
 use super::question::Answers;
-use super::state::{Block, Stage};
-use super::{notice, state};
+use super::state::{Block, Fingerprint, Stage};
 use crate::api::Canary;
 use turn::Turn;
 
@@ -147,17 +147,13 @@ fn tell_refusal(turn: &mut Turn<'_>) -> bool {
 }
 
 /// Without a last good revision nothing could be drawn any more, and no release could ever start or end.
-fn replace_lost(turn: &mut Turn<'_>, serving: state::Fingerprint) {
+fn replace_lost(turn: &mut Turn<'_>, serving: Fingerprint) {
     let text = format!(
         "The last good revision of {} was deleted; what the primary serves with counts as that from now on",
         turn.target_name()
     );
-    let notice = turn.warning("revision-lost", "Store", &text);
-    notice.alert = Some(notice::Alert {
-        severity: notice::Severity::Warn,
-        message: text,
-        with_fields: false,
-    });
+    turn.warning("revision-lost", "Store", &text)
+        .alerts(Severity::Warn, &text);
     turn.block.promoted = Some(serving);
 }
 

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use super::super::public;
 use super::super::round::Tally;
 use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
@@ -70,8 +69,11 @@ fn shield_words(turn: &mut Turn<'_>) {
 fn copy(turn: &mut Turn<'_>) {
     turn.enter(Stage::Promoting);
     turn.block.copied.clone_from(&turn.block.running);
-    let (name, namespace) = (&turn.block.subject.target, public::namespace(turn.canary));
-    let text = format!("Copying {name}.{namespace} template spec to {name}-primary.{namespace}");
+    let text = format!(
+        "Copying {} template spec to {}",
+        turn.target_name(),
+        turn.primary_name()
+    );
     turn.event("copy", "Promote", &text);
     promoting_words(turn);
 }
@@ -227,7 +229,7 @@ pub(super) fn return_traffic(turn: &mut Turn<'_>) {
 }
 
 fn returning_words(turn: &mut Turn<'_>, next: Option<DateTime<Utc>>) {
-    let at = next.unwrap_or_else(|| turn.now + super::delta(turn.spec().interval()));
+    let at = next.unwrap_or_else(|| turn.interval_from_now());
     let home = turn.block.weight.primary();
     turn.why(
         "Returning",

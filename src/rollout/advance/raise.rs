@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::capacity::Capacity;
 use super::super::known::Known;
-use super::super::observation::{Memory, Observation, Rehearsal};
+use super::super::observation::{Memory, Observation, Rehearsal, Workload};
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{Block, GateState, Stage};
 use super::super::weight::{Side, Weight};
@@ -127,23 +127,17 @@ pub fn pods_ready(
         .is_present_and(|target| target.rollout.complete && target.fingerprint == block.running)
         && capacity.carries(Side::Canary, first)
         && observation.canary_service.is_present_and(|service| service.drawn)
-        && memory.weight_seen.is_some_and(|(weight, _)| weight == block.weight)
+        && memory.drawn_since(block.weight).is_some()
 }
 
 /// The words for waiting on the target's pods, which are also those of a run's first moment.
 pub(super) fn awaiting_pods(turn: &mut Turn<'_>) {
     let deadline = turn.patience(ROLLED_BACK);
-    let state = turn.observation.target.present().map_or_else(
-        || "not readable now".to_owned(),
-        |target| {
-            let trouble = target
-                .trouble
-                .as_ref()
-                .map(|trouble| format!(" ({trouble})"))
-                .unwrap_or_default();
-            format!("{}{trouble}", target.rollout.message)
-        },
-    );
+    let state = turn
+        .observation
+        .target
+        .present()
+        .map_or_else(|| "not readable now".to_owned(), Workload::state);
     let ready = turn
         .observation
         .canary_endpoints
@@ -184,10 +178,7 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
         return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &state);
     }
     let target_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
-    let route_missing = turn
-        .memory
-        .weight_seen
-        .is_none_or(|(weight, _)| weight != turn.block.weight);
+    let route_missing = turn.drawn_since().is_none();
     if target_up && route_missing && !matches!(turn.observation.route, Known::Unknown) {
         let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
         turn.why(reason, &message)

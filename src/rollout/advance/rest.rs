@@ -1,10 +1,9 @@
 //! At rest, or waiting for `confirm-rollout`: is there a revision to release, and may it start?
 
 use super::super::known::Known;
-use super::super::notice::{Alert, Severity};
+use super::super::notice::Severity;
 use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
-use super::super::steps;
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
 use super::{finish, verdict};
@@ -175,18 +174,14 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
         );
         let notice = turn.warning("waiting", "Wait", &text);
         if !refusal.muted {
-            notice.alert = Some(Alert {
-                severity: Severity::Warn,
-                message: "Canary is waiting for approval.".into(),
-                with_fields: false,
-            });
+            notice.alerts(Severity::Warn, "Canary is waiting for approval.");
         }
     }
     verdict::tell_passed(turn, tally);
     for pass in &tally.passed {
         turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
     }
-    let next = turn.now + super::delta(turn.spec().interval());
+    let next = turn.interval_from_now();
     turn.why(
         "WaitingForApproval",
         &format!("{} keeps the revision back: {}", refusal.name, refusal.text),
@@ -197,12 +192,7 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
 
 /// A run begins: its number, its revision, its plan and the primary's size are fixed here.
 fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
-    turn.block.run += 1;
-    turn.block.running = Some(fingerprint);
-    turn.block.plan = Some(steps::plan(turn.spec()));
-    turn.block.failed_checks = 0;
-    turn.block.unreachable_checks = 0;
-    turn.block.samples.clear();
+    turn.begin_run(fingerprint);
     let replicas = turn.observation.primary.present().map(|primary| primary.replicas);
     // A primary that is gone is rebuilt at the size that it had.
     let size = turn.capacity().primary_ready().filter(|ready| *ready > 0).or(replicas);
@@ -211,11 +201,7 @@ fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
     turn.block.outcome = None;
     turn.enter(Stage::Raising);
     let text = format!("New revision detected! Scaling up {}", turn.target_name());
-    let notice = turn.event("start", "Start", &text);
-    notice.alert = Some(Alert {
-        severity: Severity::Info,
-        message: "New revision detected, progressing canary analysis.".into(),
-        with_fields: true,
-    });
+    turn.event("start", "Start", &text)
+        .alerts_with_fields(Severity::Info, "New revision detected, progressing canary analysis.");
     super::raise::awaiting_pods(turn);
 }

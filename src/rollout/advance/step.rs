@@ -1,15 +1,17 @@
 //! The canary has its share of the traffic; it is checked at each interval and goes on, waits or goes back.
 
-use super::super::notice::{Alert, Severity};
+use super::super::notice::Severity;
+use super::super::observation::Workload;
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{GateState, Stage};
 use super::super::weight::{Side, Weight};
-use super::turn::{Turn, cut};
+use super::turn::Turn;
 use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable};
 use super::{finish, homeward, promote, revision};
 
 /// What happens at the end of a patience before promotion.
 pub(super) const ROLLED_BACK: &str = "the run is rolled back";
+
 /// One pass at a weight.
 pub(super) fn step(turn: &mut Turn<'_>) {
     if revision::strayed(&turn.block, turn.observation) {
@@ -124,14 +126,10 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally, disturbed: bool) {
     }
     if let Some(text) = tally.held.first() {
         if turn.once("told/no-data") {
-            let notice = turn.warning("no-data", "Halt", text);
-            notice.alert = Some(Alert {
-                severity: Severity::Warn,
-                message: cut(&format!("Canary is waiting for data: {text}")),
-                with_fields: false,
-            });
+            turn.warning("no-data", "Halt", text)
+                .alerts(Severity::Warn, &format!("Canary is waiting for data: {text}"));
         }
-        let at = turn.now + super::delta(turn.spec().interval());
+        let at = turn.interval_from_now();
         turn.why("NoData", text)
             .awaiting("a number from the metric")
             .until(at, "it is read again");
@@ -197,9 +195,7 @@ fn dwell(turn: &mut Turn<'_>) {
         || "the revision is promoted if the check passes".to_owned(),
         |next| format!("weight {next} if the check passes"),
     );
-    let at = turn
-        .next_check()
-        .unwrap_or_else(|| turn.now + super::delta(turn.spec().interval()));
+    let at = turn.next_check().unwrap_or_else(|| turn.interval_from_now());
     let (weight, failed, threshold) = (turn.block.weight, turn.block.failed_checks, turn.spec().threshold());
     let closed = turn
         .block
@@ -251,8 +247,7 @@ fn short_of_pods(turn: &mut Turn<'_>) {
         .observation
         .target
         .present()
-        .and_then(|target| target.trouble.clone())
-        .map(|t| format!(" ({t})"))
+        .map(Workload::troubled)
         .unwrap_or_default();
     let message = format!("weight {weight} needs {needed} ready pods of the canary, {ready} are ready{trouble}");
     if turn.now >= deadline {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::super::capacity::Capacity;
-use super::super::notice::{Alert, Notice, Severity};
+use super::super::notice::{Notice, Severity};
 use super::super::observation::{Memory, Observation};
 use super::super::question::Answers;
 use super::super::round::Check;
 use super::super::size;
-use super::super::state::{Block, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
+use super::super::state::{Block, Fingerprint, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
 use super::super::weight::Weight;
-use super::super::{mark, public, round};
+use super::super::{mark, public, round, steps};
 use super::Decision;
 use crate::api::{Canary, CanarySpec};
 
@@ -83,6 +83,16 @@ impl<'a> Turn<'a> {
         self.memory.short_in = None;
         self.memory.last_check = None;
         self.memory.progress = None;
+    }
+
+    /// Another run, of this revision: its number, its plan, and nothing counted yet. The revision that was under test comes back.
+    pub fn begin_run(&mut self, fingerprint: Fingerprint) -> Option<Fingerprint> {
+        self.block.run += 1;
+        self.block.plan = Some(steps::plan(self.spec()));
+        self.block.failed_checks = 0;
+        self.block.unreachable_checks = 0;
+        self.block.samples.clear();
+        self.block.running.replace(fingerprint)
     }
 
     /// A new step asks its gates anew. What runs once a run has run.
@@ -166,11 +176,7 @@ impl<'a> Turn<'a> {
 
     /// When the stage's patience ends: measured from the last newly ready pod, so that only a lack of progress runs it out.
     pub fn deadline(&self) -> DateTime<Utc> {
-        let from = self
-            .memory
-            .progress
-            .map_or(self.block.since, |progress| progress.at.max(self.block.since));
-        from + delta(self.spec().progress_deadline())
+        self.memory.deadline(self.spec(), &self.block)
     }
 
     /// When the patience with something ends that began to be missing within this stage. That time stands in the status, so it neither
@@ -208,10 +214,12 @@ impl<'a> Turn<'a> {
 
     /// Since when the data plane carries the intended weight, if it does.
     pub fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory
-            .weight_seen
-            .filter(|(weight, _)| *weight == self.block.weight)
-            .map(|(_, since)| since)
+        self.memory.drawn_since(self.block.weight)
+    }
+
+    /// An interval from now.
+    pub fn interval_from_now(&self) -> DateTime<Utc> {
+        self.now + delta(self.spec().interval())
     }
 
     /// When the next check is due: an interval after the weight was seen drawn, and after the last check.
@@ -233,6 +241,11 @@ impl<'a> Turn<'a> {
         format!("{}.{}", self.block.subject.target, public::namespace(self.canary))
     }
 
+    pub fn primary_name(&self) -> String {
+        let namespace = public::namespace(self.canary);
+        format!("{}-primary.{namespace}", self.block.subject.target)
+    }
+
     /// A Normal event. `place` says in its id what it is about.
     pub fn event(&mut self, place: &str, action: &str, text: &str) -> &mut Notice {
         self.push(place, action, text, false)
@@ -247,23 +260,14 @@ impl<'a> Turn<'a> {
     pub fn alert_only(&mut self, place: &str, action: &str, severity: Severity, message: &str) {
         let notice = self.push(place, action, message, severity != Severity::Info);
         notice.event = false;
-        notice.alert = Some(Alert {
-            severity,
-            message: cut(message),
-            with_fields: false,
-        });
+        notice.alerts(severity, message);
     }
 
     /// A warning with an alert, once for as long as the reason stands.
     pub fn stalled_notice(&mut self, reason: &str, message: &str) {
         if self.why_changes(reason) {
             let place = format!("stalled-{}", reason.to_lowercase());
-            let notice = self.warning(&place, "Stall", message);
-            notice.alert = Some(Alert {
-                severity: Severity::Error,
-                message: cut(message),
-                with_fields: false,
-            });
+            self.warning(&place, "Stall", message).alerts(Severity::Error, message);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::known::Known;
 use super::super::mark;
-use super::super::notice::{Alert, Severity};
+use super::super::notice::Severity;
 use super::super::observation::{Confirmation, Observation, Obstacle};
 use super::super::state::{Stage, Why};
 use super::super::weight::Weight;
@@ -47,12 +47,7 @@ pub(super) fn tell_once(turn: &mut Turn<'_>, reason: &str, message: &str) {
     };
     let (reason, about) = (reason.to_lowercase(), mark::short(about));
     if turn.once(&format!("told/{reason}/{about}")) {
-        let notice = turn.warning(&reason, "Stall", message);
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message: cut(message),
-            with_fields: false,
-        });
+        turn.warning(&reason, "Stall", message).alerts(Severity::Error, message);
     }
 }
 

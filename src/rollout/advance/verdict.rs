@@ -1,6 +1,6 @@
 //! What the answers of a check come to: a failure, a rollback, a closed gate, or what passed.
 
-use super::super::notice::{Alert, Severity};
+use super::super::notice::Severity;
 use super::super::round::{GateRefusal, Pass, Tally};
 use super::super::state::{GateState, Stage};
 use super::finish;
@@ -24,12 +24,8 @@ pub(super) fn rolled_back_by_hook(turn: &mut Turn<'_>, tally: &Tally) -> bool {
     };
     turn.warning("rollback-hook", "RollBack", &format!("Rollback check {hook} passed"));
     let text = format!("Rolling back {} manual webhook invoked", turn.canary_name());
-    let notice = turn.warning("rollback-manual", "RollBack", &text);
-    notice.alert = Some(Alert {
-        severity: Severity::Warn,
-        message: "Rolling back manual webhook invoked".into(),
-        with_fields: false,
-    });
+    turn.warning("rollback-manual", "RollBack", &text)
+        .alerts(Severity::Warn, "Rolling back manual webhook invoked");
     finish::roll_traffic_back(turn, "RollbackHook", &format!("rollback hook {hook} asked for it"));
     true
 }
@@ -51,16 +47,11 @@ pub(super) fn failed(turn: &mut Turn<'_>, tally: &Tally) -> bool {
             "Rolling back {} failed checks threshold reached {count}",
             turn.canary_name()
         );
-        let notice = turn.warning("rollback-threshold", "RollBack", &text);
-        let message = format!("Failed checks threshold reached {count}");
-        notice.alert = Some(Alert {
-            severity: Severity::Error,
-            message,
-            with_fields: false,
-        });
+        turn.warning("rollback-threshold", "RollBack", &text)
+            .alerts(Severity::Error, &format!("Failed checks threshold reached {count}"));
         finish::roll_traffic_back(turn, "FailedChecks", &words);
     } else {
-        let at = turn.now + super::delta(turn.spec().interval());
+        let at = turn.interval_from_now();
         turn.why(
             "CheckFailed",
             &format!("{count} of at most {threshold} failed checks: {words}"),
@@ -88,7 +79,7 @@ pub(super) fn unreachable(turn: &mut Turn<'_>, tally: &Tally) -> bool {
         turn.alert_only("metrics-unavailable", "RollBack", Severity::Error, &message);
         finish::roll_traffic_back(turn, "MetricsUnavailable", &words);
     } else {
-        let at = turn.now + super::delta(turn.spec().interval());
+        let at = turn.interval_from_now();
         turn.why(
             "MetricsUnavailable",
             &format!("{count} of at most {threshold} checks without the metrics server: {words}"),
@@ -125,14 +116,10 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
         let place = format!("gate-{}", turn.block.weight);
         let notice = turn.warning(&place, "Wait", &text);
         if !refusal.muted {
-            notice.alert = Some(Alert {
-                severity: Severity::Warn,
-                message: message.into(),
-                with_fields: false,
-            });
+            notice.alerts(Severity::Warn, message);
         }
     }
-    let at = turn.now + super::delta(turn.spec().interval());
+    let at = turn.interval_from_now();
     let reason = if refusal.kind == HookType::ConfirmPromotion {
         "WaitingForPromotionApproval"
     } else {
