@@ -309,8 +309,8 @@ fn drawn(site: &Site, place: Place, assertion: &Assertion) -> Drawn {
 /// The object at this place.
 fn object(site: &Site, place: Place) -> Option<&Arc<Value>> {
     match place {
-        Place::Size(true) => site.target.present(),
-        Place::Size(false) => site.primary.present(),
+        Place::Size(Side::Canary) => site.target.present(),
+        Place::Size(Side::Primary) => site.primary.present(),
         _ => held_at(site, place),
     }
 }
@@ -320,15 +320,11 @@ fn held_at(site: &Site, place: Place) -> Option<&Arc<Value>> {
     match place {
         Place::Route => site.route.present(),
         Place::Apex => site.apex_service.present(),
-        Place::Service(true) => site.canary_service.present(),
-        Place::Service(false) => site.primary_service.present(),
-        Place::Destination(canary) => site.destination(side_of(canary)).present(),
+        Place::Service(Side::Canary) => site.canary_service.present(),
+        Place::Service(Side::Primary) => site.primary_service.present(),
+        Place::Destination(side) => site.destination(side).present(),
         _ => None,
     }
-}
-
-const fn side_of(canary: bool) -> Side {
-    if canary { Side::Canary } else { Side::Primary }
 }
 
 /// The state of the object at this place; empty where there is none.

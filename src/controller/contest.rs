@@ -9,7 +9,7 @@ use super::obstacle::Place;
 use super::projection::MANAGER;
 use super::site::Site;
 use crate::object::{list, text};
-use crate::rollout::{Assertion, Block, Known, Observation, Side, met};
+use crate::rollout::{Assertion, Block, Known, Observation, met};
 
 /// Compares what was last seen drawn with what stands now, and notes each new deed of a rival.
 pub async fn detect(look: &Look, site: &Site, block: &Block, observation: &Observation, held: &mut Held) {
@@ -47,10 +47,8 @@ async fn culprit(look: &Look, site: &Site, place: Place) -> Option<String> {
     let key = match place {
         Place::Route => keys.route(site.router?),
         Place::Apex => keys.apex(),
-        Place::Service(true) => keys.side(Side::Canary),
-        Place::Service(false) => keys.side(Side::Primary),
-        Place::Destination(true) => keys.destination(site.router?.destinations()?, Side::Canary),
-        Place::Destination(false) => keys.destination(site.router?.destinations()?, Side::Primary),
+        Place::Service(side) => keys.side(side),
+        Place::Destination(side) => keys.destination(site.router?.destinations()?, side),
         _ => return None,
     };
     match look.whole(&key).await {

@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::resource::ObjectKey;
 use super::site::{Rules, Site};
 use crate::api::FINALIZER;
-use crate::object::{list, ownership, patch};
-use crate::rollout::{Assertion, Destination, Fingerprint, Known, Selects, Side, Weight};
-use crate::routing::{Router, service};
+use crate::object::{annotation, list, ownership, patch};
+use crate::rollout::{Assertion, Fingerprint, Known, Selects, Side, Weight};
+use crate::routing::{RouteContext, RouteError, Router, service};
 use crate::workload::{self, primary, scale, store};
 
 /// One request.
@@ -75,6 +75,8 @@ pub struct Draw<'a> {
 }
 
 type Acts = Result<Vec<Act>, Undrawable>;
+/// What a provider makes of its route.
+type Changed = Result<Patch, RouteError>;
 
 impl Draw<'_> {
     /// The requests for an assertion, in order. `template` is the content of its stored revision, where it has one.
@@ -104,8 +106,8 @@ impl Draw<'_> {
             Assertion::SideDestination(side) => self.side_destination(*side),
             Assertion::Apex(selects) => self.apex(*selects),
             Assertion::Route(weight) => self.route(*weight),
-            Assertion::RouteAnnounced(destination) => self.route_announced(*destination),
-            Assertion::RouteLeads(destination) => self.route_leads(*destination),
+            Assertion::RouteAnnounced(to) => self.route_changed(|router, cx, live| router.announce(cx, live, *to)),
+            Assertion::RouteLeads(to) => self.route_changed(|router, cx, live| router.lead(cx, live, *to)),
             Assertion::RouteHandedBack { original } => self.route_handed_back(*original),
             Assertion::Released { everything } => Ok(self.released(*everything)),
             // Its requests build on each other's answers: see `rehearse`.
@@ -302,20 +304,11 @@ impl Draw<'_> {
         }
     }
 
-    fn route_announced(&self, destination: Destination) -> Acts {
+    /// Another state of a route that stands.
+    fn route_changed(&self, change: impl FnOnce(&dyn Router, &RouteContext<'_>, &Value) -> Changed) -> Acts {
         let router = self.site.router.ok_or_else(|| self.no_provider())?;
         let live = present(&self.site.route, "the route")?;
-        let operations = router.announce(&self.site.route_context(self.rules), live, destination);
-        let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
-        Ok(patched(self.site.keys().route(router), operations)
-            .into_iter()
-            .collect())
-    }
-
-    fn route_leads(&self, destination: Destination) -> Acts {
-        let router = self.site.router.ok_or_else(|| self.no_provider())?;
-        let live = present(&self.site.route, "the route")?;
-        let operations = router.lead(&self.site.route_context(self.rules), live, destination);
+        let operations = change(router, &self.site.route_context(self.rules), live);
         let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
         Ok(patched(self.site.keys().route(router), operations)
             .into_iter()
@@ -323,14 +316,10 @@ impl Draw<'_> {
     }
 
     fn route_handed_back(&self, original: bool) -> Acts {
-        let (Some(router), Some(live)) = (self.site.router, self.site.route.present()) else {
+        if self.site.router.is_none() || self.site.route.present().is_none() {
             return Ok(Vec::new());
-        };
-        let operations = router.hand_back(&self.site.route_context(self.rules), live, original);
-        let operations = operations.map_err(|error| Undrawable::Spec(error.to_string()))?;
-        Ok(patched(self.site.keys().route(router), operations)
-            .into_iter()
-            .collect())
+        }
+        self.route_changed(|router, cx, live| router.hand_back(cx, live, original))
     }
 
     fn released(&self, everything: bool) -> Vec<Act> {
@@ -390,20 +379,13 @@ pub fn inheritance(site: &Site) -> Vec<Act> {
         .filter_map(|(key, object)| Some((key?, object.present()?)));
     let stored = site.store.present().into_iter().flatten();
     let stored = stored.map(|it| (keys.revision(super::meta::name(it)), it));
-    let orphan = site.primary.present().filter(|primary| {
-        ownership::controller(primary).is_none() && crate::object::annotation(primary, workload::REVISION).is_some()
-    });
-    let orphan = orphan.map(|live| {
-        (
-            keys.primary(),
-            patch::at_version(live, &ownership::adopted(live, &site.owner)),
-        )
-    });
+    let is_orphan = |key: &ObjectKey, object: &Value| {
+        let made_by_us = *key == keys.primary() && annotation(object, workload::REVISION).is_some();
+        made_by_us && ownership::controller(object).is_none()
+    };
     single
         .chain(stored)
-        .filter(|(_, object)| ownership::is_inherited(object, &site.owner))
-        .map(|(key, object)| (key, ownership::claim(object, &site.owner)))
-        .chain(orphan)
-        .filter_map(|(key, patch)| patched(key, patch))
+        .filter(|(key, object)| ownership::is_inherited(object, &site.owner) || is_orphan(key, object))
+        .filter_map(|(key, object)| patched(key, ownership::adopt(object, &site.owner)))
         .collect()
 }

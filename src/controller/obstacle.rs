@@ -24,11 +24,11 @@ pub enum Place {
     /// The primary workload.
     Primary,
     /// A side's number of replicas.
-    Size(bool),
+    Size(Side),
     /// One of the two side Services.
-    Service(bool),
+    Service(Side),
     /// What the provider draws beside a side's Service.
-    Destination(bool),
+    Destination(Side),
     /// The route.
     Route,
     /// The apex Service.
@@ -46,10 +46,10 @@ impl Place {
             Assertion::Finalizer | Assertion::Unfinalized { .. } => Self::Finalizer,
             Assertion::Stored(_) | Assertion::Pruned(_) => Self::Store,
             Assertion::PrimaryExists { .. } | Assertion::PrimaryTemplate { .. } => Self::Primary,
-            Assertion::Floor { side, .. } => Self::Size(matches!(side, Side::Canary)),
-            Assertion::TargetDown => Self::Size(true),
-            Assertion::SideService(side) => Self::Service(matches!(side, Side::Canary)),
-            Assertion::SideDestination(side) => Self::Destination(matches!(side, Side::Canary)),
+            Assertion::Floor { side, .. } => Self::Size(*side),
+            Assertion::TargetDown => Self::Size(Side::Canary),
+            Assertion::SideService(side) => Self::Service(*side),
+            Assertion::SideDestination(side) => Self::Destination(*side),
             Assertion::Route(_)
             | Assertion::RouteAnnounced(_)
             | Assertion::RouteLeads(_)
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_size_that_a_scaler_changes_back_is_repaired_at_once_and_then_with_growing_waits() {
         let mut obstacles = Obstacles::default();
-        let place = Place::Size(true);
+        let place = Place::Size(Side::Canary);
         let down = |version: &str| Drawn {
             assertion: Assertion::TargetDown,
             generation: Some(1),

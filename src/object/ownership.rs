@@ -33,6 +33,11 @@ pub fn is_inherited(object: &Value, owner: &OwnerReference) -> bool {
     })
 }
 
+/// Whether the object is the owner's, or will be once it is re-owned.
+pub fn is_ours(object: &Value, owner: &OwnerReference) -> bool {
+    controls(&owner.uid, object) || is_inherited(object, owner)
+}
+
 /// The owner reference as it stands in an object.
 pub fn reference(owner: &OwnerReference) -> Value {
     json!({
@@ -43,17 +48,6 @@ pub fn reference(owner: &OwnerReference) -> Value {
         "controller": true,
         "blockOwnerDeletion": true,
     })
-}
-
-/// The object, controlled by `owner` also where nobody controls it, as after a backup was restored without owners.
-pub fn adopted(live: &Value, owner: &OwnerReference) -> Value {
-    let mut next = claimed(live, owner);
-    if controller(live).is_none() {
-        let mut references = list(live, "/metadata/ownerReferences").to_vec();
-        references.push(reference(owner));
-        next["metadata"]["ownerReferences"] = references.into();
-    }
-    next
 }
 
 /// The object, controlled by `owner` where an earlier Canary of the same name controlled it.
@@ -75,6 +69,18 @@ pub fn claimed(live: &Value, owner: &OwnerReference) -> Value {
 /// The patch that re-owns an object of an earlier Canary of the same name. Empty when there is nothing to do.
 pub fn claim(live: &Value, owner: &OwnerReference) -> Patch {
     patch::at_version(live, &claimed(live, owner))
+}
+
+/// The patch that owns an object that nobody controls, too, as after a backup was restored without owners.
+pub fn adopt(live: &Value, owner: &OwnerReference) -> Patch {
+    if controller(live).is_some() {
+        return claim(live, owner);
+    }
+    let mut references = list(live, "/metadata/ownerReferences").to_vec();
+    references.push(reference(owner));
+    let mut next = live.clone();
+    next["metadata"]["ownerReferences"] = references.into();
+    patch::at_version(live, &next)
 }
 
 /// The patch that takes the owner with this uid off the object, so that the garbage collector leaves it. Empty when it

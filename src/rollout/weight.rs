@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Weight(u8);
 
 /// Two sides share the traffic of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Side {
     /// The pods of `<target>-primary`: the promoted version.

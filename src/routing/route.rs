@@ -286,7 +286,7 @@ impl<'a> Route<'a> {
     }
 
     fn is_ours(&self, live: &Value) -> bool {
-        ownership::controls(&self.cx.owner.uid, live) || ownership::is_inherited(live, self.cx.owner)
+        ownership::is_ours(live, self.cx.owner)
     }
 
     /// Whether a rule leads to one of the three Services: to the apex only at the Canary's port. What goes to another port

@@ -298,7 +298,7 @@ impl<'a> Draft<'a> {
     }
 
     fn is_ours(&self, live: &Value) -> bool {
-        ownership::controls(&self.cx.owner.uid, live) || ownership::is_inherited(live, self.cx.owner)
+        ownership::is_ours(live, self.cx.owner)
     }
 
     fn spec(&self) -> Option<&'a ServiceSpec> {

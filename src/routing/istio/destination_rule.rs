@@ -52,7 +52,7 @@ impl Destinations for DestinationRules {
 /// The object as it shall be. One that somebody else made keeps its own policy where the Canary has none.
 fn next(cx: &RouteContext<'_>, side: Side, live: &Value) -> Result<Value, Vec<Refusal>> {
     let policy = drawn(cx)?;
-    let ours = ownership::controls(&cx.owner.uid, live) || ownership::is_inherited(live, cx.owner);
+    let ours = ownership::is_ours(live, cx.owner);
     let mut next = ownership::claimed(live, cx.owner);
     let spec = child(&mut next, "spec");
     let service = side_name(cx.subject, side);
