@@ -1,7 +1,10 @@
 //! The controller's flags: Flagger's by name and default (spec/core.md 6), and what they come to.
 
+use std::num::NonZeroU32;
+
 use crate::controller::settings::{Election, Settings};
 use crate::notify::Destination;
+use crate::rollout::Limits;
 use crate::telemetry::log::{Format, Level};
 
 /// Flagger's flags, and Serin's own. Where the environment names a value, it wins over the flag.
@@ -44,6 +47,12 @@ pub(super) struct Flags {
     /// Passes that may run at the same time
     #[arg(long, default_value_t = Settings::default().threadiness)]
     threadiness: usize,
+    /// Releases and initialisations that may be under way at the same time; 0: no limit
+    #[arg(long, default_value_t = most(Settings::default().limits.fleet))]
+    max_concurrent: u32,
+    /// The same for each namespace
+    #[arg(long, default_value_t = most(Settings::default().limits.namespace))]
+    max_concurrent_per_namespace: u32,
     /// Watch this namespace only
     #[arg(long, default_value = "")]
     namespace: String,
@@ -131,6 +140,11 @@ pub(super) struct Outcome {
     pub notes: Vec<String>,
 }
 
+/// A limit as the flag spells it.
+fn most(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(0, NonZeroU32::get)
+}
+
 /// A boolean as Go reads it.
 fn boolean(text: &str) -> Result<bool, String> {
     match text {
@@ -210,6 +224,10 @@ impl Flags {
             metrics_server: self.metrics_server.clone(),
             namespace: filled(&self.namespace).map(str::to_owned),
             threadiness: self.threadiness.max(1),
+            limits: Limits {
+                fleet: NonZeroU32::new(self.max_concurrent),
+                namespace: NonZeroU32::new(self.max_concurrent_per_namespace),
+            },
             selector_labels: list(&self.selector_labels),
             include_label_prefix: list(&self.include_label_prefix),
             ingress_class: filled(&self.ingress_class).map(str::to_owned),

@@ -150,6 +150,11 @@ impl Caches {
             .collect()
     }
 
+    /// All Canaries.
+    pub fn all_canaries(&self) -> Vec<Arc<Value>> {
+        self.shelves().canaries().cloned().collect()
+    }
+
     /// The primary of a target, if it is cached.
     pub fn primary_of(&self, namespace: &str, target: &str) -> Option<Arc<Value>> {
         match self.seen(&ObjectKey::new(

@@ -8,6 +8,7 @@
 //!   status, record                   the status, written first
 //!   apply, draw, write               what its assertions still need
 //!   contest, obstacle                rivals and refusals
+//!   slots                            how many may work at once
 //! jobs, asking, lookup               questions to the outside world, beside the passes
 //! tell, lanes, channels, warn           what people are told
 //! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
@@ -46,6 +47,7 @@ mod say;
 pub mod settings;
 mod shelves;
 mod site;
+mod slots;
 mod status;
 pub mod tell;
 mod warn;
@@ -75,6 +77,7 @@ use self::queue::Queue;
 use self::resource::{CanaryKey, Resource};
 use self::settings::Settings;
 use self::site::{Rules, destination_resource, route_resource};
+use self::slots::Slots;
 use self::tell::Teller;
 use self::watch::Watches;
 use self::write::Writer;
@@ -173,6 +176,7 @@ pub async fn run(
         teller: teller.clone(),
         metrics: vitals.metrics.clone(),
         holder: Holder::default(),
+        slots: Slots::new(settings.limits, queue.clone()),
         pruned: Notify::new(),
         versions: format!("{}/{kubernetes}", env!("CARGO_PKG_VERSION")),
         started,
@@ -196,6 +200,8 @@ pub async fn run(
             async move { queue.run_timers().await }
         });
         claim.held().await;
+        // Whoever worked before this process came works on, and who waited keeps the place.
+        engine.slots.fill(&caches.all_canaries());
         caches.wake_all();
     };
     let mut stop = std::pin::pin!(stop);

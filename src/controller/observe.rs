@@ -67,6 +67,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         namespace_terminating: around.namespace_terminating,
         taken_by: ownership::taken(&site.raw, around.canaries, around.primary_of),
         obstacle: around.obstacle,
+        full: None,
         refusals: refusals(site, rules),
         unreadable: false,
         versions: around.versions.to_owned(),

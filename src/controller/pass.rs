@@ -21,12 +21,13 @@ use super::projection;
 use super::record::Step;
 use super::resource::CanaryKey;
 use super::site::{Rules, Site};
+use super::slots::Slots;
 use super::status;
 use super::tell::Teller;
 use super::write::Writer;
 use super::{lenient, say, warn};
 use crate::api::{Canary, decode};
-use crate::rollout::{self, Assertion, Block, Decision, Known, Observation, Refusal, RunResult, Stage};
+use crate::rollout::{self, Assertion, Block, Decision, Known, Observation, Refusal, RunResult, Stage, Stands};
 use crate::telemetry::metrics::{Ending, Metrics, Standing};
 
 /// Passes in a row that may ask for another one at once; more look like a loop and are slowed down.
@@ -35,6 +36,7 @@ const HURRY: u32 = 50;
 const LOUD: u32 = 4;
 /// How long a Canary that goes is kept for its last word.
 const LAST_WORD: Duration = Duration::from_secs(20);
+
 /// Everything that a pass works with.
 pub struct Engine {
     /// Reads.
@@ -53,6 +55,8 @@ pub struct Engine {
     pub metrics: Metrics,
     /// What is kept between passes.
     pub holder: Holder,
+    /// How many may work at once.
+    pub slots: Slots,
     /// Told when the API server did not keep what was written to a status.
     pub pruned: Notify,
     /// `serin/kubernetes`.
@@ -134,6 +138,7 @@ impl Engine {
             self.jobs.forget(&uid);
         }
         self.metrics.forget(&key.namespace, &key.name);
+        self.slots.forget(key);
         self.holder.forget(key);
     }
 
@@ -264,7 +269,14 @@ impl Engine {
             self.jobs.ask(&canary, &round);
             answers = self.jobs.answers(site.uid());
         }
-        let decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
+        let mut decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
+        let begins = |next: &&Block| rollout::begins(block.as_ref(), next);
+        if decision.block.as_ref().filter(begins).is_some()
+            && let Err(full) = self.slots.take(&site.key(), now)
+        {
+            observation.full = Some(full);
+            decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
+        }
         let Decision {
             block: new,
             memory,
@@ -281,7 +293,11 @@ impl Engine {
         };
         let restated = block.as_ref().filter(|_| !written && status::is_on_hold(&site.raw));
         if let Some(next) = new.as_ref().or(restated) {
-            self.write_status(&mut site, next, &step, held).await?;
+            if let Err(stop) = self.write_status(&mut site, next, &step, held).await {
+                let stands = block.as_ref().map_or(Stands::Idle, rollout::stands);
+                self.slots.note(&site.key(), stands);
+                return Err(stop);
+            }
         }
         if round_done && let Some(took) = self.jobs.took(site.uid()) {
             let key = site.key();
@@ -291,6 +307,7 @@ impl Engine {
         let Some(block) = new.or(block) else {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
+        self.slots.note(&site.key(), rollout::stands(&block));
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
         let drawn = assertions
             .iter()

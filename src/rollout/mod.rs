@@ -29,6 +29,7 @@ mod question;
 mod render;
 mod round;
 mod size;
+mod slots;
 mod state;
 mod steps;
 mod weight;
@@ -48,6 +49,7 @@ pub use observation::{
 pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;
+pub use slots::{Contender, Full, Limits, Line, QUEUED, Queued, Stands, begins, stands};
 pub use state::{
     Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
     VERSION, Why,

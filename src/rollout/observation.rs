@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::assertion::Destination;
 use super::known::Known;
+use super::slots::Full;
 use super::state::{Fingerprint, Subject};
 use super::weight::{Side, Weight};
 
@@ -46,6 +47,8 @@ pub struct Observation {
     pub taken_by: Option<Taken>,
     /// A write that the API server refused or a rival undid, and that has not succeeded since.
     pub obstacle: Option<Obstacle>,
+    /// Why there is no slot for a release or an initialisation that wanted to begin in this pass.
+    pub full: Option<Full>,
     /// What the spec asks for that must not be acted on: the field and what is wrong. A run that is on goes on; nothing new starts.
     pub refusals: Vec<Refusal>,
     /// The analysis is not known: the spec cannot be read, and this process has never seen one that could.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 
+use super::slots::QUEUED;
 use super::state::{Block, RunResult, Stage};
 use crate::api::{Canary, CanaryStatus, Condition, ConditionStatus, Phase, condition};
 
@@ -79,8 +80,9 @@ fn conditions(
 ) -> Vec<Condition> {
     let stalled = stalled(block, phase);
     let lost = matches!(block.why.reason.as_str(), "PrimaryLost" | "PrimaryOvertaken");
-    let busy = (lost || !matches!(block.stage, Stage::Resting | Stage::HoldOnCanary)) && !stalled;
-    let ready = matches!(phase, Phase::Initialized | Phase::Succeeded) && !stalled && !lost;
+    let unfinished = lost || block.why.reason == QUEUED;
+    let busy = (unfinished || !matches!(block.stage, Stage::Resting | Stage::HoldOnCanary)) && !stalled;
+    let ready = matches!(phase, Phase::Initialized | Phase::Succeeded) && !stalled && !unfinished;
     let why = &block.why;
     let (promoted, text) = promoted(canary, phase);
     let flag = |on| {
@@ -143,17 +145,21 @@ fn conditions(
 
 /// Whether only a person, a new revision or a change of the cluster helps.
 fn stalled(block: &Block, phase: Phase) -> bool {
-    phase == Phase::Failed
-        || matches!(
-            block.why.reason.as_str(),
-            "TargetTaken"
-                | "InvalidSpec"
-                | "NamesChanged"
-                | "TargetNotFound"
-                | "Forbidden"
-                | "KindNotServed"
-                | "PrimaryNotReady"
-        )
+    phase == Phase::Failed || needs_help(block)
+}
+
+/// Whether what is in the way goes only by a person's hand.
+pub(super) fn needs_help(block: &Block) -> bool {
+    matches!(
+        block.why.reason.as_str(),
+        "TargetTaken"
+            | "InvalidSpec"
+            | "NamesChanged"
+            | "TargetNotFound"
+            | "Forbidden"
+            | "KindNotServed"
+            | "PrimaryNotReady"
+    )
 }
 
 /// Flagger's condition for a phase (`spec/core.md` 1.4, "Conditions").

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::notice::Notice;
+use super::slots::Queued;
 use super::weight::Weight;
 
 /// The layout of [`Block`] that this version writes. A block of a newer layout is left alone, and the canary is held.
@@ -69,6 +70,9 @@ pub struct Block {
     /// run once a run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gates: BTreeMap<String, GateState>,
+    /// Its place in line for a slot, while it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<Queued>,
     /// How the last run ended, or the present one is ending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,

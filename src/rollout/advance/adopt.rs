@@ -34,6 +34,7 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         unreachable_checks: 0,
         checks: 0,
         gates: std::collections::BTreeMap::new(),
+        queued: None,
         outcome: None,
         samples: Vec::new(),
         why: Why {

@@ -8,6 +8,7 @@ use super::super::round::{self, Check, Progress};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::super::{known::Known, observation::Observation};
+use super::line;
 use super::revision::{Seen, seen};
 use super::turn::Turn;
 
@@ -40,6 +41,13 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
         }
         Seen::Rebased(fingerprint) | Seen::Settled(fingerprint) => {
             if turn.block.promoted.as_ref() != Some(&fingerprint) && !primary_serves(turn) {
+                if turn.block.promoted.is_none() {
+                    if line::full(turn, None) {
+                        return;
+                    }
+                    // What was waited for before is no lack of progress.
+                    turn.block.since = turn.now;
+                }
                 turn.block.promoted = Some(fingerprint);
                 turn.block.capacity = turn
                     .observation

@@ -6,6 +6,7 @@ mod hold;
 mod homeward;
 mod initialize;
 mod leave;
+mod line;
 mod promote;
 mod raise;
 mod rest;

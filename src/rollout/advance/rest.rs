@@ -6,7 +6,7 @@ use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
-use super::{finish, verdict};
+use super::{finish, line, verdict};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
@@ -33,6 +33,9 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
     }
     if refused(turn) {
         return;
+    }
+    if line::is_queued(turn, &fingerprint) {
+        return start(turn, fingerprint, &Tally::default());
     }
     ask_about(turn, &fingerprint);
     let Check::Due(due) = turn.check() else { return };
@@ -77,6 +80,7 @@ fn ask_about(turn: &mut Turn<'_>, fingerprint: &Fingerprint) {
 fn wait_no_longer(turn: &mut Turn<'_>) {
     turn.memory.asked_about = None;
     turn.block.running = None;
+    turn.block.queued = None;
     if turn.block.stage == Stage::Waiting {
         turn.enter(Stage::Resting);
     }
@@ -190,8 +194,11 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
     .until(next, "it is asked again");
 }
 
-/// A run begins: its number, its revision, its plan and the primary's size are fixed here.
+/// A run begins, if there is a slot for it: its number, its revision, its plan and the primary's size are fixed here.
 fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
+    if line::full(turn, Some(&fingerprint)) {
+        return verdict::tell_passed(turn, tally);
+    }
     turn.begin_run(fingerprint);
     let replicas = turn.observation.primary.present().map(|primary| primary.replicas);
     // A primary that is gone is rebuilt at the size that it had.

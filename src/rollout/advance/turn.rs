@@ -75,6 +75,7 @@ impl<'a> Turn<'a> {
     pub fn enter(&mut self, stage: Stage) {
         self.block.stage = stage;
         self.block.since = self.now;
+        self.block.queued = None;
         if matches!(stage, Stage::Resting | Stage::Waiting) {
             self.block.gates.clear();
         }
@@ -312,6 +313,7 @@ impl<'a> Turn<'a> {
                 || a.failed_checks != b.failed_checks
                 || a.unreachable_checks != b.unreachable_checks
                 || a.gates != b.gates
+                || a.queued != b.queued
                 || a.outcome != b.outcome
                 || (&a.why.reason, &a.why.then) != (&b.why.reason, &b.why.then)
                 || !self.is_of_this_generation()

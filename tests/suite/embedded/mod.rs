@@ -22,6 +22,7 @@ mod rivals;
 mod scheduler;
 mod services;
 mod setting;
+mod slots;
 mod stage;
 mod story;
 mod time;
