@@ -32,6 +32,7 @@ mod size;
 mod slots;
 mod state;
 mod steps;
+mod traffic;
 mod weight;
 
 pub use advance::{Decision, advance};
@@ -54,4 +55,5 @@ pub use state::{
     Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
     VERSION, Why,
 };
+pub use traffic::{Affinity, Cookie, Traffic};
 pub use weight::{Side, Weight, WeightError};
