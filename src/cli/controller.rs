@@ -67,7 +67,7 @@ async fn work(flags: &Flags, notes: Vec<String>) -> Result<(), ControllerError> 
     let level = log::init(flags.format()?, level, clock.clone());
     let mut stop = Stop::on_signals().map_err(ControllerError::Signals)?;
 
-    let Connection { client, home, note } = connect(flags.kubeconfig(), flags.master()).await?;
+    let Connection { client, home, note, .. } = connect(flags.kubeconfig(), flags.master()).await?;
     let host = host();
     let identity = format!("{host}_{}", unique(&clock));
     let environment = |name: &str| std::env::var(name).ok();

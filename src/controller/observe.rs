@@ -69,6 +69,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         obstacle: around.obstacle,
         refusals: refusals(site, rules),
         unreadable: false,
+        words: projection::words(&site.raw),
         versions: around.versions.to_owned(),
     }
 }

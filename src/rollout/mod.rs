@@ -32,6 +32,7 @@ mod size;
 mod state;
 mod steps;
 mod weight;
+mod word;
 
 pub use advance::{Decision, advance};
 pub use ask::ask;
@@ -49,7 +50,8 @@ pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;
 pub use state::{
-    Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
+    Baseline, Block, ClosedGate, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
     VERSION, Why,
 };
 pub use weight::{Side, Weight, WeightError};
+pub use word::{Heard, Said, Verb, Word, WordError, Words};

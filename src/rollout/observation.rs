@@ -6,6 +6,7 @@ use super::assertion::Destination;
 use super::known::Known;
 use super::state::{Fingerprint, Subject};
 use super::weight::{Side, Weight};
+use super::word::Said;
 
 /// The world around one canary at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -50,6 +51,8 @@ pub struct Observation {
     pub refusals: Vec<Refusal>,
     /// The analysis is not known: the spec cannot be read, and this process has never seen one that could.
     pub unreadable: bool,
+    /// What persons say by annotations of the Canary, whether it was heard already or not.
+    pub words: Vec<Said>,
     /// The versions of Serin and Kubernetes, as `serin/kubernetes`.
     pub versions: String,
 }

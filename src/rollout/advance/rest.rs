@@ -65,6 +65,7 @@ fn ask_about(turn: &mut Turn<'_>, fingerprint: &Fingerprint) {
     if waits_for_another {
         turn.block.running = Some(fingerprint.clone());
         turn.block.gates.clear();
+        turn.block.gate = None;
     }
     let before = turn.memory.asked_about.replace(fingerprint.clone());
     if waits_for_another || before.is_some_and(|before| before != *fingerprint) {
@@ -177,6 +178,7 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
             notice.alerts(Severity::Warn, "Canary is waiting for approval.");
         }
     }
+    verdict::keeps_back(turn, &refusal.mark);
     verdict::tell_passed(turn, tally);
     for pass in &tally.passed {
         turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
@@ -191,7 +193,7 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
 }
 
 /// A run begins: its number, its revision, its plan and the primary's size are fixed here.
-fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
+pub(super) fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
     turn.begin_run(fingerprint);
     let replicas = turn.observation.primary.present().map(|primary| primary.replicas);
     // A primary that is gone is rebuilt at the size that it had.

@@ -2,7 +2,7 @@
 
 use super::super::notice::Severity;
 use super::super::round::{GateRefusal, Pass, Tally};
-use super::super::state::{GateState, Stage};
+use super::super::state::{ClosedGate, GateState, Stage};
 use super::finish;
 use super::turn::Turn;
 use crate::api::HookType;
@@ -107,6 +107,7 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
         (turn.memory.checks, turn.memory.last_check) = (checks, last);
     }
     turn.block.gates.insert(mark.clone(), GateState::Refused);
+    keeps_back(turn, &mark);
     if news {
         let text = format!(
             "Halt {} advancement waiting for {what} {}",
@@ -134,6 +135,16 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
     )
     .awaiting(&mark)
     .until(at, "it is asked again");
+}
+
+/// Takes note of the gate that keeps the release back, and since when it has.
+pub(super) fn keeps_back(turn: &mut Turn<'_>, mark: &str) {
+    let before = turn.block.gate.take().filter(|gate| gate.mark == mark);
+    let since = before.map_or(turn.now, |gate| gate.since);
+    turn.block.gate = Some(ClosedGate {
+        mark: mark.to_owned(),
+        since,
+    });
 }
 
 /// The events of gates and hooks that passed, in order (`spec/core.md` 2.17).

@@ -11,4 +11,5 @@ mod stages;
 mod succession;
 mod takeover;
 mod traffic;
+mod words;
 pub mod world;

@@ -27,3 +27,4 @@ mod story;
 mod time;
 mod traffic;
 mod warnings;
+mod words;
