@@ -209,7 +209,10 @@ mod tests {
         let heard: Vec<_> = words.iter().map(|said| (said.verb, said.by.as_deref())).collect();
         assert_eq!(heard, [(Verb::Abort, Some("serin-cli")), (Verb::Pause, None)]);
         assert!(words[0].at.is_some());
-        assert_eq!(plain(&kept)["metadata"]["annotations"], whole["metadata"]["annotations"]);
+        assert_eq!(
+            plain(&kept)["metadata"]["annotations"],
+            whole["metadata"]["annotations"]
+        );
         assert_eq!(plain(&kept).get(SPEAKERS), None);
     }
 

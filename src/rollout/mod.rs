@@ -50,8 +50,8 @@ pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;
 pub use state::{
-    Baseline, Block, ClosedGate, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
-    VERSION, Why,
+    Baseline, Block, ClosedGate, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject,
+    TEXT_LIMIT, VERSION, Why,
 };
 pub use weight::{Side, Weight, WeightError};
 pub use word::{Heard, Said, Verb, Word, WordError, Words};

@@ -145,7 +145,11 @@ fn batches(
         }
         Stage::Resting | Stage::Waiting => {
             advance::unreleased(block, observation, memory, now)?;
-            Some(list.open(HookType::ConfirmRollout))
+            // Flagger's pages promise that a rollback hook counts while a revision waits; Flagger never asks it then.
+            let waits = block.stage == Stage::Waiting;
+            let mut batches = waits.then(|| list.each(HookType::Rollback)).unwrap_or_default();
+            batches.extend(list.open(HookType::ConfirmRollout));
+            Some(batches)
         }
         // A run without steps asks nobody between its two gates.
         Stage::Raising if block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) => None,

@@ -141,7 +141,9 @@ pub struct WordError {
 enum Wrong {
     #[error("there is no `#` behind a revision")]
     NoNonce,
-    #[error("{0:?} is no revision: it is the one of status.lastAppliedSpec, or its first {SHORTEST_REVISION} digits or more")]
+    #[error(
+        "{0:?} is no revision: it is the one of status.lastAppliedSpec, or its first {SHORTEST_REVISION} digits or more"
+    )]
     Revision(String),
     #[error("{0:?} is no nonce: it has 1 to {LONGEST_NONCE} letters, digits, `-`, `_` and `.`, other ones each time")]
     Nonce(String),
@@ -177,7 +179,10 @@ impl Word {
         }
         let weight = if verb == Verb::Goto {
             let text = parts.next().unwrap_or_default();
-            let percent = text.parse::<u8>().ok().and_then(|percent| Weight::try_from(percent).ok());
+            let percent = text
+                .parse::<u8>()
+                .ok()
+                .and_then(|percent| Weight::try_from(percent).ok());
             percent.ok_or_else(|| Wrong::Weight(excerpt(text)))?
         } else {
             Weight::ZERO
@@ -322,7 +327,10 @@ mod tests {
             ("a-1", Some("too slow, too dear"), "0123456789")
         );
         let word = Word::parse(&said(Verb::Goto, "0123456789#2,30,careful, please")).expect("a word");
-        assert_eq!((word.weight.percent(), word.reason.as_deref()), (30, Some("careful, please")));
+        assert_eq!(
+            (word.weight.percent(), word.reason.as_deref()),
+            (30, Some("careful, please"))
+        );
         let full = Fingerprint(format!("v1:{HEX}"));
         assert!(word.is_about(&full));
         let other = Word::parse(&said(Verb::Goto, "0123456780#2,30")).expect("a word");
@@ -332,12 +340,20 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_with_the_annotation_and_its_form() {
         for (verb, value, expected) in [
-            (Verb::Abort, "now!", "annotation serin.dev/abort: there is no `#` behind a revision; it must read revision#nonce[,reason]"),
+            (
+                Verb::Abort,
+                "now!",
+                "annotation serin.dev/abort: there is no `#` behind a revision; it must read revision#nonce[,reason]",
+            ),
             (Verb::Pause, "012345678#1", "\"012345678\" is no revision"),
             (Verb::Pause, "#1", "\"\" is no revision"),
             (Verb::Resume, "0123456789#", "\"\" is no nonce"),
             (Verb::Resume, "0123456789#a b", "\"a b\" is no nonce"),
-            (Verb::Goto, "0123456789#1", "\"\" is no weight from 0 to 100; it must read revision#nonce,weight[,reason]"),
+            (
+                Verb::Goto,
+                "0123456789#1",
+                "\"\" is no weight from 0 to 100; it must read revision#nonce,weight[,reason]",
+            ),
             (Verb::Goto, "0123456789#1,101", "\"101\" is no weight"),
             (Verb::Goto, "0123456789#1,-1", "\"-1\" is no weight"),
         ] {
@@ -364,13 +380,21 @@ mod tests {
         let next = said(Verb::Pause, "0123456789#2");
         let broken = said(Verb::Abort, "now!");
         assert_eq!(words.news(&[first.clone(), amended]), Vec::<&Said>::new());
-        assert_eq!(words.news(&[next.clone(), broken.clone()]), [&broken, &next], "what is safe comes first");
+        assert_eq!(
+            words.news(&[next.clone(), broken.clone()]),
+            [&broken, &next],
+            "what is safe comes first"
+        );
         words.note(&broken, heard(Verb::Abort));
         assert_eq!(words.news(std::slice::from_ref(&broken)), Vec::<&Said>::new());
         for _ in 0..20 {
             words.note(&next, heard(Verb::Pause));
         }
         assert_eq!(words.history.len(), HISTORY);
-        assert!(Words::past(std::slice::from_ref(&next)).news(std::slice::from_ref(&next)).is_empty());
+        assert!(
+            Words::past(std::slice::from_ref(&next))
+                .news(std::slice::from_ref(&next))
+                .is_empty()
+        );
     }
 }

@@ -67,7 +67,9 @@ fn table(views: &[View], with_namespace: bool, now: DateTime<Utc>) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..7).map(width).collect();
     let line = |row: &[String; 7]| {
-        let cells: Vec<String> = (first..7).map(|column| format!("{:<1$}", row[column], widths[column])).collect();
+        let cells: Vec<String> = (first..7)
+            .map(|column| format!("{:<1$}", row[column], widths[column]))
+            .collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
     rows.iter().map(line).collect()

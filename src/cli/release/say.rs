@@ -40,12 +40,7 @@ pub struct GotoArgs {
     pub(super) weight: u8,
 }
 
-pub(super) async fn run(
-    desk: &mut Desk<'_>,
-    verb: Verb,
-    args: &Args,
-    weight: Option<u8>,
-) -> Result<(), ReleaseError> {
+pub(super) async fn run(desk: &mut Desk<'_>, verb: Verb, args: &Args, weight: Option<u8>) -> Result<(), ReleaseError> {
     let within = limit(&args.timeout)?;
     let namespace = desk.namespace_of(&args.place);
     let view = desk.canary(&namespace, &args.name).await?;
@@ -58,7 +53,10 @@ pub(super) async fn run(
         ..PatchParams::default()
     };
     let canaries = desk.canaries(Some(&namespace));
-    canaries.patch(&args.name, &params, &Patch::Merge(&patch)).await.map_err(told)?;
+    canaries
+        .patch(&args.name, &params, &Patch::Merge(&patch))
+        .await
+        .map_err(told)?;
     let name = view.full_name();
     writeln!(
         desk.out,
@@ -77,7 +75,9 @@ pub(super) async fn run(
 fn subject(view: &View) -> Result<(&Block, &Fingerprint), ReleaseError> {
     let nothing = || {
         let (name, phase) = (view.full_name(), view.phase());
-        ReleaseError::NotFollowed(format!("{name} is {phase}: no revision is being released, and none has failed"))
+        ReleaseError::NotFollowed(format!(
+            "{name} is {phase}: no revision is being released, and none has failed"
+        ))
     };
     let block = view.block.as_ref().ok_or_else(nothing)?;
     let revision = match block.stage {
@@ -127,7 +127,10 @@ async fn heard(
     let history = view.block.as_ref().map(|block| block.words.history.as_slice());
     let last = history.and_then(|history| history.iter().rfind(|heard| heard.verb == verb));
     match last.and_then(|heard| heard.refused.as_ref()) {
-        Some(refused) => Err(ReleaseError::NotFollowed(format!("{} is not followed: {refused}", verb.as_str()))),
+        Some(refused) => Err(ReleaseError::NotFollowed(format!(
+            "{} is not followed: {refused}",
+            verb.as_str()
+        ))),
         None => {
             let why = view.why();
             writeln!(desk.out, "heard; {}: {}", why.reason, why.message)?;

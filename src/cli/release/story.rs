@@ -16,8 +16,15 @@ pub(super) fn story(view: &View, now: DateTime<Utc>) -> String {
     let why = view.why();
     lines.push(line("now", &format!("{}: {}", why.reason, why.message)));
     if let Some(awaiting) = &why.awaiting {
-        let until = why.until.map(|at| format!(", until {}", moment(at, now))).unwrap_or_default();
-        let then = why.then.as_ref().map(|then| format!("; then {then}")).unwrap_or_default();
+        let until = why
+            .until
+            .map(|at| format!(", until {}", moment(at, now)))
+            .unwrap_or_default();
+        let then = why
+            .then
+            .as_ref()
+            .map(|then| format!("; then {then}"))
+            .unwrap_or_default();
         lines.push(line("waits for", &format!("{awaiting}{until}{then}")));
     }
     if let Some(since) = view.since() {
@@ -27,7 +34,12 @@ pub(super) fn story(view: &View, now: DateTime<Utc>) -> String {
         lines.extend(release(block, now));
     }
     for condition in &view.conditions {
-        let said = format!("{} {} ({})", condition.type_, condition.status.as_str(), condition.reason);
+        let said = format!(
+            "{} {} ({})",
+            condition.type_,
+            condition.status.as_str(),
+            condition.reason
+        );
         lines.push(line("condition", &said));
     }
     lines.join("\n") + "\n"
@@ -40,7 +52,12 @@ fn headline(view: &View) -> String {
         format!(" of the steps {}", steps.join(", "))
     });
     let steps = steps.unwrap_or_default();
-    format!("{}: {}, weight {}{steps}", view.full_name(), view.phase(), view.weight())
+    format!(
+        "{}: {}, weight {}{steps}",
+        view.full_name(),
+        view.phase(),
+        view.weight()
+    )
 }
 
 fn release(block: &Block, now: DateTime<Utc>) -> Vec<String> {
@@ -51,7 +68,11 @@ fn release(block: &Block, now: DateTime<Utc>) -> Vec<String> {
         ("failed", &block.last_failed),
         ("before", &block.last_promoted),
     ] {
-        lines.extend(revision.as_ref().map(|revision| line(what, &format!("revision {}", short(revision)))));
+        lines.extend(
+            revision
+                .as_ref()
+                .map(|revision| line(what, &format!("revision {}", short(revision)))),
+        );
     }
     if block.run > 0 {
         let checks = format!("number {}; {} failed checks so far", block.run, block.failed_checks);
@@ -64,7 +85,10 @@ fn release(block: &Block, now: DateTime<Utc>) -> Vec<String> {
         lines.push(line("paused", &format!("since {}", moment(since, now))));
     }
     if let Some(gate) = &block.gate {
-        lines.push(line("gate", &format!("{} is closed since {}", gate.mark, moment(gate.since, now))));
+        lines.push(line(
+            "gate",
+            &format!("{} is closed since {}", gate.mark, moment(gate.since, now)),
+        ));
     }
     for sample in &block.samples {
         let verdict = if sample.passed { "ok" } else { "FAILED" };
@@ -73,7 +97,10 @@ fn release(block: &Block, now: DateTime<Utc>) -> Vec<String> {
         } else {
             format!(" ({})", sample.limit)
         };
-        lines.push(line("metric", &format!("{} {}{limit} {verdict}", sample.metric, sample.value)));
+        lines.push(line(
+            "metric",
+            &format!("{} {}{limit} {verdict}", sample.metric, sample.value),
+        ));
     }
     lines.extend(block.words.history.iter().map(|heard| line("word", &word(heard, now))));
     lines
@@ -82,9 +109,21 @@ fn release(block: &Block, now: DateTime<Utc>) -> Vec<String> {
 fn word(heard: &Heard, now: DateTime<Utc>) -> String {
     let weight = heard.weight.map(|weight| format!(" {weight}")).unwrap_or_default();
     let by = heard.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-    let reason = heard.reason.as_ref().map(|reason| format!(", {reason:?}")).unwrap_or_default();
-    let refused = heard.refused.as_ref().map(|why| format!("; not followed: {why}")).unwrap_or_default();
-    format!("{}{weight}{by}, {}{reason}{refused}", heard.verb.as_str(), moment(heard.at, now))
+    let reason = heard
+        .reason
+        .as_ref()
+        .map(|reason| format!(", {reason:?}"))
+        .unwrap_or_default();
+    let refused = heard
+        .refused
+        .as_ref()
+        .map(|why| format!("; not followed: {why}"))
+        .unwrap_or_default();
+    format!(
+        "{}{weight}{by}, {}{reason}{refused}",
+        heard.verb.as_str(),
+        moment(heard.at, now)
+    )
 }
 
 /// What a word will do, as far as the status tells; the controller decides by what it sees then.
@@ -101,12 +140,17 @@ pub(super) fn forecast(verb: crate::rollout::Verb, weight: Option<u8>, block: &B
         ),
         Verb::PromoteFull => format!("{at}: all steps are left out, the revision is promoted when its pods are ready"),
         Verb::Abort | Verb::Reject if waits => "the revision that waits is not released".into(),
-        Verb::Abort | Verb::Reject => format!("{at}: traffic goes back to the primary, and this revision is not tried again"),
+        Verb::Abort | Verb::Reject => {
+            format!("{at}: traffic goes back to the primary, and this revision is not tried again")
+        }
         Verb::Pause => format!("{at}: the release is held there until it is resumed"),
         Verb::Resume => format!("{at}: the release goes on"),
         Verb::Retry => "the failed revision is tried again".into(),
         Verb::Approve => {
-            let gate = block.gate.as_ref().map_or("no gate is awaited now", |gate| gate.mark.as_str());
+            let gate = block
+                .gate
+                .as_ref()
+                .map_or("no gate is awaited now", |gate| gate.mark.as_str());
             format!("the gate counts as passed: {gate}")
         }
         Verb::Goto => {
@@ -118,7 +162,10 @@ pub(super) fn forecast(verb: crate::rollout::Verb, weight: Option<u8>, block: &B
 
 /// A revision as annotations may name it.
 pub(super) fn short(revision: &Fingerprint) -> &str {
-    let digits = revision.0.split_once(':').map_or(revision.0.as_str(), |(_, digits)| digits);
+    let digits = revision
+        .0
+        .split_once(':')
+        .map_or(revision.0.as_str(), |(_, digits)| digits);
     digits.get(..DIGITS).unwrap_or(digits)
 }
 
@@ -152,7 +199,14 @@ mod tests {
 
     #[test]
     fn a_span_is_told_in_its_largest_unit() {
-        for (seconds, expected) in [(-3, "0s"), (0, "0s"), (119, "119s"), (120, "2m"), (7_200, "2h"), (172_800, "2d")] {
+        for (seconds, expected) in [
+            (-3, "0s"),
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7_200, "2h"),
+            (172_800, "2d"),
+        ] {
             assert_eq!(span(TimeDelta::seconds(seconds)), expected);
         }
     }

@@ -57,13 +57,19 @@ impl View {
 
     /// Why it stands where it stands. What keeps Serin from doing anything at all comes first: the block says nothing of it.
     pub(super) fn why(&self) -> Why {
-        let stalled = self.condition(condition::STALLED).filter(|it| it.status.as_str() == "True");
+        let stalled = self
+            .condition(condition::STALLED)
+            .filter(|it| it.status.as_str() == "True");
         let block = self.block.as_ref().map(|block| &block.why);
         match (stalled, block) {
             (_, Some(why)) if stalled.is_none_or(|it| it.reason == why.reason) => why.clone(),
             (Some(stalled), _) => sentence(&stalled.reason, &stalled.message, "the Canary to be put right"),
             (None, Some(why)) => why.clone(),
-            (None, None) => sentence("Unseen", "no Serin has looked at this Canary yet", "a running controller"),
+            (None, None) => sentence(
+                "Unseen",
+                "no Serin has looked at this Canary yet",
+                "a running controller",
+            ),
         }
     }
 

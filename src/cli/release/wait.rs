@@ -104,7 +104,8 @@ async fn is_of_the_target(desk: &Desk<'_>, view: &View, block: &Block) -> bool {
         block.running.as_ref(),
         baseline.map(|baseline| &baseline.fingerprint),
     ];
-    let same_anchor = baseline.is_some_and(|it| it.uid == facts.uid && it.anchor.is_some() && it.anchor == facts.anchor);
+    let same_anchor =
+        baseline.is_some_and(|it| it.uid == facts.uid && it.anchor.is_some() && it.anchor == facts.anchor);
     let observed = facts.rollout.observed;
     observed && (same_anchor || known.contains(&facts.fingerprint.as_ref()))
 }

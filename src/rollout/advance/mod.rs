@@ -2,6 +2,7 @@
 
 mod adopt;
 mod finish;
+mod gate;
 mod hold;
 mod homeward;
 mod initialize;
@@ -97,6 +98,9 @@ fn stage(turn: &mut Turn<'_>) {
     }
     // A target that changed under traffic is answered before anybody is listened to.
     if !(in_run(turn.block.stage) && revision::strayed(&turn.block, turn.observation)) && word::hear(turn, None) {
+        return;
+    }
+    if gate::ran_out(turn) {
         return;
     }
     if in_run(turn.block.stage) && tell_refusal(turn) {

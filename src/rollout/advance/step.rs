@@ -7,7 +7,7 @@ use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
 use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable};
-use super::{finish, homeward, promote, revision, word};
+use super::{finish, gate, homeward, promote, revision, word};
 
 /// What happens at the end of a patience before promotion.
 pub(super) const ROLLED_BACK: &str = "the run is rolled back";
@@ -207,9 +207,10 @@ pub(super) fn dwell(turn: &mut Turn<'_>) {
         } else {
             "WaitingForTrafficApproval"
         };
+        let (at, then) = gate::next(turn, at);
         turn.why(reason, &format!("{mark} keeps the run at weight {weight}"))
             .awaiting(&mark)
-            .until(at, "it is asked again");
+            .until(at, then);
     } else {
         turn.why(
             "Analysing",

@@ -78,7 +78,10 @@ impl<'a> Turn<'a> {
         if matches!(stage, Stage::Resting | Stage::Waiting) {
             self.block.gates.clear();
         }
-        if !matches!(stage, Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Restarting) {
+        if !matches!(
+            stage,
+            Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Restarting
+        ) {
             (self.block.words.paused, self.block.words.full) = (None, false);
         }
         self.forget_gates();

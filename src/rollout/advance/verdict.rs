@@ -3,8 +3,8 @@
 use super::super::notice::Severity;
 use super::super::round::{GateRefusal, Pass, Tally};
 use super::super::state::{ClosedGate, GateState, Stage};
-use super::finish;
 use super::turn::Turn;
+use super::{finish, gate, word};
 use crate::api::HookType;
 
 /// What a check can say without moving the run on.
@@ -26,7 +26,12 @@ pub(super) fn rolled_back_by_hook(turn: &mut Turn<'_>, tally: &Tally) -> bool {
     let text = format!("Rolling back {} manual webhook invoked", turn.canary_name());
     turn.warning("rollback-manual", "RollBack", &text)
         .alerts(Severity::Warn, "Rolling back manual webhook invoked");
-    finish::roll_traffic_back(turn, "RollbackHook", &format!("rollback hook {hook} asked for it"));
+    let message = format!("rollback hook {hook} asked for it");
+    if turn.block.stage == Stage::Waiting {
+        word::end_wait(turn, "RollbackHook", &message);
+    } else {
+        finish::roll_traffic_back(turn, "RollbackHook", &message);
+    }
     true
 }
 
@@ -115,12 +120,14 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
             refusal.name
         );
         let place = format!("gate-{}", turn.block.weight);
+        let remaining = gate::remaining(turn);
         let notice = turn.warning(&place, "Wait", &text);
         if !refusal.muted {
-            notice.alerts(Severity::Warn, message);
+            notice.alerts(Severity::Warn, &format!("{message}{remaining}"));
         }
     }
-    let at = turn.interval_from_now();
+    let asked = turn.interval_from_now();
+    let (at, then) = gate::next(turn, asked);
     let reason = if refusal.kind == HookType::ConfirmPromotion {
         "WaitingForPromotionApproval"
     } else {
@@ -134,7 +141,7 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
         ),
     )
     .awaiting(&mark)
-    .until(at, "it is asked again");
+    .until(at, then);
 }
 
 /// Takes note of the gate that keeps the release back, and since when it has.

@@ -231,7 +231,10 @@ fn raised(turn: &Turn<'_>) -> Result<(), String> {
     if ready {
         Ok(())
     } else {
-        Err(format!("the canary is not ready for traffic: {}", turn.block.why.message))
+        Err(format!(
+            "the canary is not ready for traffic: {}",
+            turn.block.why.message
+        ))
     }
 }
 
@@ -247,7 +250,9 @@ fn carried(turn: &Turn<'_>, weight: Weight) -> Result<(), String> {
     }
     let needed = turn.capacity().need(side, weight);
     let ready = ready.map_or_else(|| "an unknown number".into(), |ready| ready.to_string());
-    Err(format!("weight {weight} needs {needed} ready pods of the {whose}, {ready} are ready"))
+    Err(format!(
+        "weight {weight} needs {needed} ready pods of the {whose}, {ready} are ready"
+    ))
 }
 
 // === doing it ===
@@ -256,7 +261,9 @@ fn carried(turn: &Turn<'_>, weight: Weight) -> Result<(), String> {
 fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
     match deed {
         Deed::Start { full } => {
-            let Some(revision) = turn.block.running.clone() else { return true };
+            let Some(revision) = turn.block.running.clone() else {
+                return true;
+            };
             rest::start(turn, revision, &Tally::default());
             if full {
                 skip_all(turn);
@@ -287,7 +294,8 @@ fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
         }
         Deed::Resume => {
             turn.block.words.paused = None;
-            turn.why("Resumed", "a person ended the pause").awaiting("the next check");
+            turn.why("Resumed", "a person ended the pause")
+                .awaiting("the next check");
             return false;
         }
         Deed::Retry => {
@@ -362,9 +370,15 @@ pub(super) fn refuse_revision(turn: &mut Turn<'_>, reason: &str, message: &str) 
     let text = format!("Rolling back {} {message}", turn.canary_name());
     turn.warning("rollback", "RollBack", &text)
         .alerts(Severity::Warn, &format!("Rolled back: {message}"));
-    if turn.block.stage != Stage::Waiting {
-        return finish::roll_traffic_back(turn, reason, message);
+    if turn.block.stage == Stage::Waiting {
+        end_wait(turn, reason, message);
+    } else {
+        finish::roll_traffic_back(turn, reason, message);
     }
+}
+
+/// The revision that waits is not released.
+pub(super) fn end_wait(turn: &mut Turn<'_>, reason: &str, message: &str) {
     turn.block.last_failed = turn.block.running.take();
     turn.memory.asked_about = None;
     turn.outcome(RunResult::Failed, reason, message);
@@ -386,14 +400,22 @@ fn follow(turn: &mut Turn<'_>, said: &Said, word: &Word) {
     } else {
         String::new()
     };
-    let text = format!("A person said {verb}{weight} to {}{}", turn.canary_name(), by(word, said));
+    let text = format!(
+        "A person said {verb}{weight} to {}{}",
+        turn.canary_name(),
+        by(word, said)
+    );
     turn.event(&format!("word-{verb}"), "Word", &text);
     note(turn, said, Some(word), None);
 }
 
 fn refuse(turn: &mut Turn<'_>, said: &Said, word: Option<&Word>, why: &str) {
     let verb = said.verb.as_str();
-    let text = format!("{} of {} is not followed: {why}", said.verb.annotation(), turn.canary_name());
+    let text = format!(
+        "{} of {} is not followed: {why}",
+        said.verb.annotation(),
+        turn.canary_name()
+    );
     turn.warning(&format!("word-{verb}"), "Word", &text);
     note(turn, said, word, Some(why));
 }

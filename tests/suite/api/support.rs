@@ -77,15 +77,6 @@ fn unbuilt_in_the_analysis() -> Vec<Unbuilt> {
             format!("spec.analysis.metrics[].{key}"),
         )
     };
-    let hook = |key: &str, value: Value| {
-        let mut hook = json!({"name": "h", "url": "http://h"});
-        hook[key] = value;
-        (
-            "/spec/analysis/webhooks/-".to_owned(),
-            hook,
-            format!("spec.analysis.webhooks[].{key}"),
-        )
-    };
     vec![
         field("spec.analysis.iterations", json!(5)),
         field("spec.analysis.match", json!([{"headers": {"a": {"exact": "b"}}}])),
@@ -112,11 +103,6 @@ fn unbuilt_in_the_analysis() -> Vec<Unbuilt> {
         metric("window", json!("strict")),
         metric("hard", json!({"max": 1})),
         metric("compare", json!({"maxIncrease": 10, "judge": "kayenta"})),
-        hook("gateTimeout", json!("1h")),
-        hook("onTimeout", json!("approve")),
-        hook("headersFrom", json!({"name": "s"})),
-        hook("clientCertFrom", json!({"name": "s"})),
-        hook("caFrom", json!({"name": "s"})),
     ]
 }
 

@@ -79,7 +79,12 @@ fn promote_goes_on_to_the_next_step_at_once_and_from_the_last_one_to_the_promoti
     assert_eq!(block(&world).stage, Stage::Promoting);
     assert_eq!(last(&world).reason.as_deref(), Some("enough"));
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
-    assert!(world.told.iter().any(|text| text == "A person said promote to podinfo.test (kubectl-annotate): enough"));
+    assert!(
+        world
+            .told
+            .iter()
+            .any(|text| text == "A person said promote to podinfo.test (kubectl-annotate): enough")
+    );
 }
 
 #[test]
@@ -95,7 +100,10 @@ fn a_word_counts_once_also_over_a_lost_write_a_conflict_and_a_crash() {
             world.crash();
             world.pass(None);
         }
-        assert_eq!((block(&world).weight, block(&world).words.history.len()), (weight(40), 1));
+        assert_eq!(
+            (block(&world).weight, block(&world).words.history.len()),
+            (weight(40), 1)
+        );
     }
 }
 
@@ -104,7 +112,10 @@ fn promote_full_leaves_out_the_rest_of_the_plan() {
     let mut world = stepping(&linear());
     world.say(Verb::PromoteFull, 2, "1");
     world.pass_when_due();
-    assert_eq!((block(&world).stage, block(&world).weight), (Stage::Promoting, weight(20)));
+    assert_eq!(
+        (block(&world).stage, block(&world).weight),
+        (Stage::Promoting, weight(20))
+    );
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
     assert_eq!(block(&world).promoted, Some(fingerprint(2)));
     assert!(!block(&world).words.full, "it was about that run");
@@ -119,7 +130,10 @@ fn promote_full_still_waits_for_the_pods_and_still_shields() {
     until(&mut world, "raising", |w| block(w).stage == Stage::Raising);
     world.say(Verb::PromoteFull, 2, "1");
     seconds(&mut world, 10);
-    assert_eq!((block(&world).stage, block(&world).weight), (Stage::Raising, Weight::ZERO));
+    assert_eq!(
+        (block(&world).stage, block(&world).weight),
+        (Stage::Raising, Weight::ZERO)
+    );
     world.broken.clear();
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
     assert!(world.stages.contains(&Stage::Shielding), "{:?}", world.stages);
@@ -134,9 +148,15 @@ fn abort_rolls_back_and_the_same_revision_is_not_tried_again() {
     let outcome = block(&world).outcome.expect("an outcome");
     assert_eq!(
         (outcome.reason.as_str(), outcome.message.as_str()),
-        ("Aborted", "a person aborted the release (kubectl-annotate): customers call")
+        (
+            "Aborted",
+            "a person aborted the release (kubectl-annotate): customers call"
+        )
     );
-    assert_eq!(world.alerts.last().map(String::as_str), Some("Rolled back: a person aborted the release (kubectl-annotate): customers call"));
+    assert_eq!(
+        world.alerts.last().map(String::as_str),
+        Some("Rolled back: a person aborted the release (kubectl-annotate): customers call")
+    );
     let run = block(&world).run;
     seconds(&mut world, 300);
     assert_eq!((block(&world).run, world.phase()), (run, Phase::Failed));
@@ -149,14 +169,24 @@ fn a_paused_run_stands_at_its_weight_and_is_still_rolled_back_when_it_fails() {
         world.say(Verb::Pause, 2, "1,lunch");
         seconds(&mut world, 120);
         let now = block(&world);
-        assert_eq!((now.stage, now.weight, now.why.reason.as_str()), (Stage::Stepping, weight(20), "Paused"));
-        assert!(now.why.message.ends_with("(kubectl-annotate): lunch") && now.why.awaiting.is_some(), "{:?}", now.why);
+        assert_eq!(
+            (now.stage, now.weight, now.why.reason.as_str()),
+            (Stage::Stepping, weight(20), "Paused")
+        );
+        assert!(
+            now.why.message.ends_with("(kubectl-annotate): lunch") && now.why.awaiting.is_some(),
+            "{:?}",
+            now.why
+        );
         let alerts = world.alerts.iter().filter(|text| text.contains("paused")).count();
         assert_eq!(alerts, 1, "{:?}", world.alerts);
         if fails {
             world.bad.insert(2);
             until(&mut world, "failed", |w| w.phase() == Phase::Failed);
-            assert_eq!(block(&world).outcome.map(|outcome| outcome.reason).as_deref(), Some("FailedChecks"));
+            assert_eq!(
+                block(&world).outcome.map(|outcome| outcome.reason).as_deref(),
+                Some("FailedChecks")
+            );
         } else {
             let writes = world.status_writes;
             seconds(&mut world, 120);
@@ -191,9 +221,15 @@ fn a_run_paused_before_its_first_weight_gets_none() {
     until(&mut world, "raising", |w| block(w).stage == Stage::Raising);
     world.say(Verb::Pause, 2, "1");
     seconds(&mut world, 60);
-    assert_eq!((block(&world).stage, block(&world).weight), (Stage::Raising, Weight::ZERO));
+    assert_eq!(
+        (block(&world).stage, block(&world).weight),
+        (Stage::Raising, Weight::ZERO)
+    );
     assert!(!world.called.contains(&"before".into()), "{:?}", world.called);
-    assert!(world.called.iter().any(|name| name == "rollback"), "a rollback hook counts while it waits");
+    assert!(
+        world.called.iter().any(|name| name == "rollback"),
+        "a rollback hook counts while it waits"
+    );
     world.say(Verb::Promote, 2, "2");
     until(&mut world, "weight 20", |w| w.actual.route == Some(weight(20)));
     assert_eq!(block(&world).words.paused, None);
@@ -205,12 +241,21 @@ fn a_failed_revision_is_tried_again_when_a_person_says_so() {
     world.bad.insert(2);
     world.push(2);
     until(&mut world, "failed", |w| w.phase() == Phase::Failed);
-    refused(&mut world, Verb::Retry, 3, "0", "it is about revision 0000000000, and 0000000000 failed last");
+    refused(
+        &mut world,
+        Verb::Retry,
+        3,
+        "0",
+        "it is about revision 0000000000, and 0000000000 failed last",
+    );
     let run = block(&world).run;
     world.bad.clear();
     world.say(Verb::Retry, 2, "1");
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
-    assert_eq!((block(&world).run, block(&world).promoted), (run + 1, Some(fingerprint(2))));
+    assert_eq!(
+        (block(&world).run, block(&world).promoted),
+        (run + 1, Some(fingerprint(2)))
+    );
     refused(&mut world, Verb::Retry, 2, "2", "none has failed");
 }
 
@@ -252,7 +297,10 @@ fn approve_of_one_gate_leaves_the_next_one_closed() {
 
 #[test]
 fn reject_ends_the_wait_or_the_run() {
-    for (type_, phase) in [("confirm-rollout", Phase::Waiting), ("confirm-promotion", Phase::WaitingPromotion)] {
+    for (type_, phase) in [
+        ("confirm-rollout", Phase::Waiting),
+        ("confirm-promotion", Phase::WaitingPromotion),
+    ] {
         let mut world = initialized(&gate(type_));
         world.gates_closed = true;
         world.push(2);
@@ -264,7 +312,11 @@ fn reject_ends_the_wait_or_the_run() {
         assert_eq!((now.last_failed, now.gate), (Some(fingerprint(2)), None));
         let asked = world.called.len();
         seconds(&mut world, 100);
-        assert_eq!((world.called.len(), world.phase()), (asked, Phase::Failed), "it is not asked again");
+        assert_eq!(
+            (world.called.len(), world.phase()),
+            (asked, Phase::Failed),
+            "it is not asked again"
+        );
         world.gates_closed = false;
         world.push(3);
         until(&mut world, "the next one", |w| w.phase() == Phase::Succeeded);
@@ -291,7 +343,12 @@ fn goto_takes_the_weight_up_and_down_and_goes_on_from_there() {
     until(&mut world, "45", |w| w.actual.route == Some(weight(45)));
     world.say(Verb::Goto, 2, "2,5,too hot");
     until(&mut world, "5", |w| w.actual.route == Some(weight(5)));
-    assert!(world.told.iter().any(|text| text == "A person said goto 5 to podinfo.test (kubectl-annotate): too hot"));
+    assert!(
+        world
+            .told
+            .iter()
+            .any(|text| text == "A person said goto 5 to podinfo.test (kubectl-annotate): too hot")
+    );
     until(&mut world, "the plan goes on", |w| w.actual.route == Some(weight(20)));
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
 }
@@ -301,7 +358,10 @@ fn goto_zero_keeps_the_pods_and_waits_for_a_person() {
     let mut world = stepping(&linear());
     world.say(Verb::Goto, 2, "1,0");
     seconds(&mut world, 120);
-    assert_eq!((world.actual.route, block(&world).why.reason.as_str()), (Some(Weight::ZERO), "Paused"));
+    assert_eq!(
+        (world.actual.route, block(&world).why.reason.as_str()),
+        (Some(Weight::ZERO), "Paused")
+    );
     assert_eq!(world.actual.target.as_ref().map(|target| target.ready), Some(3));
     world.say(Verb::Resume, 2, "2");
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
@@ -312,16 +372,40 @@ fn no_word_goes_past_the_pods() {
     let mut world = stepping(&linear());
     world.actual.target.as_mut().expect("a target").ready = 1;
     world.broken.insert(2);
-    refused(&mut world, Verb::Goto, 2, "1,80", "weight 80 needs 3 ready pods of the canary, 1 are ready");
-    refused(&mut world, Verb::Promote, 2, "1", "weight 40 needs 2 ready pods of the canary, 1 are ready");
+    refused(
+        &mut world,
+        Verb::Goto,
+        2,
+        "1,80",
+        "weight 80 needs 3 ready pods of the canary, 1 are ready",
+    );
+    refused(
+        &mut world,
+        Verb::Promote,
+        2,
+        "1",
+        "weight 40 needs 2 ready pods of the canary, 1 are ready",
+    );
     world.actual.primary.as_mut().expect("a primary").ready = 2;
-    refused(&mut world, Verb::Goto, 2, "2,5", "weight 5 needs 3 ready pods of the primary, 2 are ready");
+    refused(
+        &mut world,
+        Verb::Goto,
+        2,
+        "2,5",
+        "weight 5 needs 3 ready pods of the primary, 2 are ready",
+    );
 }
 
 #[test]
 fn a_word_at_the_wrong_moment_is_told_and_not_kept_for_later() {
     let mut world = initialized(&linear());
-    refused(&mut world, Verb::Abort, 1, "1", "no revision is being released, and none has failed");
+    refused(
+        &mut world,
+        Verb::Abort,
+        1,
+        "1",
+        "no revision is being released, and none has failed",
+    );
     refused(&mut world, Verb::Pause, 1, "1", "no revision is being released");
     world.push(2);
     until(&mut world, "raising", |w| block(w).stage == Stage::Raising);
@@ -332,9 +416,21 @@ fn a_word_at_the_wrong_moment_is_told_and_not_kept_for_later() {
     refused(&mut world, Verb::Reject, 2, "1", "no gate is awaited");
     refused(&mut world, Verb::Retry, 2, "1", "the run has not come that far");
     refused(&mut world, Verb::Goto, 2, "1,20", "the weight is 20 already");
-    refused(&mut world, Verb::Goto, 2, "2,many", "\"many\" is no weight from 0 to 100");
+    refused(
+        &mut world,
+        Verb::Goto,
+        2,
+        "2,many",
+        "\"many\" is no weight from 0 to 100",
+    );
     until(&mut world, "promoting", |w| block(w).stage == Stage::Promoting);
-    refused(&mut world, Verb::Abort, 2, "2", "return the target to the last good one");
+    refused(
+        &mut world,
+        Verb::Abort,
+        2,
+        "2",
+        "return the target to the last good one",
+    );
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
     assert_eq!(block(&world).words.history.len(), 8, "the history is short");
 }
@@ -370,11 +466,17 @@ fn users_027_a_revert_ends_a_running_release_and_clears_a_failed_one() {
     world.push(1);
     until(&mut world, "ended", |w| block(w).stage == Stage::Resting);
     assert!(world.stages.contains(&Stage::Reverting), "{:?}", world.stages);
-    assert_eq!((block(&world).last_failed, world.actual.route), (None, Some(Weight::ZERO)));
+    assert_eq!(
+        (block(&world).last_failed, world.actual.route),
+        (None, Some(Weight::ZERO))
+    );
     world.bad.insert(2);
     world.push(2);
     until(&mut world, "failed", |w| w.phase() == Phase::Failed);
     world.push(1);
     until(&mut world, "cleared", |w| w.phase() == Phase::Succeeded);
-    assert_eq!(block(&world).outcome.map(|outcome| outcome.reason).as_deref(), Some("Reverted"));
+    assert_eq!(
+        block(&world).outcome.map(|outcome| outcome.reason).as_deref(),
+        Some("Reverted")
+    );
 }

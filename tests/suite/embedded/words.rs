@@ -37,7 +37,11 @@ async fn code(stage: &Stage, line: &str) -> u8 {
 /// The last word that was heard.
 fn last(stage: &Stage) -> serde_json::Value {
     let words = stage.status()["serin"]["words"]["history"].take();
-    words.as_array().and_then(|words| words.last()).cloned().unwrap_or_default()
+    words
+        .as_array()
+        .and_then(|words| words.last())
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Revision 2 with its first traffic.
@@ -51,15 +55,23 @@ async fn stepping() -> Stage {
 #[tokio::test(start_paused = true)]
 async fn an_annotation_by_hand_is_followed_once_and_told_with_who_set_it() {
     let stage = stepping().await;
-    let revision = stage.status()["lastAppliedSpec"].as_str().expect("a revision").to_owned();
+    let revision = stage.status()["lastAppliedSpec"]
+        .as_str()
+        .expect("a revision")
+        .to_owned();
     let digits = revision.trim_start_matches("v1:")[..12].to_owned();
     let value = format!("{digits}#77,too slow");
     stage
-        .change(&canary(&json!({"metadata": {"annotations": {"serin.dev/abort": value}}})))
+        .change(&canary(
+            &json!({"metadata": {"annotations": {"serin.dev/abort": value}}}),
+        ))
         .await;
     stage.until_phase("Failed").await;
     let heard = last(&stage);
-    assert_eq!((&heard["verb"], &heard["reason"]), (&json!("abort"), &json!("too slow")));
+    assert_eq!(
+        (&heard["verb"], &heard["reason"]),
+        (&json!("abort"), &json!("too slow"))
+    );
     assert!(heard["by"].is_string() && heard["at"].is_string(), "{heard}");
     assert_eq!(stage.status()["serin"]["outcome"]["reason"], "Aborted");
     stage.serin.kill();
@@ -72,8 +84,13 @@ async fn an_annotation_by_hand_is_followed_once_and_told_with_who_set_it() {
 #[tokio::test(start_paused = true)]
 async fn the_commands_say_each_word_and_what_comes_of_it() {
     let stage = stepping().await;
-    let said = serin(&stage, "pause app --reason lunch --wait").await.expect("followed");
-    assert!(said.contains("at weight 20: the release is held there") && said.contains("Paused"), "{said}");
+    let said = serin(&stage, "pause app --reason lunch --wait")
+        .await
+        .expect("followed");
+    assert!(
+        said.contains("at weight 20: the release is held there") && said.contains("Paused"),
+        "{said}"
+    );
     assert_eq!(last(&stage)["by"], "serin-cli");
     stage.pass(120).await;
     assert_eq!(stage.weight(), Some(20));
@@ -136,9 +153,12 @@ async fn get_and_why_show_what_is_awaited() {
     assert_eq!(lines[0][..3], ["NAME", "PHASE", "WEIGHT"], "{table}");
     assert_eq!(lines[1][..3], [APP, "Progressing", "20"], "{table}");
     assert!(table.contains("the next check"), "{table}");
-    let json: serde_json::Value = serde_json::from_str(&serin(&stage, "get -A -o json").await.expect("JSON")).expect("JSON");
+    let json: serde_json::Value =
+        serde_json::from_str(&serin(&stage, "get -A -o json").await.expect("JSON")).expect("JSON");
     assert_eq!((&json[0]["name"], &json[0]["weight"]), (&json!(APP), &json!(20)));
-    serin(&stage, "pause app --reason lunch --wait").await.expect("followed");
+    serin(&stage, "pause app --reason lunch --wait")
+        .await
+        .expect("followed");
     let story = serin(&stage, "why app").await.expect("a story");
     for part in [
         "app.test: Progressing, weight 20 of the steps 20, 40, 60",
@@ -149,7 +169,8 @@ async fn get_and_why_show_what_is_awaited() {
     ] {
         assert!(story.contains(part), "{part:?} is missing: {story}");
     }
-    let json: serde_json::Value = serde_json::from_str(&serin(&stage, "why app -o json").await.expect("JSON")).expect("JSON");
+    let json: serde_json::Value =
+        serde_json::from_str(&serin(&stage, "why app -o json").await.expect("JSON")).expect("JSON");
     assert_eq!(json["why"]["reason"], "Paused");
     serin(&stage, "resume app").await.expect("followed");
     stage.until_phase("Succeeded").await;

@@ -13,8 +13,8 @@ use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
     Answers, Assertion, Block, Confirmation, Destination, DestinationFacts, Fingerprint, Known, Memory, Observation,
-    QuestionKey, RoundId, RouteFacts, Said, Says, Selects, ServiceFacts, Stage, Subject, Verb, Weight, advance, ask, met,
-    publish, remember, render,
+    QuestionKey, RoundId, RouteFacts, Said, Says, Selects, ServiceFacts, Stage, Subject, Verb, Weight, advance, ask,
+    met, publish, remember, render,
 };
 
 use laws::Moment;
@@ -85,6 +85,8 @@ pub struct World {
     pub unconfirmed: bool,
     /// Hooks that answer no, by name.
     pub refusing: BTreeSet<String>,
+    /// Rollback hooks answer yes.
+    pub pressed: bool,
     /// Metrics cannot be asked.
     pub metrics_down: bool,
     /// Metrics have no number, and that is to be waited for.
@@ -174,6 +176,7 @@ impl World {
             gates_closed: false,
             unconfirmed: false,
             refusing: BTreeSet::new(),
+            pressed: false,
             metrics_down: false,
             no_data: false,
             words: Vec::new(),
