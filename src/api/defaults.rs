@@ -237,6 +237,20 @@ impl Webhook {
             .unwrap_or(HOOK_TIMEOUT)
     }
 
+    /// How long a gate may keep a release back; `None`: for ever, also where the text is no span above zero, which is refused.
+    pub fn gate_timeout(&self) -> Option<Duration> {
+        let given = self.gate_timeout.as_ref()?.parse().ok()?;
+        given.to_std().filter(|span| !span.is_zero())
+    }
+
+    /// Whether it is a gate: a closed one keeps the release back.
+    pub fn is_gate(&self) -> bool {
+        matches!(
+            self.type_(),
+            HookType::ConfirmRollout | HookType::ConfirmTrafficIncrease | HookType::ConfirmPromotion
+        )
+    }
+
     /// Tries after the first. Default 0.
     pub fn retries(&self) -> u32 {
         positive(self.retries).unwrap_or(0)

@@ -6,9 +6,7 @@
 //!
 //! What a traffic provider has no use for, as in Flagger, says its router (`Router::warnings`).
 
-use super::{
-    AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, RouteMatch, ServiceSpec, StringMatch, Webhook,
-};
+use super::{AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, RouteMatch, ServiceSpec, StringMatch};
 
 /// The provider that writes an `HTTPProxy`.
 pub const CONTOUR: &str = "contour";
@@ -160,48 +158,6 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.analysis.metrics[].compare", "", |c, _| {
         metrics(c, |m| m.compare.is_some())
     }),
-    field("spec.analysis.webhooks[].gateTimeout", "", |c, _| {
-        hooks(c, |h| h.gate_timeout.is_some())
-    }),
-    field("spec.analysis.webhooks[].onTimeout", "", |c, _| {
-        hooks(c, |h| h.on_timeout.is_some())
-    }),
-    field("spec.analysis.webhooks[].headersFrom", "", |c, _| {
-        hooks(c, |h| h.headers_from.is_some())
-    }),
-    field("spec.analysis.webhooks[].clientCertFrom", "", |c, _| {
-        hooks(c, |h| h.client_cert_from.is_some())
-    }),
-    field("spec.analysis.webhooks[].caFrom", "", |c, _| {
-        hooks(c, |h| h.ca_from.is_some())
-    }),
-    field("metadata.annotations[serin.dev/promote]", "", |c, _| {
-        annotated(c, "serin.dev/promote")
-    }),
-    field("metadata.annotations[serin.dev/promote-full]", "", |c, _| {
-        annotated(c, "serin.dev/promote-full")
-    }),
-    field("metadata.annotations[serin.dev/abort]", "", |c, _| {
-        annotated(c, "serin.dev/abort")
-    }),
-    field("metadata.annotations[serin.dev/pause]", "", |c, _| {
-        annotated(c, "serin.dev/pause")
-    }),
-    field("metadata.annotations[serin.dev/resume]", "", |c, _| {
-        annotated(c, "serin.dev/resume")
-    }),
-    field("metadata.annotations[serin.dev/retry]", "", |c, _| {
-        annotated(c, "serin.dev/retry")
-    }),
-    field("metadata.annotations[serin.dev/approve]", "", |c, _| {
-        annotated(c, "serin.dev/approve")
-    }),
-    field("metadata.annotations[serin.dev/reject]", "", |c, _| {
-        annotated(c, "serin.dev/reject")
-    }),
-    field("metadata.annotations[serin.dev/goto]", "", |c, _| {
-        annotated(c, "serin.dev/goto")
-    }),
 ];
 
 const fn field(path: &'static str, note: &'static str, used: fn(&Canary, &str) -> bool) -> Unbuilt {
@@ -226,16 +182,4 @@ fn analysis(canary: &Canary, used: impl FnOnce(&Analysis) -> bool) -> bool {
 
 fn metrics(canary: &Canary, used: impl Fn(&Metric) -> bool) -> bool {
     analysis(canary, |a| a.metrics.iter().any(used))
-}
-
-fn hooks(canary: &Canary, used: impl Fn(&Webhook) -> bool) -> bool {
-    analysis(canary, |a| a.webhooks.iter().any(used))
-}
-
-fn annotated(canary: &Canary, key: &str) -> bool {
-    canary
-        .metadata
-        .annotations
-        .as_ref()
-        .is_some_and(|all| all.contains_key(key))
 }

@@ -353,6 +353,31 @@ impl Findings {
         let timeout = hook.timeout.as_ref().filter(|t| t.as_str().len() >= 2);
         self.refuse_unless_duration(format!("{path}.timeout"), timeout);
         self.refuse_unless_duration(format!("{path}.gateTimeout"), hook.gate_timeout.as_ref());
+        let parsed = hook.gate_timeout.as_ref().map(DurationText::parse);
+        if matches!(parsed, Some(Ok(span)) if span.as_nanos() <= 0) {
+            self.refuse(
+                format!("{path}.gateTimeout"),
+                "is not above 0: the gate could never be asked",
+            );
+        }
+        if !hook.is_gate() {
+            for (field, set) in [
+                ("gateTimeout", hook.gate_timeout.is_some()),
+                ("onTimeout", hook.on_timeout.is_some()),
+            ] {
+                if set {
+                    self.warn(
+                        format!("{path}.{field}"),
+                        format!("is not used: a {} hook is no gate", hook.type_()),
+                    );
+                }
+            }
+        } else if hook.on_timeout.is_some() && hook.gate_timeout.is_none() {
+            self.warn(
+                format!("{path}.onTimeout"),
+                "is not used: without gateTimeout the gate is waited for for ever",
+            );
+        }
         if hook.retries.is_some_and(|r| r < 0) {
             self.warn(format!("{path}.retries"), "is below 0: there are no retries");
         }

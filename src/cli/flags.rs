@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use crate::controller::settings::{Election, Settings};
 use crate::notify::Destination;
+use crate::outbound::Reach;
 use crate::rollout::Limits;
 use crate::telemetry::log::{Format, Level};
 
@@ -110,6 +111,9 @@ pub(super) struct Flags {
     /// Refuse templates and alert providers of other namespaces
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = boolean)]
     no_cross_namespace_refs: bool,
+    /// Let hooks call link-local addresses and metadata services of clouds
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = boolean)]
+    allow_link_local: bool,
     /// Decide everything and write nothing; runs beside Flagger
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = boolean)]
     observe_only: bool,
@@ -168,6 +172,15 @@ impl Flags {
     /// `-port`.
     pub(super) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// `-allow-link-local`.
+    pub(super) const fn reach(&self) -> Reach {
+        if self.allow_link_local {
+            Reach::Anywhere
+        } else {
+            Reach::Guarded
+        }
     }
 
     /// `-zap-encoding`.

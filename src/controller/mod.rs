@@ -9,7 +9,7 @@
 //!   apply, draw, write               what its assertions still need
 //!   contest, obstacle                rivals and refusals
 //!   slots                            how many may work at once
-//! jobs, asking, lookup               questions to the outside world, beside the passes
+//! jobs, asking, lookup, credentials  questions to the outside world, beside the passes
 //! tell, lanes, channels, warn           what people are told
 //! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
 //! ```
@@ -19,6 +19,7 @@ pub mod asking;
 mod caches;
 pub mod channels;
 mod contest;
+mod credentials;
 mod draw;
 pub mod guard;
 mod held;
@@ -66,6 +67,7 @@ use tokio::task::JoinSet;
 use self::asking::Inquirer;
 use self::caches::Caches;
 use self::channels::{Alerts, EventHooks};
+use self::credentials::WithCredentials;
 use self::held::Holder;
 use self::interest::{NamedAfter, RouteKind};
 use self::jobs::Jobs;
@@ -281,7 +283,8 @@ fn jobs(
     clock: &Clock,
     queue: &Arc<Queue>,
 ) -> Result<Jobs, SourceError> {
-    let (caller, reader) = (outside.hooks.clone(), outside.metrics.clone());
+    let reader = outside.metrics.clone();
+    let caller = Arc::new(WithCredentials::new(outside.hooks.clone(), references.clone()));
     let metrics = vitals.metrics.clone();
     let inquirer = Inquirer::new(settings, references.clone(), caller, reader, metrics, clock.clone())?;
     let wake = {
@@ -306,7 +309,8 @@ fn teller(writer: &Writer, settings: &Settings, references: &References, outside
         return Teller::silent(clock.clone());
     }
     let alerts = Alerts::new(settings, references.clone(), outside.alerts.clone());
-    let hooks = EventHooks::new(settings, outside.hooks.clone(), clock.clone());
+    let caller = Arc::new(WithCredentials::new(outside.hooks.clone(), references.clone()));
+    let hooks = EventHooks::new(settings, caller, clock.clone());
     Teller::new(
         writer.client.clone(),
         writer.claim.clone(),

@@ -73,6 +73,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         full: None,
         refusals: refusals(site, rules),
         unreadable: false,
+        words: projection::words(&site.raw),
         versions: around.versions.to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SubsecRound as _, Utc};
 use serde_json::{Map, Value, json};
 
+use super::projection::plain;
 use crate::api::{Canary, CanaryStatus, Phase, condition};
 use crate::object::{list, text};
 use crate::rollout::{self, Block, VERSION};
@@ -153,15 +154,6 @@ pub fn is_on_hold(canary: &Value) -> bool {
         .find(|it| it["type"] == condition::STALLED);
     stalled
         .is_some_and(|it| it["status"] == "True" && [NEWER, UNREADABLE, INVALID, RIVAL].contains(&text(it, "/reason")))
-}
-
-/// Without what the cache added.
-fn plain(canary: &Value) -> Value {
-    let mut next = canary.clone();
-    if let Some(fields) = next.as_object_mut() {
-        fields.remove("rival");
-    }
-    next
 }
 
 fn merge(document: &mut Value, said: Value) {

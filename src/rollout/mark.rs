@@ -47,7 +47,12 @@ pub fn short(name: &str) -> String {
         return name.to_owned();
     }
     let beginning: String = name.chars().filter(|c| is_plain(*c)).take(PLAIN / 2).collect();
-    format!("{beginning}~{:016x}", sum(name))
+    format!("{beginning}~{}", sum_of(name))
+}
+
+/// A text of any length as 16 digits.
+pub fn sum_of(text: &str) -> String {
+    format!("{:016x}", sum(text))
 }
 
 /// FNV-1a, 64 bits: it must say the same in each process and version, since it stands in the status.

@@ -34,6 +34,7 @@ mod state;
 mod steps;
 mod traffic;
 mod weight;
+mod word;
 
 pub use advance::{Decision, advance};
 pub use ask::ask;
@@ -52,8 +53,9 @@ pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundI
 pub use render::render;
 pub use slots::{Contender, Full, Limits, Line, QUEUED, Queued, Stands, begins, stands};
 pub use state::{
-    Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
-    VERSION, Why,
+    Baseline, Block, ClosedGate, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject,
+    TEXT_LIMIT, VERSION, Why,
 };
 pub use traffic::{Affinity, Cookie, Traffic};
 pub use weight::{Side, Weight, WeightError};
+pub use word::{Heard, Said, Verb, Word, WordError, Words};

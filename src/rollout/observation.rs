@@ -8,6 +8,7 @@ use super::slots::Full;
 use super::state::{Fingerprint, Subject};
 use super::traffic::Traffic;
 use super::weight::{Side, Weight};
+use super::word::Said;
 
 /// The world around one canary at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -54,6 +55,8 @@ pub struct Observation {
     pub refusals: Vec<Refusal>,
     /// The analysis is not known: the spec cannot be read, and this process has never seen one that could.
     pub unreadable: bool,
+    /// What persons say by annotations of the Canary, whether it was heard already or not.
+    pub words: Vec<Said>,
     /// The versions of Serin and Kubernetes, as `serin/kubernetes`.
     pub versions: String,
 }

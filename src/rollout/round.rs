@@ -146,12 +146,19 @@ fn batches(
         }
         Stage::Resting | Stage::Waiting => {
             advance::unreleased(block, observation, memory, now)?;
-            Some(list.open(HookType::ConfirmRollout))
+            // Flagger's pages promise that a rollback hook counts while a revision waits; Flagger never asks it then.
+            let waits = block.stage == Stage::Waiting;
+            let mut batches = waits.then(|| list.each(HookType::Rollback)).unwrap_or_default();
+            batches.extend(list.open(HookType::ConfirmRollout));
+            Some(batches)
         }
         // A run without steps asks nobody between its two gates.
         Stage::Raising if block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) => None,
         Stage::Raising if advance::ready_for_traffic(canary, block, observation, memory, now) => {
             let mut batches = list.each(HookType::Rollback);
+            if block.words.paused.is_some() {
+                return (!batches.is_empty()).then_some(batches);
+            }
             batches.extend(list.open(HookType::PreRollout));
             batches.extend(list.open(HookType::ConfirmTrafficIncrease));
             Some(batches)
@@ -192,7 +199,8 @@ fn step(canary: &Canary, block: &Block, capacity: Capacity<'_>, list: &Hooks<'_>
     let next = block.plan.as_ref().and_then(|plan| plan.after(block.weight));
     // A gate is asked right before the write that it guards, so not while that write could not be made.
     let carried = capacity.carries(Side::Canary, block.weight);
-    if carried && next.is_none_or(|weight| capacity.carries(Side::Canary, weight)) {
+    let paused = block.words.paused.is_some();
+    if !paused && carried && next.is_none_or(|weight| capacity.carries(Side::Canary, weight)) {
         if block.stage == Stage::Stepping {
             batches.extend(list.open(HookType::ConfirmTrafficIncrease));
         }

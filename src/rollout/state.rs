@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::notice::Notice;
 use super::slots::Queued;
 use super::weight::Weight;
+use super::word::Words;
 
 /// The layout of [`Block`] that this version writes. A block of a newer layout is left alone, and the canary is held.
 pub const VERSION: u32 = 1;
@@ -73,6 +74,12 @@ pub struct Block {
     /// Its place in line for a slot, while it waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<Queued>,
+    /// The gate that keeps the run, or the revision that waits, back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<ClosedGate>,
+    /// What persons said, and what holds because of it.
+    #[serde(default, skip_serializing_if = "Words::is_empty")]
+    pub words: Words,
     /// How the last run ended, or the present one is ending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -194,6 +201,16 @@ pub enum GateState {
     Refused,
     /// No gate: something that is said once in a stage was said.
     Told,
+}
+
+/// A gate that was asked and said no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClosedGate {
+    /// Its key in [`Block::gates`].
+    pub mark: String,
+    /// Since when it has kept the release back.
+    pub since: DateTime<Utc>,
 }
 
 /// How a run ended, or is about to end.

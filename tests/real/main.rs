@@ -129,6 +129,9 @@ fn outside() -> Outcome<bool> {
     if matches!(arguments.scenario, Scenario::Bench(_)) {
         parts.push("istio");
     }
+    if matches!(arguments.scenario, Scenario::Ground) {
+        parts.push("health");
+    }
     match namespace::enter(&programs::build(&parts)?)? {}
 }
 

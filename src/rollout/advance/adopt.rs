@@ -7,6 +7,7 @@ use super::super::observation::{Observation, Selects, Workload};
 use super::super::state::{Block, Fingerprint, Outcome, RunResult, Stage, VERSION, Why};
 use super::super::steps;
 use super::super::weight::Weight;
+use super::super::word::Words;
 use super::revision;
 use crate::api::{Canary, Phase};
 
@@ -35,6 +36,8 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         checks: 0,
         gates: std::collections::BTreeMap::new(),
         queued: None,
+        gate: None,
+        words: Words::past(&observation.words),
         outcome: None,
         samples: Vec::new(),
         why: Why {

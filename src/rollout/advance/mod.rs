@@ -2,6 +2,7 @@
 
 mod adopt;
 mod finish;
+mod gate;
 mod hold;
 mod homeward;
 mod initialize;
@@ -15,6 +16,7 @@ mod step;
 mod turn;
 mod turn_route;
 mod verdict;
+mod word;
 
 use chrono::{DateTime, Utc};
 
@@ -67,7 +69,9 @@ pub fn advance(
     if observation.deleting {
         leave::leave(&mut turn);
     } else if canary.spec.suspend {
-        suspend(&mut turn);
+        if !word::hear(&mut turn, Some("spec.suspend is true")) {
+            suspend(&mut turn);
+        }
     } else if let Some(taken) = &observation.taken_by {
         let message = format!(
             "{} belongs to Canary {}; this one touches nothing",
@@ -92,6 +96,13 @@ pub fn advance(
 fn stage(turn: &mut Turn<'_>) {
     if let Some(serving) = revision::replacing_the_lost(&turn.block, turn.observation) {
         return replace_lost(turn, serving);
+    }
+    // A target that changed under traffic is answered before anybody is listened to.
+    if !(in_run(turn.block.stage) && revision::strayed(&turn.block, turn.observation)) && word::hear(turn, None) {
+        return;
+    }
+    if gate::ran_out(turn) {
+        return;
     }
     if in_run(turn.block.stage) && tell_refusal(turn) {
         return;
@@ -177,6 +188,10 @@ fn resume(turn: &mut Turn<'_>) {
 
 /// The spec names other objects than those that stand: a run ends through the old ones, then nothing starts until a person decides.
 fn renamed(turn: &mut Turn<'_>) {
+    let rests = matches!(turn.block.stage, Stage::Resting | Stage::Waiting);
+    if rests && word::hear(turn, Some("the spec names other objects")) {
+        return;
+    }
     let (old, new) = (turn.block.subject.clone(), turn.observation.subject.clone());
     match turn.block.stage {
         Stage::Resting | Stage::Waiting => {

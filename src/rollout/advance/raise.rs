@@ -13,7 +13,7 @@ use super::homeward;
 use super::revision::{Seen, seen};
 use super::step::ROLLED_BACK;
 use super::turn::Turn;
-use super::{finish, promote, step, verdict};
+use super::{finish, promote, step, verdict, word};
 use crate::api::{Canary, HookType};
 
 /// Waits for the pods, rehearses the writes, runs `pre-rollout`, gives the first weight.
@@ -51,6 +51,9 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
             return;
         }
     }
+    if turn.block.words.paused.is_some() {
+        return paused(turn);
+    }
     if step::is_to_be_skipped(turn) || turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) {
         return promote::begin(turn, &Tally::default());
     }
@@ -68,6 +71,19 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
     };
     turn.end_round();
     judge(turn, &tally);
+}
+
+/// A person holds the run before its first weight. A `rollback` hook is asked all the same.
+fn paused(turn: &mut Turn<'_>) {
+    if let Check::Due(due) = turn.check()
+        && let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers)
+    {
+        turn.end_round();
+        if verdict::rolled_back_by_hook(turn, &tally) {
+            return;
+        }
+    }
+    word::pauses(turn);
 }
 
 fn judge(turn: &mut Turn<'_>, tally: &Tally) {

@@ -6,7 +6,7 @@ use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
-use super::{finish, line, verdict};
+use super::{finish, gate, line, verdict};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
@@ -41,7 +41,10 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
     let Check::Due(due) = turn.check() else { return };
     if let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) {
         // A change of the stage wipes the slate, so the round ends before a start and after a refusal.
-        if let Some(refusal) = &tally.refused {
+        if turn.block.stage == Stage::Waiting && tally.roll_back.is_some() {
+            turn.end_round();
+            verdict::rolled_back_by_hook(turn, &tally);
+        } else if let Some(refusal) = &tally.refused {
             wait(turn, fingerprint, &tally, refusal);
             turn.end_round();
         } else {
@@ -68,6 +71,7 @@ fn ask_about(turn: &mut Turn<'_>, fingerprint: &Fingerprint) {
     if waits_for_another {
         turn.block.running = Some(fingerprint.clone());
         turn.block.gates.clear();
+        turn.block.gate = None;
     }
     let before = turn.memory.asked_about.replace(fingerprint.clone());
     if waits_for_another || before.is_some_and(|before| before != *fingerprint) {
@@ -171,31 +175,36 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
     if first {
         turn.enter(Stage::Waiting);
         turn.block.running = Some(fingerprint);
+    }
+    verdict::keeps_back(turn, &refusal.mark);
+    if first {
         let text = format!(
             "Halt {} advancement waiting for approval {}",
             turn.canary_name(),
             refusal.name
         );
+        let remaining = gate::remaining(turn);
         let notice = turn.warning("waiting", "Wait", &text);
         if !refusal.muted {
-            notice.alerts(Severity::Warn, "Canary is waiting for approval.");
+            notice.alerts(Severity::Warn, &format!("Canary is waiting for approval.{remaining}"));
         }
     }
     verdict::tell_passed(turn, tally);
     for pass in &tally.passed {
         turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
     }
-    let next = turn.interval_from_now();
+    let asked = turn.interval_from_now();
+    let (at, then) = gate::next(turn, asked);
     turn.why(
         "WaitingForApproval",
         &format!("{} keeps the revision back: {}", refusal.name, refusal.text),
     )
     .awaiting(&format!("{} {}", HookType::ConfirmRollout, refusal.name))
-    .until(next, "it is asked again");
+    .until(at, then);
 }
 
 /// A run begins, if there is a slot for it: its number, its revision, its plan and the primary's size are fixed here.
-fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
+pub(super) fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
     if line::full(turn, Some(&fingerprint)) {
         return verdict::tell_passed(turn, tally);
     }

@@ -3,11 +3,11 @@
 use super::super::notice::Severity;
 use super::super::observation::Workload;
 use super::super::round::{self, Check, Progress, Tally};
-use super::super::state::{GateState, Stage};
+use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
 use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable};
-use super::{finish, homeward, promote, revision};
+use super::{finish, gate, homeward, promote, revision, word};
 
 /// What happens at the end of a patience before promotion.
 pub(super) const ROLLED_BACK: &str = "the run is rolled back";
@@ -24,8 +24,8 @@ pub(super) fn step(turn: &mut Turn<'_>) {
         return homeward::canary_died(turn);
     }
     let short = is_short(turn);
-    if is_to_be_skipped(turn) && !short {
-        // Whoever sets `skipAnalysis` in the middle of a run wants it promoted now (T19 of `spec/core.md` 2.3).
+    if is_to_be_skipped(turn) && !short && turn.block.words.paused.is_none() {
+        // Whoever sets `skipAnalysis`, or says promote-full, in the middle of a run wants it promoted now (T19 of `spec/core.md` 2.3).
         return promote::begin(turn, &Tally::default());
     }
     if short {
@@ -90,7 +90,7 @@ fn never_stands(turn: &mut Turn<'_>) -> bool {
 
 /// Whether the analysis was called off. The plan has no steps from then on, which also says so at the end.
 pub(super) fn is_to_be_skipped(turn: &mut Turn<'_>) -> bool {
-    let skips = turn.spec().skips_analysis();
+    let skips = turn.spec().skips_analysis() || turn.block.words.full;
     if let Some(plan) = turn.block.plan.as_mut().filter(|plan| skips && !plan.steps.is_empty()) {
         plan.steps.clear();
     }
@@ -124,6 +124,9 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally, disturbed: bool) {
     if disturbed {
         return dwell(turn);
     }
+    if word::pauses(turn) {
+        return;
+    }
     if let Some(text) = tally.held.first() {
         if turn.once("told/no-data") {
             turn.warning("no-data", "Halt", text)
@@ -138,6 +141,7 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally, disturbed: bool) {
     if let Some(refusal) = &tally.refused {
         return gate_refused(turn, refusal);
     }
+    turn.block.gate = None;
     let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
     match next {
         Some(next) if turn.capacity().carries(Side::Canary, next) => {
@@ -186,8 +190,8 @@ fn verdict_stands(turn: &mut Turn<'_>) -> bool {
 }
 
 /// The words of a step that goes as planned. What the last check said stands until the next one.
-fn dwell(turn: &mut Turn<'_>) {
-    if verdict_stands(turn) {
+pub(super) fn dwell(turn: &mut Turn<'_>) {
+    if verdict_stands(turn) || word::pauses(turn) {
         return;
     }
     let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
@@ -197,21 +201,16 @@ fn dwell(turn: &mut Turn<'_>) {
     );
     let at = turn.next_check().unwrap_or_else(|| turn.interval_from_now());
     let (weight, failed, threshold) = (turn.block.weight, turn.block.failed_checks, turn.spec().threshold());
-    let closed = turn
-        .block
-        .gates
-        .iter()
-        .find(|(_, state)| **state == GateState::Refused)
-        .map(|(mark, _)| mark.clone());
-    if let Some(mark) = closed {
+    if let Some(mark) = turn.block.gate.as_ref().map(|gate| gate.mark.clone()) {
         let reason = if turn.block.stage == Stage::WaitingPromotion {
             "WaitingForPromotionApproval"
         } else {
             "WaitingForTrafficApproval"
         };
+        let (at, then) = gate::next(turn, at);
         turn.why(reason, &format!("{mark} keeps the run at weight {weight}"))
             .awaiting(&mark)
-            .until(at, "it is asked again");
+            .until(at, then);
     } else {
         turn.why(
             "Analysing",

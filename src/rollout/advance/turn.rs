@@ -80,6 +80,12 @@ impl<'a> Turn<'a> {
         if matches!(stage, Stage::Resting | Stage::Waiting) {
             self.block.gates.clear();
         }
+        if !matches!(
+            stage,
+            Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Restarting
+        ) {
+            (self.block.words.paused, self.block.words.full) = (None, false);
+        }
         self.forget_gates();
         self.memory.checks = 0;
         self.memory.short_in = None;
@@ -94,12 +100,15 @@ impl<'a> Turn<'a> {
         self.block.failed_checks = 0;
         self.block.unreachable_checks = 0;
         self.block.samples.clear();
+        // What a person said was about another run.
+        (self.block.words.paused, self.block.words.full) = (None, false);
         self.block.running.replace(fingerprint)
     }
 
     /// A new step asks its gates anew. What runs once a run has run.
     pub fn forget_gates(&mut self) {
         self.block.gates.retain(|mark, _| mark::is_of_the_run(mark));
+        self.block.gate = None;
     }
 
     /// Gives the canary another intended weight, which begins a new step.
@@ -320,6 +329,8 @@ impl<'a> Turn<'a> {
                 || a.unreachable_checks != b.unreachable_checks
                 || a.gates != b.gates
                 || a.queued != b.queued
+                || a.gate != b.gate
+                || a.words != b.words
                 || a.outcome != b.outcome
                 || (&a.why.reason, &a.why.then) != (&b.why.reason, &b.why.then)
                 || !self.is_of_this_generation()

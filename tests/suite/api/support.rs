@@ -31,14 +31,6 @@ fn field(path: &str, value: Value) -> Unbuilt {
 fn unbuilt_around_the_analysis() -> Vec<Unbuilt> {
     let reference = json!({"apiVersion": "v1", "kind": "K", "name": "n"});
     let route = |entry: Value, path: &str| ("/spec/service/match/-".to_owned(), entry, path.to_owned());
-    let verb = |verb: &str| {
-        let key = format!("serin.dev/{verb}");
-        (
-            "/metadata/annotations".to_owned(),
-            json!({ &key: "a#1" }),
-            format!("metadata.annotations[{key}]"),
-        )
-    };
     vec![
         field("spec.targetRef.kind", json!("DaemonSet")),
         field("spec.autoscalerRef", reference.clone()),
@@ -72,15 +64,6 @@ fn unbuilt_around_the_analysis() -> Vec<Unbuilt> {
             json!({"queryParams": {"a": {"exact": "b"}}}),
             "spec.service.match[].queryParams",
         ),
-        verb("promote"),
-        verb("promote-full"),
-        verb("abort"),
-        verb("pause"),
-        verb("resume"),
-        verb("retry"),
-        verb("approve"),
-        verb("reject"),
-        verb("goto"),
     ]
 }
 
@@ -92,15 +75,6 @@ fn unbuilt_in_the_analysis() -> Vec<Unbuilt> {
             "/spec/analysis/metrics/-".to_owned(),
             metric,
             format!("spec.analysis.metrics[].{key}"),
-        )
-    };
-    let hook = |key: &str, value: Value| {
-        let mut hook = json!({"name": "h", "url": "http://h"});
-        hook[key] = value;
-        (
-            "/spec/analysis/webhooks/-".to_owned(),
-            hook,
-            format!("spec.analysis.webhooks[].{key}"),
         )
     };
     vec![
@@ -129,11 +103,6 @@ fn unbuilt_in_the_analysis() -> Vec<Unbuilt> {
         metric("window", json!("strict")),
         metric("hard", json!({"max": 1})),
         metric("compare", json!({"maxIncrease": 10, "judge": "kayenta"})),
-        hook("gateTimeout", json!("1h")),
-        hook("onTimeout", json!("approve")),
-        hook("headersFrom", json!({"name": "s"})),
-        hook("clientCertFrom", json!({"name": "s"})),
-        hook("caFrom", json!({"name": "s"})),
     ]
 }
 

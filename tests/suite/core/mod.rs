@@ -1,6 +1,7 @@
 //! The core by itself: roads that must be taken, and random worlds in which the invariants must hold.
 
 mod edits;
+mod gate_timeouts;
 mod gates;
 mod late;
 mod patience;
@@ -11,4 +12,5 @@ mod stages;
 mod succession;
 mod takeover;
 mod traffic;
+mod words;
 pub mod world;

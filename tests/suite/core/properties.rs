@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::json;
-use serin::rollout::{Known, Observation, RunResult, Selects, Stage, Weight};
+use serin::rollout::{Known, Observation, RunResult, Selects, Stage, Verb, Weight};
 
 use super::world::{Pods, World, fingerprint, number};
 
@@ -34,6 +34,7 @@ enum Happening {
     Upgrade,
     OtherNames(bool),
     Blind(bool),
+    Word(usize, u32, u8),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -62,6 +63,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Upgrade),
         1 => any::<bool>().prop_map(Happening::OtherNames),
         1 => any::<bool>().prop_map(Happening::Blind),
+        3 => (0..Verb::ALL.len(), 2u32..5, 0u8..=100).prop_map(|(verb, template, weight)| Happening::Word(verb, template, weight)),
     ]
 }
 
@@ -100,6 +102,14 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::CrashAfter(writes) => {
             world.refresh();
             world.pass(Some(*writes));
+        }
+        Happening::Word(verb, template, weight) => {
+            let nonce = world.status_writes;
+            let rest = match Verb::ALL[*verb] {
+                Verb::Goto => format!("{nonce},{weight}"),
+                _ => nonce.to_string(),
+            };
+            world.say(Verb::ALL[*verb], *template, &rest);
         }
         Happening::LoseCanaryPods => {
             if let Some(target) = &mut world.actual.target {
@@ -176,6 +186,7 @@ fn calm_down(world: &mut World) {
     world.canary.spec.suspend = false;
     world.gates_closed = false;
     world.metrics_down = false;
+    world.words.clear();
     world.broken.clear();
     world.distort = |_| {};
     let now = world.now;
@@ -183,6 +194,10 @@ fn calm_down(world: &mut World) {
     let mut quiet = 0;
     for _ in 0..3_000 {
         let before = world.log.len();
+        if let Some(held) = world.block().filter(|block| block.words.paused.is_some()) {
+            let nonce = format!("calm-{}", world.status_writes);
+            world.say(Verb::Resume, held.running.as_ref().map_or(0, number), &nonce);
+        }
         world.pass_time(TimeDelta::seconds(1));
         world.refresh();
         world.pass_when_due();

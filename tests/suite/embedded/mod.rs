@@ -28,3 +28,4 @@ mod story;
 mod time;
 mod traffic;
 mod warnings;
+mod words;

@@ -53,7 +53,8 @@ impl Moment<'_> {
         let steps = |stage| matches!(stage, Stage::Stepping | Stage::WaitingPromotion);
         // Without steps the analysis was called off in the middle of the run, by a person.
         let judged = next.plan.as_ref().is_some_and(|plan| !plan.steps.is_empty());
-        if judged && steps(before.stage) && matches!(next.stage, Stage::Shielding | Stage::Promoting) {
+        let by_a_person = next.words.followed_since(&before.words).is_some();
+        if judged && !by_a_person && steps(before.stage) && matches!(next.stage, Stage::Shielding | Stage::Promoting) {
             self.stood(before.weight, observation)?;
         }
         let rested = |stage| matches!(stage, Stage::Resting | Stage::Waiting);
@@ -78,7 +79,8 @@ impl Moment<'_> {
         let held = matches!(next.stage, Stage::Shielding | Stage::Promoting | Stage::HoldOnCanary);
         let shields = next.weight == Weight::FULL && held;
         let (from, to) = (before.weight, next.weight);
-        hold(planned || shields, || {
+        let by_a_person = next.words.followed_since(&before.words).is_some();
+        hold(planned || shields || by_a_person, || {
             format!("weight {from} to {to} in {:?}", next.stage)
         })?;
         let ready = observation.canary_endpoints.unwrap_or(0);
@@ -86,7 +88,7 @@ impl Moment<'_> {
         hold(ready >= needed, || {
             format!("raised to {to} with {ready} of {needed} pods")
         })?;
-        if next.stage == Stage::Stepping && from > Weight::ZERO {
+        if next.stage == Stage::Stepping && from > Weight::ZERO && !by_a_person {
             self.stood(from, observation)?;
         }
         if held {

@@ -13,8 +13,8 @@ use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
     Answers, Assertion, Block, Confirmation, Destination, DestinationFacts, Fingerprint, Known, Memory, Observation,
-    QuestionKey, RoundId, RouteFacts, Says, Selects, ServiceFacts, Stage, Subject, Traffic, Weight, advance, ask, met,
-    publish, remember, render,
+    QuestionKey, RoundId, RouteFacts, Said, Says, Selects, ServiceFacts, Stage, Subject, Traffic, Verb, Weight,
+    advance, ask, met, publish, remember, render,
 };
 
 use laws::Moment;
@@ -85,10 +85,14 @@ pub struct World {
     pub unconfirmed: bool,
     /// Hooks that answer no, by name.
     pub refusing: BTreeSet<String>,
+    /// Rollback hooks answer yes.
+    pub pressed: bool,
     /// Metrics cannot be asked.
     pub metrics_down: bool,
     /// Metrics have no number, and that is to be waited for.
     pub no_data: bool,
+    /// What persons say by annotations.
+    pub words: Vec<Said>,
     /// What is different from a plain look at the world.
     pub distort: fn(&mut Observation),
     /// The Canary is being deleted.
@@ -172,8 +176,10 @@ impl World {
             gates_closed: false,
             unconfirmed: false,
             refusing: BTreeSet::new(),
+            pressed: false,
             metrics_down: false,
             no_data: false,
+            words: Vec::new(),
             distort: |_| {},
             deleting: false,
             gone: false,
@@ -224,6 +230,17 @@ impl World {
         {
             target.roll(template, now);
         }
+    }
+
+    /// A person sets an annotation about a template, with what comes behind its revision: a nonce, and perhaps more.
+    pub fn say(&mut self, verb: Verb, template: u32, rest: &str) {
+        self.words.retain(|said| said.verb != verb);
+        self.words.push(Said {
+            verb,
+            value: format!("{}#{rest}", fingerprint(template)),
+            by: Some("kubectl-annotate".into()),
+            at: Some(self.now),
+        });
     }
 
     /// The process dies; a successor knows nothing but the cluster.
@@ -320,6 +337,7 @@ impl World {
             finalizer: self.actual.finalizer,
             deleting: self.deleting,
             versions: self.versions.clone(),
+            words: self.words.clone(),
             ..Observation::default()
         };
         (self.distort)(&mut observation);
@@ -438,6 +456,11 @@ impl World {
         for notice in &next.notices {
             let fresh = self.ids.insert(notice.id.clone());
             assert!(fresh, "two transitions share the id {}: {:#?}", notice.id, self.log);
+        }
+        let said = before.and_then(|before| next.words.followed_since(&before.words));
+        if said.is_some_and(|said| matches!(said.verb, Verb::Promote | Verb::PromoteFull | Verb::Goto)) {
+            // A person has judged.
+            self.judged.extend(next.running.clone());
         }
         let held = self.moment().status(before, next, observation);
         assert!(held.is_ok(), "{held:?}: {:#?}", self.log);
