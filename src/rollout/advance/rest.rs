@@ -6,7 +6,7 @@ use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
-use super::{finish, gate, line, verdict};
+use super::{finish, gate, line, verdict, word};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
@@ -35,7 +35,12 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
         return;
     }
     if line::is_queued(turn, &fingerprint) {
-        return start(turn, fingerprint, &Tally::default());
+        let full = turn.block.words.full;
+        start(turn, fingerprint, &Tally::default());
+        if full && turn.block.stage == Stage::Raising {
+            word::skip_all(turn);
+        }
+        return;
     }
     ask_about(turn, &fingerprint);
     let Check::Due(due) = turn.check() else { return };

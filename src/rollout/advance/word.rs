@@ -265,9 +265,11 @@ fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
                 return true;
             };
             rest::start(turn, revision, &Tally::default());
-            if full {
+            if full && turn.block.stage == Stage::Raising {
                 skip_all(turn);
             }
+            // Without a slot it is remembered until there is one.
+            turn.block.words.full = full;
         }
         Deed::Give(weight) => {
             turn.block.words.paused = None;
@@ -325,7 +327,7 @@ fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
     true
 }
 
-fn skip_all(turn: &mut Turn<'_>) {
+pub(super) fn skip_all(turn: &mut Turn<'_>) {
     turn.block.words.full = true;
     if let Some(plan) = turn.block.plan.as_mut() {
         plan.steps.clear();
