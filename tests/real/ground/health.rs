@@ -84,7 +84,10 @@ pub fn told(cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     let all = answers.len() == expected.len() && wrong.is_empty();
     Ok(vec![
         Expectation::new(
-            format!("Argo CD's health script and kstatus agree with the status of {} stages {wrong:?}", expected.len()),
+            format!(
+                "Argo CD's health script and kstatus agree with the status of {} stages {wrong:?}",
+                expected.len()
+            ),
             all,
         ),
         Expectation::new("both have words for each of them", spoken),
