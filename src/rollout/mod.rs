@@ -31,6 +31,7 @@ mod round;
 mod size;
 mod state;
 mod steps;
+mod traffic;
 mod weight;
 mod word;
 
@@ -53,5 +54,6 @@ pub use state::{
     Baseline, Block, ClosedGate, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject,
     TEXT_LIMIT, VERSION, Why,
 };
+pub use traffic::{Affinity, Cookie, Traffic};
 pub use weight::{Side, Weight, WeightError};
 pub use word::{Heard, Said, Verb, Word, WordError, Words};
