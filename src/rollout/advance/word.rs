@@ -292,6 +292,7 @@ fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
             turn.block.words.paused = Some(turn.now);
             let text = format!("Canary is paused at weight {}{}", turn.block.weight, by(word, said));
             turn.alert_only("paused", "Pause", Severity::Warn, &text);
+            pauses(turn);
             return false;
         }
         Deed::Resume => {

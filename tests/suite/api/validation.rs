@@ -154,6 +154,11 @@ fn an_analysis_that_cannot_end_well_is_refused_by_name() {
             r#"spec.analysis.webhooks[2].gateTimeout: time: invalid duration "soon""#,
         ),
         (
+            "/spec/analysis/webhooks/-",
+            json!({"name": "w", "url": "http://w", "type": "confirm-rollout", "gateTimeout": "0s"}),
+            "spec.analysis.webhooks[2].gateTimeout: is not above 0: the gate could never be asked",
+        ),
+        (
             "/spec/analysis/initialDelay",
             json!("2"),
             r#"spec.analysis.initialDelay: time: missing unit in duration "2""#,

@@ -35,6 +35,7 @@ enum Scenario {
     Revert,
     FailedPromotion,
     Deletion,
+    Words,
 }
 
 impl Scenario {
@@ -56,7 +57,7 @@ impl Scenario {
                 .deployment(&json!({ "strategy": { "type": "Recreate" } }))
                 .script(|script| script.life(Pods::image("app:2").and(Pods::named("app-primary")), Life::NeverReady)),
             Self::Deletion => setting.spec(&json!({ "revertOnDeletion": true })),
-            Self::Newer | Self::Revert => setting,
+            Self::Newer | Self::Revert | Self::Words => setting,
         }
     }
 
@@ -101,6 +102,17 @@ impl Scenario {
             Self::Deletion => {
                 stage.delete(CANARY, "Canary", "app").await;
                 stage.until("gone", |stage| stage.canary().is_null()).await;
+            }
+            Self::Words => {
+                stage.push("app:2").await;
+                stage.until_weight(20).await;
+                stage.say("pause", "1").await;
+                stage.until_reason("Paused").await;
+                stage.say("goto", "2,35").await;
+                stage.until_weight(35).await;
+                stage.pass(60).await;
+                stage.say("abort", "3,enough").await;
+                stage.until_phase("Failed").await;
             }
         }
     }
@@ -250,5 +262,6 @@ replays! {
     a_failed_promotion_that_recovers_ends_the_same_whatever_call_fails: FailedPromotion with "gatewayapi:v1";
     a_deletion_ends_the_same_whatever_call_fails: Deletion with "contour";
     an_adoption_with_istio_ends_the_same_whatever_call_fails: Adoption with "istio";
+    a_release_that_persons_steer_ends_the_same_whatever_call_fails: Words with "gatewayapi:v1";
     a_deletion_with_istio_ends_the_same_whatever_call_fails: Deletion with "istio";
 }

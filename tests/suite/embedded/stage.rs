@@ -151,6 +151,18 @@ impl Stage {
             .await;
     }
 
+    /// Says a word about the revision that is released, by an annotation: its verb, its nonce and what comes behind.
+    pub async fn say(&self, verb: &str, rest: &str) {
+        self.note(&format!("say {verb} {rest}"));
+        let status = self.status();
+        let revision = status["lastAppliedSpec"].as_str().unwrap_or_default();
+        let annotation = format!("serin.dev/{verb}");
+        self.change(&canary(
+            &json!({ "metadata": { "annotations": { annotation: format!("{revision}#{rest}") } } }),
+        ))
+        .await;
+    }
+
     /// Deletes an object.
     pub async fn delete(&self, api_version: &str, kind: &str, name: &str) {
         self.note(&format!("delete {kind} {name}"));

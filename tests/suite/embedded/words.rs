@@ -139,6 +139,8 @@ async fn wait_tells_the_outcomes_apart_and_never_takes_the_last_release_for_this
     assert_eq!(code(&stage, "wait nobody").await, 5);
     stage.push("app:2").await;
     assert_eq!(code(&stage, "wait app").await, 3, "asked right after the push");
+    // Until no metric reaches back to the bad one.
+    stage.pass(90).await;
     stage.push("app:3").await;
     assert_eq!(code(&stage, "wait app --timeout 5s").await, 4);
     assert_eq!(code(&stage, "wait app").await, 0);
