@@ -4,9 +4,12 @@
 //! says; whoever calls sends the patches. To add one, write its file and its line in [`ROUTERS`]
 //! (`docs/add-a-provider.md`).
 
+mod alternatives;
 mod capability;
 mod contour;
+mod cookie;
 mod destination;
+mod experiment;
 mod gatewayapi;
 mod httproute;
 mod istio;
@@ -173,8 +176,8 @@ impl ProviderId {
 pub struct Capabilities {
     /// Share traffic by weight.
     pub weights: bool,
-    /// Send requests with certain headers to the canary (A/B).
-    pub headers: bool,
+    /// Send requests that meet a test to the canary (A/B).
+    pub matching: bool,
     /// Copy traffic to the canary.
     pub mirror: bool,
     /// Keep a caller on the side that answered it first.

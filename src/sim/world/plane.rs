@@ -53,6 +53,7 @@ impl DataPlane {
             let itself = Backend {
                 service: name.clone(),
                 weight: 1,
+                copies: false,
             };
             entries.entry((namespace, name)).or_insert_with(|| vec![itself]);
         }
