@@ -123,6 +123,12 @@ impl Draw<'_> {
         Ok(patched(self.site.keys().route(router), edit))
     }
 
+    /// Whether the route, in this state of it, says that traffic.
+    pub fn is_drawn(&self, live: &Value, traffic: &Traffic) -> bool {
+        let facts = |router: &dyn Router| router.facts(&self.site.route_context(self.rules), live, traffic);
+        self.site.router.is_some_and(|router| facts(router).drawn.is_some())
+    }
+
     /// The patch that gives the primary the stored revision.
     pub fn primary_written(
         &self,
@@ -342,7 +348,11 @@ impl Draw<'_> {
     }
 
     fn no_provider(&self) -> Undrawable {
-        Undrawable::Spec(format!("spec.provider: {} is not built", self.site.subject.provider))
+        let provider = &self.site.subject.provider;
+        Undrawable::Spec(match self.site.provider {
+            Some(_) => format!("spec.provider: {provider} moves no traffic"),
+            None => format!("spec.provider: {provider} is not built"),
+        })
     }
 }
 

@@ -6,8 +6,7 @@
 use super::{Capabilities, RouteContext, cookie};
 use crate::{api::Strategy, rollout::Refusal};
 
-/// A refusal for each thing that the provider cannot do, that nobody can do at once, or that is malformed, and for a missing port,
-/// which no provider does without.
+/// A refusal for each thing that the provider cannot do, that nobody can do at once, or that is malformed, and for a missing port.
 pub(super) fn refusals(cx: &RouteContext<'_>, can: Capabilities) -> Vec<Refusal> {
     let spec = &cx.canary.spec;
     let provider = &cx.subject.provider;
@@ -52,13 +51,16 @@ pub(super) fn refusals(cx: &RouteContext<'_>, can: Capabilities) -> Vec<Refusal>
             found.extend(cookie::refusals(settings));
         }
     }
-    if spec.service_port().is_none() {
-        found.push(Refusal {
-            field: "spec.service.port".to_owned(),
-            message: "the port of the Services must be given, from 1 to 65535".to_owned(),
-        });
-    }
+    found.extend(port(cx));
     found
+}
+
+/// A refusal where the port is missing, which no provider does without.
+pub(super) fn port(cx: &RouteContext<'_>) -> Option<Refusal> {
+    cx.canary.spec.service_port().is_none().then(|| Refusal {
+        field: "spec.service.port".to_owned(),
+        message: "the port of the Services must be given, from 1 to 65535".to_owned(),
+    })
 }
 
 /// A sentence for each thing that is asked for, does no harm, and comes to nothing.

@@ -7,6 +7,7 @@ mod confirmation;
 mod contract;
 mod golden;
 pub mod istio;
+mod kubernetes;
 mod refusal;
 mod services;
 mod table;

@@ -13,6 +13,7 @@ mod face;
 mod faults;
 mod hooks;
 mod istio;
+mod kubernetes;
 mod line;
 mod malformed;
 mod process;
