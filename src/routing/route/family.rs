@@ -32,7 +32,8 @@ impl Route<'_> {
                 // What the canary answers anyway is not copied to it as well.
                 rules.extend(self.for_callers(rule, canary, Weight::FULL));
                 self.set_cookie(&mut itself, Side::Canary, &cookie::of_canary(canary, analysis));
-                if let Some(primary) = primary {
+                // A primary that is to get nothing, because it rolls or is broken, gets nothing from its callers either.
+                if let Some(primary) = primary.as_ref().filter(|_| traffic.weight < Weight::FULL) {
                     rules.extend(self.for_callers(&copied, primary, Weight::ZERO));
                     self.set_cookie(&mut itself, Side::Primary, &cookie::of_primary(primary, analysis));
                 }
