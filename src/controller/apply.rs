@@ -12,11 +12,8 @@ use super::meta;
 use super::obstacle::{Drawn, Place};
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
-use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, Traffic, met};
+use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, met};
 use crate::workload::{self, store};
-
-/// Said of a definition that lacks a field which is needed: an older one, most likely.
-const LEFT_OUT: &str = "it would be accepted, but stored otherwise: the definition of this kind in the cluster lacks a field that is needed";
 
 /// Draws the world.
 pub struct Hands<'a> {
@@ -202,29 +199,6 @@ impl Hands<'_> {
         (stored.intact && stored.fingerprint == *revision).then_some(stored.template)
     }
 
-    /// The first step of the route, and the way back above all: from the stepped route, but for the version that is stored.
-    async fn rehearse_route(
-        &self,
-        draw: &Draw<'_>,
-        route: &Arc<Value>,
-        first: &Traffic,
-        home: &Traffic,
-    ) -> Result<(), Stop> {
-        let mut stepped = route.clone();
-        if let Some(act) = draw.route_edit(route, first).map_err(Stop::Undrawable)? {
-            stepped = self.dry(&act).await?.unwrap_or(stepped);
-            if !draw.is_drawn(&stepped, first) {
-                return Err(Stop::Write(act, WriteError::Refused(LEFT_OUT.to_owned())));
-            }
-        }
-        let mut stepped = Value::clone(&stepped);
-        stepped["metadata"]["resourceVersion"] = meta::version(route).into();
-        if let Some(act) = draw.route_edit(&stepped, home).map_err(Stop::Undrawable)? {
-            self.dry(&act).await?;
-        }
-        Ok(())
-    }
-
     /// Sends each kind of write of the run as a dry run (`design.md`, "Rivals and refusals").
     async fn rehearse(
         &self,
@@ -243,12 +217,19 @@ impl Hands<'_> {
             return failed("no rehearsal".into());
         };
         let (site, now) = (draw.site, self.look.clock.now());
-        if site.router.is_some() && site.route.present().is_none() {
+        let Some(route) = site.route.present() else {
             return failed("the route is not known".into());
-        }
+        };
         let outcome = async {
-            if let Some(route) = site.route.present() {
-                self.rehearse_route(draw, route, first, home).await?;
+            let mut stepped = route.clone();
+            if let Some(act) = draw.route_edit(route, first).map_err(Stop::Undrawable)? {
+                stepped = self.dry(&act).await?.unwrap_or(stepped);
+            }
+            // The way back above all: from the stepped route, but for the version that is stored.
+            let mut stepped = Value::clone(&stepped);
+            stepped["metadata"]["resourceVersion"] = meta::version(route).into();
+            if let Some(act) = draw.route_edit(&stepped, home).map_err(Stop::Undrawable)? {
+                self.dry(&act).await?;
             }
             if let Some(act) = draw
                 .primary_written(template, &(revision, *run, 1))

@@ -123,12 +123,6 @@ impl Draw<'_> {
         Ok(patched(self.site.keys().route(router), edit))
     }
 
-    /// Whether the route, in this state of it, says that traffic.
-    pub fn is_drawn(&self, live: &Value, traffic: &Traffic) -> bool {
-        let facts = |router: &dyn Router| router.facts(&self.site.route_context(self.rules), live, traffic);
-        self.site.router.is_some_and(|router| facts(router).drawn.is_some())
-    }
-
     /// The patch that gives the primary the stored revision.
     pub fn primary_written(
         &self,

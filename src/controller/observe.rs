@@ -130,9 +130,6 @@ fn primary(
 
 /// What the route says, and whether it says what is intended.
 pub fn route(site: &Site, rules: &Rules, intended: &Traffic) -> Known<RouteFacts> {
-    if let Some(facts) = site.provider.and_then(|provider| provider.facts_of_none(intended)) {
-        return Known::Present(facts);
-    }
     known(&site.route, |it| {
         Some(site.router?.facts(&site.route_context(rules), it, intended))
     })

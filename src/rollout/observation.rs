@@ -164,24 +164,6 @@ pub struct RouteFacts {
     pub handed_back: bool,
 }
 
-impl RouteFacts {
-    /// What holds where the provider draws no route: all traffic is on the primary by the apex Service, and there is nothing to write, to
-    /// confirm or to hand back. A share for the canary never comes to be.
-    pub fn of_none(intended: &Traffic) -> Self {
-        Self {
-            weight: Some(Weight::ZERO),
-            drawn: (intended.weight == Weight::ZERO).then(|| intended.clone()),
-            owned: false,
-            confirmed: Confirmation::Confirmed,
-            announced: true,
-            apex_announced: true,
-            names_others: false,
-            parting: None,
-            handed_back: true,
-        }
-    }
-}
-
 /// The objects by which a provider reaches the sides' Services, such as `DestinationRules`: whether each stands as rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DestinationFacts {

@@ -4,10 +4,7 @@
 //! what comes to nothing is said, and a run of weights, which would mean that traffic moves, is refused.
 
 use super::{Capabilities, RouteContext, capability};
-use crate::{
-    api::Strategy,
-    rollout::{Refusal, RouteFacts, Traffic},
-};
+use crate::{api::Strategy, rollout::Refusal};
 
 /// `spec.provider` for it.
 pub(super) const ID: &str = "kubernetes";
@@ -71,9 +68,4 @@ pub(super) fn warnings(cx: &RouteContext<'_>) -> Vec<String> {
         ));
     }
     ignored
-}
-
-/// What holds of a route that nobody draws.
-pub(super) fn facts(intended: &Traffic) -> RouteFacts {
-    RouteFacts::of_none(intended)
 }

@@ -102,14 +102,6 @@ impl Provider {
             Self::Services => kubernetes::warnings(cx),
         }
     }
-
-    /// What holds of its route at all times, where it has none to read.
-    pub fn facts_of_none(self, intended: &Traffic) -> Option<RouteFacts> {
-        match self {
-            Self::Route(_) => None,
-            Self::Services => Some(kubernetes::facts(intended)),
-        }
-    }
 }
 
 /// A provider of traffic routing: one kind of object that splits traffic between `<apex>-primary` and `<apex>-canary`.

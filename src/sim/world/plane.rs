@@ -53,7 +53,6 @@ impl DataPlane {
             let itself = Backend {
                 service: name.clone(),
                 weight: 1,
-                copies: false,
             };
             entries.entry((namespace, name)).or_insert_with(|| vec![itself]);
         }

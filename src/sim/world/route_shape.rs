@@ -57,15 +57,6 @@ pub const SHAPES: [RouteShape; 3] = [
     },
 ];
 
-/// Every one in a hundred.
-const ALL: u64 = 100;
-
-/// Whether a rule is for callers that show a cookie.
-pub fn asks_for_cookie(rule: &Value) -> bool {
-    let matches = ["matches", "match", "conditions"].map(|key| rule[key].to_string());
-    matches.iter().any(|text| text.contains("\"Cookie\""))
-}
-
 /// The shape of a kind, if it is one of routes.
 pub fn route_shape(kind: &str) -> Option<&'static RouteShape> {
     SHAPES.iter().find(|shape| shape.kind == kind)
@@ -78,53 +69,9 @@ impl RouteShape {
         lists.flatten().collect::<Vec<_>>().into_iter()
     }
 
-    /// The first rule that leads anywhere, for callers that are in no test and show no cookie: others redirect or answer by themselves.
+    /// The first rule that leads anywhere: others redirect or answer by themselves.
     pub fn leading<'v>(&self, route: &'v Value) -> Option<&'v Value> {
-        self.rules_of(route)
-            .find(|rule| !self.backends_of(rule).is_empty() && !asks_for_cookie(rule) && !self.is_test(rule, route))
-    }
-
-    /// The first rule for requests that are in a test.
-    pub fn tested<'v>(&self, route: &'v Value) -> Option<&'v Value> {
-        self.rules_of(route).find(|rule| self.is_test(rule, route))
-    }
-
-    /// Whether the rule shares requests whose rest another rule gives to one of the same Services alone.
-    fn is_test(&self, rule: &Value, route: &Value) -> bool {
-        let shared: Vec<&str> = self.sharing(rule).map(|it| self.service_of(it)).collect();
-        let is_rest = |other: &Value| {
-            let mut alone = self.sharing(other).map(|it| self.service_of(it));
-            alone.next().is_some_and(|first| shared.contains(&first)) && alone.next().is_none()
-        };
-        shared.len() > 1 && !asks_for_cookie(rule) && self.rules_of(route).any(is_rest)
-    }
-
-    /// The backends of a rule that share its requests.
-    pub fn sharing<'v>(&self, rule: &'v Value) -> impl Iterator<Item = &'v Value> + use<'v> {
-        self.backends_of(rule)
-            .iter()
-            .filter(|backend| backend["mirror"] != true)
-    }
-
-    /// The Services that get copies of a rule's requests, and of how many in a hundred.
-    pub fn copies(&self, rule: &Value) -> Vec<(String, u64)> {
-        let named = |backend: &Value| self.service_of(backend).to_owned();
-        let backends = self
-            .backends_of(rule)
-            .iter()
-            .filter(|backend| backend["mirror"] == true);
-        let mut copies: Vec<(String, u64)> = backends
-            .map(|backend| (named(backend), backend["weight"].as_u64().unwrap_or(ALL)))
-            .collect();
-        if let Some(host) = rule["mirror"]["host"].as_str() {
-            let percent = rule["mirrorPercentage"]["value"].as_u64().unwrap_or(ALL);
-            copies.push((host.split('.').next().unwrap_or_default().to_owned(), percent));
-        }
-        let filters = rule["filters"].as_array().into_iter().flatten();
-        for mirror in filters.filter_map(|filter| filter.get("requestMirror")) {
-            copies.push((named(&mirror["backendRef"]), mirror["percent"].as_u64().unwrap_or(ALL)));
-        }
-        copies
+        self.rules_of(route).find(|rule| !self.backends_of(rule).is_empty())
     }
 
     /// The backends of a rule, in order.
@@ -145,7 +92,10 @@ impl RouteShape {
 
     /// The weight of the backend with this Service, in a rule that has one.
     pub fn weight_in(&self, rule: &Value, service: &str) -> Option<u64> {
-        let backend = self.sharing(rule).find(|it| self.service_of(it) == service)?;
+        let backend = self
+            .backends_of(rule)
+            .iter()
+            .find(|it| self.service_of(it) == service)?;
         Some(self.weight_of(backend))
     }
 }

@@ -6,14 +6,11 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::{
-    route_shape::{RouteShape, route_shape},
+    route_shape::route_shape,
     script::RouterSays,
     traffic::Backend,
     write::{Kind, Place, What, Write},
 };
-
-/// How many callers in a hundred are in a test, where a route has one.
-const IN_A_TEST: u32 = 10;
 
 const CONTROLLER: &str = "serin.dev/embedded-gateway";
 
@@ -118,8 +115,7 @@ fn condition(type_: &str, holds: bool, reason: &str, route: &DynamicObject, now:
     })
 }
 
-/// Where the requests of a route go: those of callers that are in no test and show no cookie, and, where there is a test, those of the
-/// part of the callers that is in it.
+/// Where the first rule of a route leads that leads anywhere.
 pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
     let Some(shape) = route_shape(&kind.resource().kind) else {
         return Vec::new();
@@ -127,31 +123,12 @@ pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
     let Some(rule) = shape.leading(&route.data) else {
         return Vec::new();
     };
-    let mut found = shared(shape, rule);
-    if let Some(test) = shape.tested(&route.data) {
-        let tested = shared(shape, test);
-        let (others, testers) = (whole(&found), whole(&tested));
-        let rest = found.into_iter().map(|it| it.times((100 - IN_A_TEST) * testers));
-        let inside = tested.into_iter().map(|it| it.times(IN_A_TEST * others));
-        found = rest.chain(inside).collect();
-    }
-    let copies = shape.copies(rule).into_iter().map(|(service, percent)| Backend {
-        service,
-        weight: u32::try_from(percent).unwrap_or(u32::MAX),
-        copies: true,
-    });
-    found.extend(copies);
-    found
-}
-
-/// The backends that share the requests of a rule.
-fn shared(shape: &RouteShape, rule: &Value) -> Vec<Backend> {
     let mut found: Vec<Backend> = shape
-        .sharing(rule)
+        .backends_of(rule)
+        .iter()
         .map(|backend| Backend {
             service: shape.service_of(backend).to_owned(),
             weight: u32::try_from(shape.weight_of(backend)).unwrap_or(u32::MAX),
-            copies: false,
         })
         .filter(|backend| !backend.service.is_empty())
         .collect();
@@ -161,10 +138,6 @@ fn shared(shape: &RouteShape, rule: &Value) -> Vec<Backend> {
         }
     }
     found
-}
-
-fn whole(backends: &[Backend]) -> u32 {
-    backends.iter().fold(0, |sum, it| sum.saturating_add(it.weight))
 }
 
 /// A status without the times in it: they move without meaning anything.

@@ -37,20 +37,8 @@ impl Default for Behaviour {
 pub struct Backend {
     /// The Service.
     pub service: String,
-    /// Its weight; the parts of all backends make the whole. Of one that gets copies, how many in a hundred.
+    /// Its weight; the parts of all backends make the whole.
     pub weight: u32,
-    /// It gets copies of requests, and nobody waits for its answers.
-    pub copies: bool,
-}
-
-impl Backend {
-    /// The same with that many times its weight.
-    pub(super) fn times(self, factor: u32) -> Self {
-        Self {
-            weight: self.weight.saturating_mul(factor),
-            ..self
-        }
-    }
 }
 
 /// A pod that can be sent requests through a Service.
@@ -73,8 +61,6 @@ pub struct Share {
     pub pod: Answerer,
     /// From 0 to 1.
     pub part: f64,
-    /// Nobody waits for its answers: the requests are copies.
-    pub copied: bool,
 }
 
 /// Where the requests of one entry go at one moment.
@@ -89,8 +75,7 @@ pub struct Split {
 impl Split {
     /// Shares the requests between backends by weight, and behind each between its pods.
     pub fn of(backends: &[Backend], mut behind: impl FnMut(&str) -> Vec<Answerer>) -> Self {
-        let sharing = backends.iter().filter(|backend| !backend.copies);
-        let whole: u32 = sharing.map(|backend| backend.weight).sum();
+        let whole: u32 = backends.iter().map(|backend| backend.weight).sum();
         if whole == 0 {
             return Self {
                 shares: Vec::new(),
@@ -99,12 +84,11 @@ impl Split {
         }
         let mut split = Self::default();
         for backend in backends.iter().filter(|backend| backend.weight > 0) {
-            let whole = if backend.copies { 100 } else { whole };
             let part = f64::from(backend.weight) / f64::from(whole);
             let mut pods = behind(&backend.service);
             pods.sort_by(|a, b| a.uid.cmp(&b.uid));
             pods.dedup_by(|a, b| a.uid == b.uid);
-            if pods.is_empty() && !backend.copies {
+            if pods.is_empty() {
                 split.lost += part;
             }
             let each = part / f64::from(u32::try_from(pods.len()).unwrap_or(u32::MAX));
@@ -112,7 +96,6 @@ impl Split {
                 service: backend.service.clone(),
                 pod,
                 part: each,
-                copied: backend.copies,
             };
             split.shares.extend(pods.into_iter().map(share));
         }
@@ -331,7 +314,7 @@ impl Totals {
         segment.add(
             rate,
             span,
-            |share| !share.copied,
+            |_| true,
             |share, measured| {
                 self.answered.entry(share.pod.image.clone()).or_default().add(measured);
             },
@@ -356,7 +339,6 @@ mod tests {
         let backend = |service: &str, weight| Backend {
             service: service.into(),
             weight,
-            copies: false,
         };
         [backend("app-primary", primary), backend("app-canary", canary)]
     }
@@ -404,31 +386,6 @@ mod tests {
         });
         assert!((split.lost - 0.3).abs() < 1e-9);
         assert!((split.part_of_image("app:1") - 0.7).abs() < 1e-9);
-    }
-
-    #[test]
-    fn copies_are_measured_and_hurt_nobody() {
-        let mut backends = backends(100, 0).to_vec();
-        let copy = |weight| Backend {
-            service: "app-canary".into(),
-            weight,
-            copies: true,
-        };
-        backends.push(copy(20));
-        let split = Split::of(&backends, behind);
-        assert!((split.part_of_image("app:2") - 0.2).abs() < 1e-9);
-        let alone = Split::of(&backends, |service| {
-            if service == "app-canary" {
-                vec![]
-            } else {
-                behind(service)
-            }
-        });
-        assert_eq!(alone.lost.to_string(), "0");
-        let (traffic, entry) = (Traffic::new(10.0), ("test".to_owned(), "app".to_owned()));
-        traffic.turn(entry.clone(), split, |_, _| Behaviour::default(), start());
-        let totals = traffic.totals(&entry, start() + TimeDelta::seconds(10));
-        assert_eq!(totals.answered.keys().collect::<Vec<_>>(), ["app:1"]);
     }
 
     #[test]

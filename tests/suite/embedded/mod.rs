@@ -13,7 +13,6 @@ mod face;
 mod faults;
 mod hooks;
 mod istio;
-mod kubernetes;
 mod line;
 mod malformed;
 mod process;

@@ -248,12 +248,11 @@ impl Stage {
         (text("status"), text("reason"))
     }
 
-    /// The route's share of the canary, of the requests in a test where there is one; none where it does not split.
+    /// The route's share of the canary; none where it does not split.
     pub fn weight(&self) -> Option<u64> {
         SHAPES.iter().find_map(|shape| {
             let route = self.object(shape.api_version, shape.kind, APP);
-            let rule = shape.tested(&route).or_else(|| shape.leading(&route))?;
-            shape.weight_in(rule, &format!("{APP}-canary"))
+            shape.weight_in(shape.leading(&route)?, &format!("{APP}-canary"))
         })
     }
 

@@ -1,9 +1,9 @@
-//! The provider without a route: what it refuses, what it only says, what holds of a route that nobody draws.
+//! The provider without a route: what it refuses, and what it only says.
 
 use serde_json::json;
 use serin::routing::Provider;
 
-use super::{Bench, shared};
+use super::Bench;
 
 /// A bench needs a router; what it says about the Canary is asked of another provider here.
 fn bench(analysis: &serde_json::Value) -> Bench {
@@ -40,13 +40,4 @@ fn what_needs_a_route_comes_to_nothing_and_is_said() {
         ["match", "mirror", "sessionAffinity"]
             .map(|field| format!("spec.analysis.{field} is ignored by provider kubernetes"))
     );
-}
-
-#[test]
-fn a_route_that_nobody_draws_is_drawn_at_home_and_never_elsewhere() {
-    let home = provider().facts_of_none(&shared(0)).unwrap();
-    assert_eq!(home.drawn, Some(shared(0)));
-    assert!(home.handed_back && !home.owned);
-    assert_eq!(provider().facts_of_none(&shared(10)).unwrap().drawn, None);
-    assert!(Provider::named("istio").unwrap().facts_of_none(&shared(0)).is_none());
 }

@@ -48,7 +48,13 @@ struct Wanted {
 
 impl Wanted {
     fn traffic(&self) -> Traffic {
-        let cookie = |text: &String| Cookie::read(text).unwrap();
+        let cookie = |text: &String| {
+            let (name, value) = text.split_once('=').unwrap();
+            Cookie {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            }
+        };
         let kept = self.kept.first().map(|canary| Affinity::Kept {
             canary: cookie(canary),
             primary: self.kept.get(1).map(cookie),

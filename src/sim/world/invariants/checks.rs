@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::view::{Objects, Release, Written, block, splits, widest};
+use super::view::{Objects, Release, Written, block, splits};
 use crate::rollout::{Side, Stage, Weight};
 
 /// What a side may still get: the highest weight that its route has now or that the data plane may still act on.
@@ -32,7 +32,7 @@ pub(super) fn route(written: &Written<'_>, objects: &impl Objects, release: &Rel
             wrong.push(format!("1: a rule sums to {primary} + {canary} instead of 100"));
         }
     }
-    let Some((primary, canary)) = widest(&after) else {
+    let Some((primary, canary)) = after.first().copied() else {
         return wrong;
     };
     if let Some(block) = &release.block
@@ -43,7 +43,7 @@ pub(super) fn route(written: &Written<'_>, objects: &impl Objects, release: &Rel
             block.weight
         ));
     }
-    let before = written.before.and_then(|route| widest(&splits(route, release)));
+    let before = written.before.and_then(|route| splits(route, release).first().copied());
     let apex = objects.named("v1", "Service", &release.namespace, &release.apex);
     let (was_primary, was_canary) = before.unwrap_or_else(|| match release.apex_side(objects, apex) {
         Some(Side::Primary) => (100, 0),

@@ -9,10 +9,7 @@ use crate::{
     api::Canary,
     object::ownership,
     rollout::{Block, Side},
-    sim::{
-        apiserver::Snapshot,
-        world::route_shape::{asks_for_cookie, route_shape},
-    },
+    sim::{apiserver::Snapshot, world::route_shape::route_shape},
 };
 
 /// All objects at one instant.
@@ -206,31 +203,18 @@ pub(super) fn block(canary: &Value) -> Option<Block> {
 }
 
 /// The weights of the rules of a route that split between two Services: primary and canary. A rule that only names the two,
-/// beside a Service that has the traffic, does not split yet. What the primary has alone, beside a test, it has whole; rules for
-/// callers that show a cookie follow no weight.
+/// beside a Service that has the traffic, does not split yet.
 pub(super) fn splits(route: &Value, release: &Release) -> Vec<(u64, u64)> {
     let Some(shape) = route_shape(route["kind"].as_str().unwrap_or_default()) else {
         return Vec::new();
     };
     let split = |rule: &Value| {
         let weight = |side| shape.weight_in(rule, &release.service(side));
-        let primary = weight(Side::Primary)?;
-        let split = (
-            primary,
-            weight(Side::Canary).or_else(|| shape.tested(route).map(|_| 0))?,
-        );
-        let elsewhere = shape.sharing(rule).any(|it| shape.weight_of(it) > 0);
+        let split = (weight(Side::Primary)?, weight(Side::Canary)?);
+        let elsewhere = shape.backends_of(rule).iter().any(|it| shape.weight_of(it) > 0);
         (split != (0, 0) || !elsewhere).then_some(split)
     };
-    let by_weight = shape.rules_of(route).filter(|rule| !asks_for_cookie(rule));
-    by_weight.filter_map(split).collect()
-}
-
-/// The most that each side has in any rule: primary and canary.
-pub(super) fn widest(splits: &[(u64, u64)]) -> Option<(u64, u64)> {
-    let mut all = splits.iter().copied();
-    let first = all.next()?;
-    Some(all.fold(first, |most, it| (most.0.max(it.0), most.1.max(it.1))))
+    shape.rules_of(route).filter_map(split).collect()
 }
 
 /// The generation of a route that the data plane has confirmed. Of a kind that confirms nothing, none.
