@@ -1,12 +1,30 @@
 //! What the API server does with each assertion that is not met.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serin::rollout::{Assertion, Block, Destination, Observation, Rehearsal, Side, Stage, Weight};
+use serin::rollout::{Affinity, Assertion, Block, Destination, Observation, Rehearsal, Side, Stage, Weight};
 
 use super::{Actual, Pods, World, fingerprint, number};
 
 /// What the data plane is given to follow.
 const SETTLE: TimeDelta = TimeDelta::seconds(2);
+
+/// An assertion in the log.
+fn words(assertion: &Assertion) -> String {
+    let Assertion::Route(traffic) = assertion else {
+        return format!("{assertion:?}");
+    };
+    let matched = if traffic.matched { ", of those that match" } else { "" };
+    let copies = traffic
+        .mirror
+        .map_or_else(String::new, |percent| format!(", {percent} copied"));
+    let cookies = match &traffic.affinity {
+        Some(Affinity::Kept { primary: Some(_), .. }) => ", both cookies",
+        Some(Affinity::Kept { primary: None, .. }) => ", a cookie",
+        Some(Affinity::TakenBack(_)) => ", a cookie taken back",
+        None => "",
+    };
+    format!("Route({:?}{matched}{copies}{cookies})", traffic.weight)
+}
 
 impl World {
     /// Makes it true, with the cache showing our own write at once.
@@ -24,7 +42,7 @@ impl World {
             return self.refresh();
         }
         self.hold_deed(assertion, block, observation);
-        self.log.push(format!("{assertion:?}"));
+        self.log.push(words(assertion));
         let now = self.now;
         match assertion {
             Assertion::Finalizer => self.actual.finalizer = true,
