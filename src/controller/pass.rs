@@ -185,12 +185,12 @@ impl Engine {
         held.malformed = None;
         let canary = match decode::decode::<Canary>(&raw) {
             Ok(canary) => {
-                held.readable = Some(canary.spec.clone());
+                held.readable = Some(Box::new(canary.spec.clone()));
                 canary
             }
             Err(error) => match lenient::leaving(&raw) {
                 Some(canary) => canary,
-                None => match lenient::running(&raw, held.readable.as_ref()) {
+                None => match lenient::running(&raw, held.readable.as_deref()) {
                     Some(canary) => {
                         held.malformed = Some(error.to_string());
                         canary
@@ -291,6 +291,9 @@ impl Engine {
         let Some(block) = new.or(block) else {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
+        if !lenient::is_running(block.stage) {
+            held.readable = None;
+        }
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
         let drawn = assertions
             .iter()
@@ -322,7 +325,7 @@ impl Engine {
     }
 
     fn observation(&self, site: &Site, held: &Held) -> Observation {
-        let canaries = self.caches.canaries(meta::namespace(&site.raw));
+        let neighbours = self.caches.neighbours(&site.key());
         let primary_of = |target: &str| {
             if target == site.subject.target {
                 return site.primary.present().cloned();
@@ -330,7 +333,7 @@ impl Engine {
             self.caches.primary_of(meta::namespace(&site.raw), target)
         };
         let around = Surroundings {
-            canaries: &canaries,
+            neighbours: &neighbours,
             primary_of: &primary_of,
             obstacle: None,
             namespace_terminating: held.namespace_terminating,
