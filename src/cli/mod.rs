@@ -80,8 +80,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Threads that passes and requests share. They wait for the API server nearly all the time; one for each core of a large machine
+/// would cost memory and bring nothing.
+const THREADS: usize = 2;
+
 fn in_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
-    match tokio::runtime::Runtime::new() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    match builder.worker_threads(THREADS).enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
         Err(error) => {
             eprintln!("serin: cannot start: {error}");

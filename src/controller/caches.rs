@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, futures::Notified};
 
 use super::interest::RouteKind;
-use super::meta;
+use super::kept::Arrival;
 use super::projection;
 use super::queue::Queue;
 use super::resource::{CanaryKey, ObjectKey, Resource};
@@ -63,15 +63,18 @@ impl Caches {
     }
 
     /// An object is there, by a list or by an event.
-    pub fn applied(&self, resource: Resource, whole: Value) {
-        let object = Arc::new(projection::project(resource, whole));
-        let woken = self.shelves().applied(resource, object);
+    pub fn applied(&self, resource: Resource, arrival: &Arrival) {
+        if self.shelves().is_nobodys(resource, &arrival.head) {
+            return;
+        }
+        let object = projection::project(resource, arrival.open());
+        let woken = self.shelves().applied(resource, &object);
         self.wake(woken);
     }
 
     /// An object was deleted.
-    pub fn deleted(&self, resource: Resource, whole: &Value) {
-        let woken = self.shelves().removed(resource, whole);
+    pub fn deleted(&self, resource: Resource, arrival: &Arrival) {
+        let woken = self.shelves().removed(resource, &arrival.head);
         self.wake(woken);
     }
 
@@ -123,7 +126,7 @@ impl Caches {
 
     /// All objects of a group, such as the slices of a Service, were listed live.
     pub fn listed(&self, group: &ObjectKey, objects: Vec<Value>) {
-        let project = |whole| Arc::new(projection::project(group.resource, whole));
+        let project = |whole| projection::project(group.resource, whole);
         self.shelves().listed(group, objects.into_iter().map(project));
     }
 
@@ -140,14 +143,9 @@ impl Caches {
         self.shelves().group(key, self.clock.now())
     }
 
-    /// All Canaries of a namespace.
-    pub fn canaries(&self, namespace: &str) -> Vec<Arc<Value>> {
-        let shelves = self.shelves();
-        shelves
-            .canaries()
-            .filter(|canary| meta::namespace(canary) == namespace)
-            .cloned()
-            .collect()
+    /// The other Canaries that name an object that this one names: who owns it has to be found out among them.
+    pub fn neighbours(&self, canary: &CanaryKey) -> Vec<Arc<Value>> {
+        self.shelves().neighbours(canary)
     }
 
     /// All Canaries.
@@ -169,8 +167,7 @@ impl Caches {
 
     /// Makes every canary due, as when this process begins to lead.
     pub fn wake_all(&self) {
-        let key = |canary: &Arc<Value>| CanaryKey::new(meta::namespace(canary), meta::name(canary));
-        let keys: Vec<_> = self.shelves().canaries().map(key).collect();
+        let keys: Vec<_> = self.shelves().canaries().collect();
         self.wake(keys);
     }
 

@@ -21,8 +21,8 @@ pub struct Held {
     pub memory: Memory,
     /// What stands in the way of drawing.
     pub obstacles: Obstacles,
-    /// The last spec that could be read.
-    pub readable: Option<CanarySpec>,
+    /// The last spec that could be read, while a run goes on.
+    pub readable: Option<Box<CanarySpec>>,
     /// Why the present one cannot be.
     pub malformed: Option<String>,
     /// The version of the Canary that our last status write made.
@@ -78,21 +78,22 @@ impl Held {
     }
 }
 
-/// The parts of all canaries.
+/// The parts of all canaries. Each is boxed: a map has room for up to twice as many as it holds.
 #[derive(Debug, Default)]
 pub struct Holder {
-    held: Mutex<HashMap<CanaryKey, Held>>,
+    held: Mutex<HashMap<CanaryKey, Box<Held>>>,
 }
 
 impl Holder {
     /// Takes a canary's part out for its pass; a new one where there is none of this uid.
-    pub fn take(&self, key: &CanaryKey, uid: &str) -> Held {
+    pub fn take(&self, key: &CanaryKey, uid: &str) -> Box<Held> {
         let held = self.lock().remove(key);
-        held.filter(|held| held.uid == uid).unwrap_or_else(|| Held::new(uid))
+        held.filter(|held| held.uid == uid)
+            .unwrap_or_else(|| Box::new(Held::new(uid)))
     }
 
     /// Puts it back.
-    pub fn put(&self, key: &CanaryKey, held: Held) {
+    pub fn put(&self, key: &CanaryKey, held: Box<Held>) {
         self.lock().insert(key.clone(), held);
     }
 
@@ -106,7 +107,7 @@ impl Holder {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<CanaryKey, Held>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CanaryKey, Box<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

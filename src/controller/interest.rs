@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
+use super::kept::Head;
 use super::meta;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::object::text;
@@ -30,11 +31,11 @@ pub enum NamedAfter {
     Sides,
 }
 
-/// Who names what.
+/// Who names what. Mostly one Canary an object, so these are short lists: a set of one takes ten times their room.
 #[derive(Debug, Default)]
 pub struct Interest {
-    by_object: HashMap<ObjectKey, BTreeSet<CanaryKey>>,
-    by_canary: HashMap<CanaryKey, BTreeSet<ObjectKey>>,
+    by_object: HashMap<ObjectKey, Vec<CanaryKey>>,
+    by_canary: HashMap<CanaryKey, Box<[ObjectKey]>>,
 }
 
 /// What changed when a Canary's names were read again.
@@ -53,29 +54,38 @@ impl Interest {
     pub fn set(&mut self, canary: &CanaryKey, keys: BTreeSet<ObjectKey>) -> Change {
         let before = self.by_canary.remove(canary).unwrap_or_default();
         let mut change = Change::default();
-        for gone in before.difference(&keys) {
+        for gone in before.iter().filter(|key| !keys.contains(key)) {
             let Some(others) = self.by_object.get_mut(gone) else {
                 continue;
             };
-            others.remove(canary);
+            others.retain(|other| other != canary);
             change.neighbours.extend(others.iter().cloned());
             if others.is_empty() {
                 self.by_object.remove(gone);
                 change.dropped.push(gone.clone());
             }
         }
-        for key in keys.difference(&before) {
+        for key in keys.iter().filter(|key| !before.contains(key)) {
             let named = self.by_object.entry(key.clone()).or_default();
             if named.is_empty() {
                 change.new.push(key.clone());
             }
             change.neighbours.extend(named.iter().cloned());
-            named.insert(canary.clone());
+            named.reserve_exact(1);
+            named.push(canary.clone());
         }
         if !keys.is_empty() {
-            self.by_canary.insert(canary.clone(), keys);
+            self.by_canary.insert(canary.clone(), keys.into_iter().collect());
         }
         change
+    }
+
+    /// The other Canaries that name one of the objects that this one names.
+    pub fn neighbours(&self, canary: &CanaryKey) -> BTreeSet<&CanaryKey> {
+        let keys = self.by_canary.get(canary).into_iter().flatten();
+        keys.flat_map(|key| self.in_object(key))
+            .filter(|other| *other != canary)
+            .collect()
     }
 
     /// The Canaries that name this object.
@@ -90,13 +100,13 @@ impl Interest {
 }
 
 /// The name under which Canaries are interested in an object: slices go by their Service, revisions by their Canary.
-pub fn key_of(resource: Resource, object: &Value) -> ObjectKey {
+pub fn key_of(resource: Resource, head: &Head) -> ObjectKey {
     let name = match resource {
-        Resource::ENDPOINT_SLICE => label(object, SERVICE_NAME),
-        Resource::REVISION => label(object, store::CANARY),
-        _ => meta::name(object),
+        Resource::ENDPOINT_SLICE => head.label(SERVICE_NAME),
+        Resource::REVISION => head.label(store::CANARY),
+        _ => &head.name,
     };
-    ObjectKey::new(resource, meta::namespace(object), name)
+    ObjectKey::new(resource, &head.namespace, name)
 }
 
 /// The objects that a Canary names, by its spec and, where it has begun, by the names that its status has fixed.
@@ -140,14 +150,6 @@ pub fn names(canary: &Value, routes: &[RouteKind]) -> BTreeSet<ObjectKey> {
 /// The key of a Canary's stored revisions.
 pub fn revisions_of(namespace: &str, canary: &str) -> ObjectKey {
     ObjectKey::new(Resource::REVISION, namespace, &store::label(canary))
-}
-
-fn label<'a>(object: &'a Value, label: &str) -> &'a str {
-    let labels = object.pointer("/metadata/labels");
-    labels
-        .and_then(|labels| labels.get(label))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -212,6 +214,7 @@ mod tests {
         let keys = names(&canary("podinfo"), &[]);
         assert_eq!(interest.set(&a, keys.clone()).new.len(), keys.len());
         assert_eq!(interest.set(&b, keys.clone()).neighbours, BTreeSet::from([a.clone()]));
+        assert_eq!(interest.neighbours(&a), BTreeSet::from([&b]));
         let change = interest.set(&a, BTreeSet::new());
         assert!(change.dropped.is_empty() && change.neighbours.contains(&b));
         assert_eq!(interest.set(&b, BTreeSet::new()).dropped.len(), keys.len());

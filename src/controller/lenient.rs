@@ -29,13 +29,18 @@ pub fn leaving(raw: &Value) -> Option<Canary> {
 /// not left to itself because of a typo.
 pub fn running(raw: &Value, last: Option<&CanarySpec>) -> Option<Canary> {
     let block = status::block(raw).ok().flatten()?;
-    if matches!(block.stage, Stage::Initializing | Stage::Resting | Stage::Waiting) {
+    if !is_running(block.stage) {
         return None;
     }
     let Some(last) = last else { return reduced(raw) };
     let mut whole = raw.clone();
     whole["spec"] = serde_json::to_value(last).ok()?;
     decode::decode(&whole).ok()
+}
+
+/// Whether a run is on.
+pub const fn is_running(stage: Stage) -> bool {
+    !matches!(stage, Stage::Initializing | Stage::Resting | Stage::Waiting)
 }
 
 fn reduced(raw: &Value) -> Option<Canary> {

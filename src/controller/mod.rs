@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! watch, caches, shelves, overlay    what the API server has, reduced to what some Canary names, with our writes laid over
+//!   kept, text, projection, interest   how little of an object is read on arrival, and held
 //! queue, work                        which canary is due; as many passes at once as allowed, never two of one
 //! pass                               look, decide, write the status, draw, tell
 //!   site, observe, ownership         the objects of a canary, and what of them decisions need
@@ -25,6 +26,7 @@ pub mod guard;
 mod held;
 mod interest;
 pub mod jobs;
+mod kept;
 mod lanes;
 pub mod leader;
 mod lenient;
@@ -46,11 +48,13 @@ mod retry;
 pub mod rights;
 mod say;
 pub mod settings;
+mod shelf;
 mod shelves;
 mod site;
 mod slots;
 mod status;
 pub mod tell;
+mod text;
 mod warn;
 mod watch;
 mod work;

@@ -20,8 +20,8 @@ use crate::workload::{self, endpoints};
 
 /// What else a pass knows about the canary.
 pub struct Surroundings<'a> {
-    /// All Canaries of the namespace.
-    pub canaries: &'a [Arc<Value>],
+    /// The other Canaries that name an object that this one names.
+    pub neighbours: &'a [Arc<Value>],
     /// Finds the primary of another target, where it is cached.
     pub primary_of: &'a dyn Fn(&str) -> Option<Arc<Value>>,
     /// What the route is to do.
@@ -68,7 +68,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
         deleting: meta::deleting(&site.raw),
         namespace_terminating: around.namespace_terminating,
-        taken_by: ownership::taken(&site.raw, around.canaries, around.primary_of),
+        taken_by: ownership::taken(&site.raw, around.neighbours, around.primary_of),
         obstacle: around.obstacle,
         full: None,
         refusals: refusals(site, rules),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::kept::Head;
 use super::meta;
 use super::resource::{ObjectKey, Resource};
 
@@ -78,10 +79,10 @@ impl Overlay {
     }
 
     /// A watch brought this object; `deleted` if as its last word. Entries that it has passed go.
-    pub fn passed(&mut self, key: &ObjectKey, object: &Value, deleted: bool) {
+    pub fn passed(&mut self, key: &ObjectKey, object: &Head, deleted: bool) {
         let Some(laid) = self.laid.get(key) else { return };
-        let reached = meta::reached(meta::version(object), &laid.version);
-        let same = meta::uid(object) == laid.uid;
+        let reached = meta::reached(&object.version, &laid.version);
+        let same = object.uid == laid.uid;
         // Of a deleted object only its deletion counts, or a successor's appearance.
         let passed = if laid.object.is_none() {
             if same { deleted } else { reached }
@@ -137,9 +138,9 @@ mod tests {
     fn our_write_stands_until_an_event_has_passed_it() {
         let mut overlay = Overlay::default();
         overlay.lay(key(), service("a", "10"), at(0));
-        overlay.passed(&key(), &service("a", "9"), false);
+        overlay.passed(&key(), &Head::of(&service("a", "9")), false);
         assert_eq!(overlay.over(&key(), at(1)), Over::Is(service("a", "10")));
-        overlay.passed(&key(), &service("a", "10"), false);
+        overlay.passed(&key(), &Head::of(&service("a", "10")), false);
         assert_eq!(overlay.over(&key(), at(1)), Over::Clear);
     }
 
@@ -147,7 +148,7 @@ mod tests {
     fn an_event_of_a_newer_object_of_the_same_name_passes_too() {
         let mut overlay = Overlay::default();
         overlay.lay(key(), service("a", "10"), at(0));
-        overlay.passed(&key(), &service("b", "12"), false);
+        overlay.passed(&key(), &Head::of(&service("b", "12")), false);
         assert_eq!(overlay.over(&key(), at(1)), Over::Clear);
     }
 
@@ -155,9 +156,9 @@ mod tests {
     fn a_deletion_stands_until_the_watch_says_it() {
         let mut overlay = Overlay::default();
         overlay.lay_gone(key(), "a", "10", at(0));
-        overlay.passed(&key(), &service("a", "11"), false);
+        overlay.passed(&key(), &Head::of(&service("a", "11")), false);
         assert_eq!(overlay.over(&key(), at(1)), Over::Gone);
-        overlay.passed(&key(), &service("a", "12"), true);
+        overlay.passed(&key(), &Head::of(&service("a", "12")), true);
         assert_eq!(overlay.over(&key(), at(1)), Over::Clear);
     }
 

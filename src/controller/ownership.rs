@@ -13,7 +13,7 @@ use crate::rollout::Taken;
 
 /// What of this Canary another one has, if anything.
 ///
-/// `others` are the Canaries of its namespace; `primary_of` gives the primary of a target as far as it is known.
+/// `others` are the Canaries that name the same objects, and may be more; `primary_of` gives the primary of a target as far as it is known.
 pub fn taken(canary: &Value, others: &[Arc<Value>], primary_of: impl Fn(&str) -> Option<Arc<Value>>) -> Option<Taken> {
     let (target, apex) = claimed(canary);
     let mut rivals: Vec<_> = others

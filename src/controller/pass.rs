@@ -192,12 +192,12 @@ impl Engine {
         held.malformed = None;
         let canary = match decode::decode::<Canary>(&raw) {
             Ok(canary) => {
-                held.readable = Some(canary.spec.clone());
+                held.readable = Some(Box::new(canary.spec.clone()));
                 canary
             }
             Err(error) => match lenient::leaving(&raw) {
                 Some(canary) => canary,
-                None => match lenient::running(&raw, held.readable.as_ref()) {
+                None => match lenient::running(&raw, held.readable.as_deref()) {
                     Some(canary) => {
                         held.malformed = Some(error.to_string());
                         canary
@@ -312,6 +312,9 @@ impl Engine {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
         self.slots.note(&site.key(), rollout::stands(&block));
+        if !lenient::is_running(block.stage) {
+            held.readable = None;
+        }
         if written {
             // The route may stand already as the new status wants it.
             observation.route = observe::route(&site, &self.rules, &Traffic::intended(&canary, &block));
@@ -347,7 +350,7 @@ impl Engine {
     }
 
     fn observation(&self, site: &Site, traffic: Traffic, held: &Held) -> Observation {
-        let canaries = self.caches.canaries(meta::namespace(&site.raw));
+        let neighbours = self.caches.neighbours(&site.key());
         let primary_of = |target: &str| {
             if target == site.subject.target {
                 return site.primary.present().cloned();
@@ -355,7 +358,7 @@ impl Engine {
             self.caches.primary_of(meta::namespace(&site.raw), target)
         };
         let around = Surroundings {
-            canaries: &canaries,
+            neighbours: &neighbours,
             primary_of: &primary_of,
             traffic,
             obstacle: None,

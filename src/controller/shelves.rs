@@ -7,9 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::interest::{self, Interest, RouteKind};
+use super::kept::{Head, Kept};
 use super::meta;
 use super::overlay::{Over, Overlay};
 use super::resource::{CanaryKey, ObjectKey, Resource};
+pub use super::shelf::Serving;
+use super::shelf::{Shelf, is_grouped, is_newer};
 
 /// How long a live read that found nothing is believed. What is created meanwhile is found by the create that comes second.
 const ABSENT: TimeDelta = TimeDelta::seconds(5);
@@ -25,30 +28,6 @@ pub struct Shelves {
     unsure: HashSet<ObjectKey>,
     /// When a live read last found nothing.
     absent: HashMap<ObjectKey, DateTime<Utc>>,
-}
-
-#[derive(Debug, Default)]
-struct Shelf {
-    serving: Serving,
-    /// The watch has begun: from here on what nobody names is dropped.
-    begun: bool,
-    objects: HashMap<(String, String), Arc<Value>>,
-    /// What the list that runs now has brought so far.
-    listed: Option<HashSet<(String, String)>>,
-}
-
-/// How a kind's watch stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Serving {
-    /// The first list has not ended.
-    #[default]
-    Filling,
-    /// The cache holds what the API server has, give or take the delay of the watch.
-    Filled,
-    /// Refused; the verb that was.
-    Forbidden(&'static str),
-    /// The API server does not serve the kind.
-    NoKind,
 }
 
 /// What the caches know about one object.
@@ -85,94 +64,89 @@ impl Shelves {
 
     /// A list begins.
     pub fn list_begins(&mut self, resource: Resource) {
-        let shelf = self.shelf(resource);
-        shelf.begun = true;
-        shelf.listed = Some(HashSet::new());
+        self.shelf(resource).list_begins();
     }
 
     /// A list has ended: what it did not bring is gone. Returns whether it was the first, and whom that wakes.
     pub fn list_ends(&mut self, resource: Resource) -> (bool, Woken) {
-        let shelf = self.shelf(resource);
-        let listed = shelf.listed.take().unwrap_or_default();
-        let held = shelf.objects.iter();
-        let lost: Vec<_> = held
-            .filter(|(place, _)| !listed.contains(*place))
-            .map(|(_, object)| object.clone())
-            .collect();
-        let first = shelf.serving != Serving::Filled;
-        shelf.serving = Serving::Filled;
-        (
-            first,
-            lost.into_iter()
-                .flat_map(|object| self.removed(resource, &object))
-                .collect(),
-        )
+        let (lost, first) = self.shelf(resource).list_ends();
+        let woken = lost.iter().flat_map(|object| self.removed(resource, object));
+        (first, woken.collect())
     }
 
     /// How the kind's watch stands from now on.
     pub fn serving(&mut self, resource: Resource, serving: Serving) {
-        self.shelf(resource).serving = serving;
+        self.shelf(resource).set_serving(serving);
     }
 
     /// Whether the first list of the kind has ended, one way or another.
     pub fn settled(&self, resource: Resource) -> bool {
         self.kinds
             .get(&resource)
-            .is_some_and(|shelf| shelf.serving != Serving::Filling)
+            .is_some_and(|shelf| *shelf.serving() != Serving::Filling)
+    }
+
+    /// An object arrives. Whether it can be dropped unread, because no Canary names it.
+    pub fn is_nobodys(&mut self, resource: Resource, head: &Head) -> bool {
+        let held = self.shelf(resource).get(&head.namespace, &head.name).is_some();
+        if held || keeps_all(resource) || self.interest.named(&interest::key_of(resource, head)) {
+            return false;
+        }
+        self.passed(resource, head, false);
+        true
     }
 
     /// A projected object is there. Returns whom that wakes.
-    pub fn applied(&mut self, resource: Resource, object: Arc<Value>) -> Woken {
-        let place = place(&object);
-        let key = ObjectKey::new(resource, &place.0, &place.1);
-        let named = interest::key_of(resource, &object);
-        self.overlay.passed(&key, &object, false);
-        self.absent.remove(&key);
-        let woken = if resource == Resource::CANARY {
-            let mut woken = self.note_names(&object);
-            woken.insert(CanaryKey::new(&place.0, &place.1));
-            woken
-        } else {
-            self.interest.in_object(&named).cloned().collect()
-        };
-        let wanted = keeps_all(resource) || self.interest.named(&named);
+    pub fn applied(&mut self, resource: Resource, object: &Value) -> Woken {
+        let head = Head::of(object);
+        let named = interest::key_of(resource, &head);
+        self.passed(resource, &head, false);
+        let mut woken: Woken = self.interest.in_object(&named).cloned().collect();
+        if resource == Resource::CANARY {
+            woken = self.note_names(object);
+            woken.insert(CanaryKey::new(&head.namespace, &head.name));
+        }
         if !is_grouped(resource) {
             self.unsure.remove(&named);
         }
-        let shelf = self.shelf(resource);
-        if let Some(listed) = &mut shelf.listed {
-            listed.insert(place.clone());
-        }
-        // A late event says less than what was listed live meanwhile.
-        let known = shelf.objects.get(&place).is_some_and(|held| is_newer(held, &object));
-        if wanted && !known {
-            shelf.objects.insert(place, object);
+        if keeps_all(resource) || self.interest.named(&named) {
+            self.shelf(resource).put(&head, object);
+        } else if let Some(before) = self.shelf(resource).take(&head.namespace, &head.name) {
+            let named = interest::key_of(resource, &before);
+            woken.extend(self.interest.in_object(&named).cloned());
         }
         woken
     }
 
     /// An object is gone. Returns whom that wakes.
-    pub fn removed(&mut self, resource: Resource, object: &Value) -> Woken {
-        let place = place(object);
-        self.overlay
-            .passed(&ObjectKey::new(resource, &place.0, &place.1), object, true);
-        self.shelf(resource).objects.remove(&place);
+    pub fn removed(&mut self, resource: Resource, head: &Head) -> Woken {
+        self.passed(resource, head, true);
+        self.shelf(resource).take(&head.namespace, &head.name);
         if resource == Resource::CANARY {
-            let canary = CanaryKey::new(place.0, place.1);
+            let canary = CanaryKey::new(&head.namespace, &head.name);
             let change = self.interest.set(&canary, BTreeSet::new());
             self.drop_unnamed(&change.dropped);
             return change.neighbours.into_iter().chain([canary]).collect();
         }
         self.interest
-            .in_object(&interest::key_of(resource, object))
+            .in_object(&interest::key_of(resource, head))
             .cloned()
             .collect()
     }
 
+    /// A watch brought this state of an object, `deleted` as its last: what was noted of earlier ones goes.
+    fn passed(&mut self, resource: Resource, head: &Head, deleted: bool) {
+        let key = ObjectKey::new(resource, &head.namespace, &head.name);
+        self.overlay.passed(&key, head, deleted);
+        if !deleted {
+            self.absent.remove(&key);
+        }
+    }
+
     /// All objects of a group were listed live.
-    pub fn listed(&mut self, group: &ObjectKey, objects: impl IntoIterator<Item = Arc<Value>>) {
+    pub fn listed(&mut self, group: &ObjectKey, objects: impl IntoIterator<Item = Value>) {
         for object in objects {
-            self.applied(group.resource, object);
+            self.applied(group.resource, &object);
         }
         self.unsure.remove(group);
     }
@@ -182,9 +156,11 @@ impl Shelves {
         self.unsure.remove(key);
         self.absent.remove(key);
         // Not over the same or a newer object: its watch event has come already, and no other will clear the entry.
+        let head = Head::of(object);
         let passed = self
             .held(key)
-            .is_some_and(|held| is_newer(held, object) || meta::version(held) == meta::version(object));
+            .map(Kept::head)
+            .is_some_and(|held| is_newer(&held, &head) || held.version == head.version);
         if passed {
             self.overlay.clear(key);
         } else {
@@ -200,10 +176,8 @@ impl Shelves {
     /// Lays a deletion over the shelf.
     pub fn lay_gone(&mut self, key: &ObjectKey, now: DateTime<Utc>) {
         self.unsure.remove(key);
-        match self.held(key).cloned() {
-            Some(held) => self
-                .overlay
-                .lay_gone(key.clone(), meta::uid(&held), meta::version(&held), now),
+        match self.held(key).map(Kept::head) {
+            Some(held) => self.overlay.lay_gone(key.clone(), &held.uid, &held.version, now),
             None => self.overlay.clear(key),
         }
     }
@@ -229,7 +203,7 @@ impl Shelves {
             return unknown;
         }
         match self.held(key) {
-            Some(object) => Seen::Is(object.clone()),
+            Some(object) => Seen::Is(object.open()),
             None if absent => Seen::Absent,
             None if self.unsure.contains(key) => Seen::Unsure,
             None => Seen::Missing,
@@ -244,52 +218,48 @@ impl Shelves {
         if self.unsure.contains(key) {
             return Err(Seen::Unsure);
         }
-        let mine = |object: &Arc<Value>| interest::key_of(key.resource, object) == *key;
+        let mine = |object: &Value| interest::key_of(key.resource, &Head::of(object)) == *key;
         let mut objects: HashMap<&str, Arc<Value>> = HashMap::new();
         if let Some(shelf) = self.kinds.get(&key.resource) {
-            let near = shelf
-                .objects
-                .iter()
-                .filter(|((namespace, _), object)| *namespace == key.namespace && mine(object));
-            objects.extend(near.map(|((_, name), object)| (name.as_str(), object.clone())));
+            let kept = shelf.group(&key.namespace, &key.name);
+            objects.extend(kept.map(|(name, kept)| (name, kept.open())));
         }
         for laid in self.overlay.keys(key.resource, &key.namespace) {
             match self.overlay.over(laid, now) {
                 Over::Is(object) if mine(&object) => drop(objects.insert(&laid.name, object)),
                 Over::Gone => drop(objects.remove(laid.name.as_str())),
-                Over::Stale if objects.get(laid.name.as_str()).is_none_or(mine) => return Err(Seen::Unsure),
+                Over::Stale => return Err(Seen::Unsure),
                 _ => {}
             }
         }
         Ok(objects.into_values().collect())
     }
 
-    /// All Canaries.
-    pub fn canaries(&self) -> impl Iterator<Item = &Arc<Value>> {
-        self.kinds
-            .get(&Resource::CANARY)
-            .into_iter()
-            .flat_map(|shelf| shelf.objects.values())
+    /// The names of all Canaries.
+    pub fn canaries(&self) -> impl Iterator<Item = CanaryKey> {
+        let places = self.kinds.get(&Resource::CANARY).into_iter().flat_map(Shelf::places);
+        places.map(|(namespace, name)| CanaryKey::new(namespace, name))
+    }
+
+    /// The other Canaries that name one of the objects that this one names.
+    pub fn neighbours(&self, canary: &CanaryKey) -> Vec<Arc<Value>> {
+        let neighbours = self.interest.neighbours(canary).into_iter();
+        neighbours
+            .filter_map(|other| Some(self.held(&other.object())?.open()))
+            .collect()
     }
 
     fn shelf(&mut self, resource: Resource) -> &mut Shelf {
-        self.kinds.entry(resource).or_default()
+        self.kinds.entry(resource).or_insert_with(|| Shelf::new(resource))
     }
 
-    fn held(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
-        self.kinds
-            .get(&key.resource)?
-            .objects
-            .get(&(key.namespace.clone(), key.name.clone()))
+    fn held(&self, key: &ObjectKey) -> Option<&Kept> {
+        self.kinds.get(&key.resource)?.get(&key.namespace, &key.name)
     }
 
     /// Why a kind's shelf says nothing, if it doesn't.
     fn unserved(&self, resource: Resource) -> Option<Seen> {
-        match self
-            .kinds
-            .get(&resource)
-            .map_or(&Serving::Filling, |shelf| &shelf.serving)
-        {
+        match self.kinds.get(&resource).map_or(&Serving::Filling, Shelf::serving) {
             Serving::Filling => Some(Seen::Unsure),
             Serving::Filled => None,
             Serving::Forbidden(verb) => Some(Seen::Forbidden(verb)),
@@ -302,7 +272,7 @@ impl Shelves {
         let change = self.interest.set(&key, interest::names(canary, &self.routes));
         self.drop_unnamed(&change.dropped);
         for new in change.new {
-            if self.kinds.get(&new.resource).is_some_and(|shelf| shelf.begun) {
+            if self.kinds.get(&new.resource).is_some_and(Shelf::has_begun) {
                 self.unsure.insert(new);
             }
         }
@@ -313,33 +283,15 @@ impl Shelves {
         for key in keys {
             self.unsure.remove(key);
             if let Some(shelf) = self.kinds.get_mut(&key.resource) {
-                let other = |object: &Value| interest::key_of(key.resource, object) != *key;
-                shelf
-                    .objects
-                    .retain(|(namespace, _), object| *namespace != key.namespace || other(object));
+                shelf.take_named(key);
             }
         }
     }
 }
 
-fn place(object: &Value) -> (String, String) {
-    (meta::namespace(object).to_owned(), meta::name(object).to_owned())
-}
-
 /// Kinds of which there are few, all of them of interest.
 fn keeps_all(resource: Resource) -> bool {
     [Resource::CANARY, Resource::METRIC_TEMPLATE, Resource::ALERT_PROVIDER].contains(&resource)
-}
-
-/// Kinds of which a Canary names a group, not one: one of them says nothing about the others.
-fn is_grouped(resource: Resource) -> bool {
-    [Resource::ENDPOINT_SLICE, Resource::REVISION].contains(&resource)
-}
-
-/// Whether `held` is a later state of the same object.
-fn is_newer(held: &Value, object: &Value) -> bool {
-    let (held_version, version) = (meta::version(held), meta::version(object));
-    meta::uid(held) == meta::uid(object) && held_version != version && meta::reached(held_version, version)
 }
 
 #[cfg(test)]
@@ -383,22 +335,22 @@ mod tests {
         let mut shelves = filled(&[Resource::DEPLOYMENT]);
         assert!(
             shelves
-                .applied(Resource::DEPLOYMENT, object(Resource::DEPLOYMENT, "podinfo", "1"))
+                .applied(Resource::DEPLOYMENT, &object(Resource::DEPLOYMENT, "podinfo", "1"))
                 .is_empty()
         );
         assert_eq!(
             shelves.seen(&key(Resource::DEPLOYMENT, "podinfo"), now()),
             Seen::Missing
         );
-        shelves.applied(Resource::CANARY, canary());
+        shelves.applied(Resource::CANARY, &canary());
         assert_eq!(shelves.seen(&key(Resource::DEPLOYMENT, "podinfo"), now()), Seen::Unsure);
-        let woken = shelves.applied(Resource::DEPLOYMENT, object(Resource::DEPLOYMENT, "podinfo", "2"));
+        let woken = shelves.applied(Resource::DEPLOYMENT, &object(Resource::DEPLOYMENT, "podinfo", "2"));
         assert_eq!(woken, Woken::from([CanaryKey::new("test", "podinfo")]));
         assert!(matches!(
             shelves.seen(&key(Resource::DEPLOYMENT, "podinfo"), now()),
             Seen::Is(_)
         ));
-        shelves.removed(Resource::CANARY, &canary());
+        shelves.removed(Resource::CANARY, &Head::of(&canary()));
         assert_eq!(
             shelves.seen(&key(Resource::DEPLOYMENT, "podinfo"), now()),
             Seen::Missing
@@ -408,16 +360,16 @@ mod tests {
     #[test]
     fn one_slice_of_a_service_does_not_tell_of_all() {
         let mut shelves = filled(&[Resource::ENDPOINT_SLICE]);
-        shelves.applied(Resource::CANARY, canary());
+        shelves.applied(Resource::CANARY, &canary());
         let group = key(Resource::ENDPOINT_SLICE, "podinfo-primary");
         let slice = object(Resource::ENDPOINT_SLICE, "podinfo-primary", "5");
-        shelves.applied(Resource::ENDPOINT_SLICE, slice.clone());
+        shelves.applied(Resource::ENDPOINT_SLICE, &slice);
         assert_eq!(shelves.group(&group, now()), Err(Seen::Unsure));
-        shelves.listed(&group, [slice.clone()]);
+        shelves.listed(&group, [Value::clone(&slice)]);
         assert_eq!(shelves.group(&group, now()), Ok(vec![slice.clone()]));
         shelves.applied(
             Resource::ENDPOINT_SLICE,
-            object(Resource::ENDPOINT_SLICE, "podinfo-primary", "4"),
+            &object(Resource::ENDPOINT_SLICE, "podinfo-primary", "4"),
         );
         assert_eq!(
             shelves.group(&group, now()),
@@ -429,9 +381,9 @@ mod tests {
     #[test]
     fn what_a_new_list_does_not_bring_is_gone() {
         let mut shelves = filled(&[]);
-        shelves.applied(Resource::CANARY, canary());
+        shelves.applied(Resource::CANARY, &canary());
         shelves.list_begins(Resource::SERVICE);
-        shelves.applied(Resource::SERVICE, object(Resource::SERVICE, "podinfo", "1"));
+        shelves.applied(Resource::SERVICE, &object(Resource::SERVICE, "podinfo", "1"));
         assert_eq!(
             shelves.seen(&key(Resource::SERVICE, "podinfo"), now()),
             Seen::Unsure,
@@ -456,7 +408,7 @@ mod tests {
         assert_eq!(shelves.seen(&key, now()), Seen::Absent);
         assert_eq!(shelves.seen(&key, now() + ABSENT), Seen::Missing);
         shelves.lay_absent(&key, now());
-        shelves.applied(Resource::SERVICE, object(Resource::SERVICE, "podinfo", "1"));
+        shelves.applied(Resource::SERVICE, &object(Resource::SERVICE, "podinfo", "1"));
         assert_eq!(shelves.seen(&key, now()), Seen::Missing);
     }
 

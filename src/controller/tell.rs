@@ -17,7 +17,7 @@ use futures::future::{BoxFuture, Shared};
 use k8s_openapi::api::core::v1::Event;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::lanes::{Lanes, Put};
 use super::leader::Claim;
@@ -40,6 +40,10 @@ const CLAIM_LOOK: Duration = Duration::from_secs(1);
 
 /// How often a request about an Event is tried.
 const ATTEMPTS: u32 = 6;
+
+/// Requests about Events that are under way at the same time, over all canaries: a process that begins asks for those of every canary,
+/// and each would open a connection of its own.
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// The most that a channel may take for one notice, whatever its own limits are.
 const CHANNEL_LIMIT: Duration = Duration::from_mins(5);
@@ -80,6 +84,8 @@ struct Outlets {
     claim: Claim,
     channels: Vec<Arc<dyn Channel>>,
     metrics: Metrics,
+    /// For requests about Events.
+    places: Semaphore,
 }
 
 /// Notices that were made together.
@@ -105,6 +111,7 @@ impl Teller {
                 claim,
                 channels,
                 metrics,
+                places: Semaphore::new(REQUESTS_AT_ONCE),
             }),
             clock,
         )
@@ -285,6 +292,8 @@ impl Outlets {
         let events = Api::namespaced(self.client.clone(), namespace);
         let mut retry = Retry::between(Duration::from_secs(1), Duration::from_secs(30), namespace);
         loop {
+            // The places are never closed, so there is always one to come.
+            let place = self.places.acquire().await;
             self.may_act(clock, REQUEST_LIMIT).await;
             let cause = match clock.timeout(REQUEST_LIMIT, request.send(&events)).await {
                 Ok(Ok(exists)) => return Some(exists),
@@ -295,6 +304,7 @@ impl Outlets {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer in time".into(),
             };
+            drop(place);
             let wait = retry.next();
             if retry.attempts() >= ATTEMPTS {
                 tracing::error!(canary = %name_of(canary), "no event can be written: {cause}");

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use kube::api::{Api, DynamicObject};
+use kube::api::Api;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Error};
 use tokio::sync::Notify;
 
 use super::caches::{Caches, Serving};
+use super::kept::Arrival;
 use super::resource::Resource;
 use super::retry::WatchRetry;
 use crate::clock::Clock;
@@ -89,7 +90,7 @@ impl Watches {
 
     /// Lists and watches until the kind is not served any more.
     async fn watch(&self, client: &Client, resource: Resource) {
-        let api: Api<DynamicObject> = match &self.namespace {
+        let api: Api<Arrival> = match &self.namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource.api_resource()),
             None => Api::all_with(client.clone(), &resource.api_resource()),
         };
@@ -112,17 +113,13 @@ impl Watches {
         }
     }
 
-    fn take(&self, resource: Resource, event: watcher::Event<DynamicObject>) {
+    fn take(&self, resource: Resource, event: watcher::Event<Arrival>) {
         match event {
             watcher::Event::Init => self.caches.list_begins(resource),
-            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => match serde_json::to_value(object) {
-                Ok(object) => self.caches.applied(resource, object),
-                Err(error) => tracing::warn!(%resource, %error, "an object of a watch cannot be held"),
-            },
-            watcher::Event::Delete(object) => match serde_json::to_value(object) {
-                Ok(object) => self.caches.deleted(resource, &object),
-                Err(error) => tracing::warn!(%resource, %error, "a deleted object of a watch cannot be read"),
-            },
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                self.caches.applied(resource, &object);
+            }
+            watcher::Event::Delete(object) => self.caches.deleted(resource, &object),
             watcher::Event::InitDone => self.caches.list_ends(resource),
         }
     }

@@ -27,11 +27,13 @@ const PATIENCE_EACH: Duration = Duration::from_millis(1500);
 /// Applications made at once.
 const SIDE_BY_SIDE: usize = 8;
 
-/// Some applications, named `app-0` and so on.
+/// Some applications, named `app-0000` and so on: in the order of their names.
 pub struct Fleet {
     client: Client,
-    namespace: &'static str,
-    size: usize,
+    /// Where they are.
+    pub namespace: &'static str,
+    /// How many there are.
+    pub size: usize,
 }
 
 impl Fleet {
@@ -59,16 +61,18 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// From that moment on, the metric of every Canary is 0.
-    pub async fn fails_from(&self, moment: DateTime<Utc>) -> Outcome<()> {
+    /// From that moment on, the metric of that Canary is 0.
+    pub async fn fails_from(&self, number: usize, moment: DateTime<Utc>) -> Outcome<()> {
         let query = format!("vector(100) * (vector(time()) < bool {})", moment.timestamp());
         let patch = json!({ "spec": { "analysis": { "metrics": [metric(&query)] } } });
-        let api = self.canaries();
-        for number in 0..self.size {
-            api.patch(&name(number), &PatchParams::default(), &Patch::Merge(&patch))
-                .await?;
-        }
+        let (name, api) = (Self::name(number), self.canaries());
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(())
+    }
+
+    /// What application, Canary and route of that number are called.
+    pub fn name(number: usize) -> String {
+        format!("app-{number:04}")
     }
 
     /// Gives the first so many applications a new version.
@@ -77,7 +81,7 @@ impl Fleet {
         let containers = json!([{ "name": "app", "image": format!("app:{version}") }]);
         let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
         for number in 0..count {
-            api.patch(&name(number), &PatchParams::default(), &Patch::Strategic(&patch))
+            api.patch(&Self::name(number), &PatchParams::default(), &Patch::Strategic(&patch))
                 .await?;
         }
         Ok(())
@@ -88,13 +92,20 @@ impl Fleet {
         Api::namespaced_with(self.client.clone(), self.namespace, &kind)
     }
 
-    /// Waits until that many Canaries are in a phase.
+    /// Waits until that many Canaries of all are in a phase.
     pub async fn so_many_are(&self, wanted: usize, phase: &str) -> Outcome<()> {
+        self.so_many_of_are(self.size, wanted, phase).await
+    }
+
+    /// Waits until that many of the first ones are in a phase. The others are not asked for, since a long list is a load of its own.
+    pub async fn so_many_of_are(&self, first: usize, wanted: usize, phase: &str) -> Outcome<()> {
         let api = self.canaries();
-        let patience = PATIENCE + PATIENCE_EACH * u32::try_from(self.size)?;
+        let patience = PATIENCE + PATIENCE_EACH * u32::try_from(first)?;
+        let pause = Duration::from_secs(1) + Duration::from_millis(10) * u32::try_from(first)?;
         let deadline = Instant::now() + patience;
+        let first = ListParams::default().limit(u32::try_from(first)?);
         loop {
-            let canaries = api.list(&ListParams::default()).await?;
+            let canaries = api.list(&first).await?;
             let in_it = canaries.iter().filter(|canary| canary.data["status"]["phase"] == phase);
             let count = in_it.count();
             if count == wanted {
@@ -103,21 +114,17 @@ impl Fleet {
             if Instant::now() > deadline {
                 return Err(format!("{count} of {wanted} canaries were {phase} after {patience:?}").into());
             }
-            sleep(Duration::from_secs(1)).await;
+            sleep(pause).await;
         }
     }
 }
 
-fn name(number: usize) -> String {
-    format!("app-{number}")
-}
-
 fn deployment(namespace: &str, number: usize, pods: u32) -> Value {
-    let labels = json!({ "app": name(number) });
+    let labels = json!({ "app": Fleet::name(number) });
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": { "name": name(number), "namespace": namespace },
+        "metadata": { "name": Fleet::name(number), "namespace": namespace },
         "spec": {
             "replicas": pods,
             "selector": { "matchLabels": labels },
@@ -136,10 +143,10 @@ fn canary(namespace: &str, number: usize) -> Value {
     json!({
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",
-        "metadata": { "name": name(number), "namespace": namespace },
+        "metadata": { "name": Fleet::name(number), "namespace": namespace },
         "spec": {
             "provider": "istio",
-            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": name(number) },
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": Fleet::name(number) },
             "service": { "port": 80, "targetPort": 9898 },
             "analysis": {
                 "interval": format!("{}s", INTERVAL.as_secs()),

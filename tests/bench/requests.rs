@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -121,35 +123,77 @@ impl Request {
 
 /// What the controller of the chart's service account asked between two moments.
 fn requests(cluster: &Cluster, from: DateTime<Utc>, until: DateTime<Utc>) -> Outcome<Vec<Request>> {
-    let log = std::fs::read_to_string(cluster.state.join(AUDIT_LOG))?;
+    let log = BufReader::new(File::open(cluster.state.join(AUDIT_LOG))?);
     let account = format!(r#""username":"system:serviceaccount:{NAMESPACE}:"#);
     let mut all = Vec::new();
-    for line in log.lines().filter(|line| line.contains(&account)) {
-        let request: Request = serde_json::from_str(line)?;
-        if (from..until).contains(&request.received) {
-            all.push(request);
+    for line in log.lines() {
+        let line = line?;
+        if line.contains(&account) {
+            let request: Request = serde_json::from_str(&line)?;
+            if (from..until).contains(&request.received) {
+                all.push(request);
+            }
         }
     }
     Ok(all)
 }
 
-/// When each route of a namespace was written from a moment on, by its name, the earliest first.
-pub fn route_writes(
-    cluster: &Cluster,
-    namespace: &str,
-    from: DateTime<Utc>,
-) -> Outcome<BTreeMap<String, Vec<DateTime<Utc>>>> {
-    let mut writes: BTreeMap<String, Vec<DateTime<Utc>>> = BTreeMap::new();
+/// A write, as the API server saw it.
+#[derive(Clone, Copy)]
+pub struct Written {
+    /// When it came in.
+    pub received: DateTime<Utc>,
+    /// When it had its answer.
+    pub answered: DateTime<Utc>,
+}
+
+/// What was written about one application, the earliest first.
+#[derive(Default)]
+pub struct Trail {
+    /// The Canary's status.
+    pub statuses: Vec<Written>,
+    /// The route.
+    pub routes: Vec<Written>,
+}
+
+impl Trail {
+    /// When the status came in that a write of the route follows: this is when the controller had decided.
+    pub fn decided(&self, route: &Written) -> DateTime<Utc> {
+        let before = self.statuses.iter().rfind(|status| status.received <= route.received);
+        before.unwrap_or(route).received
+    }
+
+    /// Seconds from a moment to the last write of the route: the way home, if there was a way out.
+    pub fn home_after(&self, moment: DateTime<Utc>) -> Outcome<f64> {
+        let home = self.routes.last().ok_or("the release wrote no route")?;
+        Ok((home.answered - moment).as_seconds_f64())
+    }
+}
+
+/// What was written about each application of a namespace from a moment on, by its name: its Canary and its route have one.
+pub fn trails(cluster: &Cluster, namespace: &str, from: DateTime<Utc>) -> Outcome<BTreeMap<String, Trail>> {
+    let mut trails: BTreeMap<String, Trail> = BTreeMap::new();
     for request in requests(cluster, from, Utc::now())? {
         let subject = &request.object_ref;
-        if subject.namespace == namespace && subject.resource == "virtualservices" && request.class() == Class::Route {
-            writes.entry(subject.name.clone()).or_default().push(request.answered);
+        if subject.namespace != namespace {
+            continue;
+        }
+        let trail = trails.entry(subject.name.clone()).or_default();
+        let written = Written {
+            received: request.received,
+            answered: request.answered,
+        };
+        match (request.class(), subject.resource.as_str()) {
+            (Class::Status, _) => trail.statuses.push(written),
+            (Class::Route, "virtualservices") => trail.routes.push(written),
+            _ => {}
         }
     }
-    for moments in writes.values_mut() {
-        moments.sort();
+    for trail in trails.values_mut() {
+        trail.statuses.sort_by_key(|write| write.received);
+        trail.routes.sort_by_key(|write| write.received);
     }
-    Ok(writes)
+    Ok(trails)
 }
 
 /// How often what was asked.

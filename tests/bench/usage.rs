@@ -56,6 +56,14 @@ impl fmt::Display for Usage {
     }
 }
 
+/// How many processes wanted a core in the last 1, 5 and 15 minutes, on the whole machine.
+pub fn load_average() -> Outcome<String> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    let words: Vec<&str> = text.split(' ').take(3).collect();
+    let cores = std::thread::available_parallelism()?;
+    Ok(format!("{} on {cores} cores", words.join(", ")))
+}
+
 fn megabytes(status: &str, name: &str) -> Outcome<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.and_then(|line| line.split_whitespace().next());

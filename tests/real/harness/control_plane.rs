@@ -7,6 +7,9 @@ use crate::harness::process::{Process, succeed};
 use crate::harness::programs::Programs;
 use crate::harness::{Outcome, checkout};
 
+/// No limit of a client's own: thousands of objects must not wait for it.
+const UNLIMITED: [&str; 2] = ["--kube-api-qps=1000", "--kube-api-burst=2000"];
+
 /// The port of the API server; it is ours alone, as the network is.
 const API_PORT: u16 = 16443;
 const ETCD: &str = "http://127.0.0.1:12379";
@@ -89,11 +92,13 @@ pub fn start_controllers(programs: &Programs, state: &Path) -> Outcome<[Process;
         .args(["--use-service-account-credentials=false", "--leader-elect=false"])
         // The process kubelet keeps no node leases, so nobody may conclude from them that a node is dead.
         .arg("--controllers=*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle,-route,-service-lb-controller")
+        .args(UNLIMITED)
         .args(["--bind-address=127.0.0.1", "--secure-port=16444"])
         .arg("--cert-dir=certificates-manager");
     let mut scheduler = Command::new(programs.place("kube-scheduler")?);
     scheduler
         .args([&kubeconfig, "--leader-elect=false"])
+        .args(UNLIMITED)
         .args(["--bind-address=127.0.0.1", "--secure-port=16445"])
         .arg("--cert-dir=certificates-scheduler");
     Ok([
