@@ -2,15 +2,18 @@
 
 use chrono::TimeDelta;
 use serin::api::Canary;
-use serin::rollout::{
-    Answers, Assertion, Block, Observation, Question, QuestionKey, Rehearsal, Round, RoundId, Weight, met,
-};
+use serin::rollout::{Answers, Assertion, Block, Observation, Question, QuestionKey, Rehearsal, Round, RoundId, met};
 
-use crate::cluster::{Conflict, template};
+use crate::cluster::{Conflict, Road, Versions, template};
 use crate::core::Core;
 use crate::laws::Moment;
 use crate::place::{Late, LateWrite, Pending, Place};
 use crate::spec::Spec;
+
+/// `spec.progressDeadlineSeconds`.
+const PATIENCE: TimeDelta = TimeDelta::seconds(30);
+/// `spec.trafficSettleSeconds`: what the data plane is given to follow.
+pub const SETTLE: TimeDelta = TimeDelta::seconds(2);
 
 /// How far a pass comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,6 +140,7 @@ impl<'a> Pass<'a> {
     /// The write that the pass was computed from is not the latest: the live object is read, and everything decided anew.
     fn look_again(&mut self) -> bool {
         self.place.status_seen = self.place.status.clone();
+        self.place.wish_seen = self.place.wish;
         self.place.status_is_seen = true;
         self.place.process.due = true;
         false
@@ -194,7 +198,7 @@ impl<'a> Pass<'a> {
                 blocked = true;
                 continue;
             }
-            if self.place.refuses && matches!(deed, Assertion::Route(_)) {
+            if self.place.refuses && is_of_route(&deed) {
                 // Tried again after a wait.
                 let again = self.place.now + TimeDelta::seconds(10);
                 let wake = &mut self.place.process.wake;
@@ -204,6 +208,9 @@ impl<'a> Pass<'a> {
             }
             let held = moment(&self.place).deed(&deed, &block, observation);
             self.break_by(held);
+            if !self.place.finalizer && !matches!(deed, Assertion::Finalizer) {
+                self.break_by(Err(format!("{deed:?} before the finalizer stands")));
+            }
             if self.is_cut() {
                 self.leave_behind(LateWrite::Deed(deed));
                 return true;
@@ -211,7 +218,10 @@ impl<'a> Pass<'a> {
             self.writes += 1;
             self.place.process.due = true;
             let from = self.place.seen.versions();
-            let landed = land(&mut self.place, &deed, from);
+            let landed = land(&mut self.place, &deed, from, self.spec);
+            if self.place.gone {
+                return false;
+            }
             match landed {
                 Ok(()) => {
                     let truth = self.place.truth.clone();
@@ -232,7 +242,9 @@ impl<'a> Pass<'a> {
         let seen = &self.place.seen;
         match deed {
             Assertion::Stored(revision) => [seen.target.template, seen.primary.template].contains(&template(revision)),
-            Assertion::PrimaryTemplate { revision, .. } => self.place.truth.has(revision),
+            Assertion::PrimaryTemplate { revision, .. } | Assertion::PrimaryExists { revision, .. } => {
+                self.place.truth.has(revision)
+            }
             _ => true,
         }
     }
@@ -248,12 +260,62 @@ impl<'a> Pass<'a> {
     }
 }
 
+const fn is_of_route(deed: &Assertion) -> bool {
+    matches!(
+        deed,
+        Assertion::Route(_)
+            | Assertion::RouteAnnounced(_)
+            | Assertion::RouteLeads(_)
+            | Assertion::RouteHandedBack { .. }
+    )
+}
+
 /// A write arrives at the API server.
-pub fn land(place: &mut Place, deed: &Assertion, from: crate::cluster::Versions) -> Result<(), Conflict> {
-    let weight: Weight = place.truth.route;
+pub fn land(place: &mut Place, deed: &Assertion, from: Versions, spec: &Spec) -> Result<(), Conflict> {
+    let before = place.truth.clone();
     place.truth.receive(deed, from)?;
-    if place.truth.route != weight {
+    match deed {
+        Assertion::Finalizer => place.finalizer = true,
+        Assertion::Unfinalized { .. } => {
+            place.finalizer = false;
+            if place.wish.deleting {
+                place.go();
+            }
+        }
+        _ => {}
+    }
+    // With its patience over Serin does what is left without waiting, and says so.
+    let patient = place.now - place.status.since < PATIENCE;
+    if patient && place.broken.is_none() {
+        let held = followed(place, before.route);
+        place.broken = held.err().or_else(|| {
+            let lost = spec.is_untroubled() && before.answers() && !place.truth.answers();
+            lost.then(|| format!("requests find nobody behind {deed:?}"))
+        });
+    }
+    let (was, is) = (before.route, place.truth.route);
+    if was.leads() != is.leads() {
         place.route_since = place.now;
+    }
+    if is.both && !was.both {
+        place.both_since = place.now;
+    }
+    Ok(())
+}
+
+/// The data plane is told of Services before they get traffic, and loses none that had traffic until then.
+fn followed(place: &Place, was: Road) -> Result<(), String> {
+    let is = place.truth.route;
+    if !was.stands || !is.stands {
+        return Ok(());
+    }
+    let settled = |since| place.now - since >= SETTLE;
+    if was.to_apex != is.to_apex && !(was.both && settled(place.both_since)) {
+        return Err("the route leads to Services that were not announced".to_owned());
+    }
+    let parts = was.both && !is.both;
+    if parts && (was.to_apex != is.to_apex || !settled(place.route_since)) {
+        return Err("the route forgets Services that had its traffic until now".to_owned());
     }
     Ok(())
 }
@@ -262,7 +324,7 @@ pub fn land(place: &mut Place, deed: &Assertion, from: crate::cluster::Versions)
 pub fn moment(place: &Place) -> Moment<'_> {
     Moment {
         now: place.now,
-        patience: TimeDelta::seconds(30),
+        patience: PATIENCE,
         interval: TimeDelta::seconds(10),
         memory: &place.process.memory,
         route_since: place.route_since,

@@ -115,6 +115,9 @@ impl FieldSet {
 
     /// What is in `self` and not in `other`; a field of `other` does not take the fields below it away.
     pub(super) fn difference(&self, other: &Self) -> Self {
+        if other.is_empty() {
+            return self.clone();
+        }
         let members = self.members.difference(&other.members).cloned().collect();
         self.with(members, |step, set| {
             Some(
