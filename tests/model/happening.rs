@@ -265,7 +265,7 @@ fn arrive(place: &mut Place, spec: &Spec, fenced: bool) {
         LateWrite::Status(..) => {}
         LateWrite::Deed(deed) => {
             // A conflict is what the precondition is for.
-            let _ = land(place, &deed, late.from, spec);
+            let _ = land(place, &deed, late.from);
         }
     }
 }

@@ -5,7 +5,8 @@
 //! while the next one is still on its way, whose pods fall, and whose routes others edit. The checker (stateright) walks all states
 //! breadth first, so that a counterexample is a shortest one.
 //!
-//! `cargo test --test model -- --nocapture` prints the number of states; `SERIN_DEEP=1` checks larger bounds.
+//! `cargo test --test model -- --nocapture` prints the number of states; `SERIN_DEEP=1` checks larger bounds, and `SERIN_SPEC=gates`
+//! only the specs with that word in their name.
 
 mod cluster;
 mod core;
@@ -60,8 +61,10 @@ fn walk(spec: Spec, core: Core) -> Walked {
         began.elapsed().as_secs_f32()
     );
     let is_failure = |name| checker.model().property(name).expectation.discovery_is_failure();
-    let (wrong, reached): (Vec<Wrong>, Vec<Wrong>) =
-        checker.discoveries().into_iter().partition(|(name, _)| is_failure(name));
+    let (wrong, reached): (Vec<Wrong>, Vec<Wrong>) = checker
+        .discoveries()
+        .into_iter()
+        .partition(|(name, _)| is_failure(name));
     Walked {
         states,
         wrong: wrong.into_iter().next(),
@@ -416,20 +419,36 @@ fn deep() -> Vec<Spec> {
     ]
 }
 
+/// Walks those whose name has `SERIN_SPEC` in it: all, if it is not set.
+fn all_hold(what: &str, specs: &[Spec]) {
+    let wish = std::env::var("SERIN_SPEC").unwrap_or_default();
+    let wanted: Vec<_> = specs.iter().filter(|spec| spec.name.contains(&wish)).collect();
+    let states: usize = wanted.iter().map(|spec| holds(**spec)).sum();
+    println!("{what}: {states} states in {} specs", wanted.len());
+}
+
 #[test]
-fn every_order_of_what_may_happen_keeps_the_laws_and_ends_in_rest() {
-    let mut specs = usual();
-    specs.extend(usual_aside());
+fn every_order_of_what_may_happen_to_a_release_keeps_the_laws_and_ends_in_rest() {
+    all_hold("releases", &usual());
+}
+
+#[test]
+fn every_order_of_what_may_happen_on_the_way_in_and_out_keeps_the_laws_and_ends_in_rest() {
+    all_hold("takeover and deletion", &usual_aside());
+}
+
+#[test]
+fn larger_bounds_keep_the_laws_and_end_in_rest() {
     if std::env::var_os("SERIN_DEEP").is_some() {
-        specs.extend(deep());
+        all_hold("deep", &deep());
     }
-    let states: usize = specs.iter().map(|spec| holds(*spec)).sum();
-    println!("{states} states in {} specs", specs.len());
 }
 
 /// The defect is found, and the trace that is printed says how.
 fn is_found(what: &str, spec: Spec, core: Core) {
-    let (name, path) = walk(spec, core).wrong.unwrap_or_else(|| unreachable!("not found: {what}"));
+    let (name, path) = walk(spec, core)
+        .wrong
+        .unwrap_or_else(|| unreachable!("not found: {what}"));
     println!("found: {what}\n{}", tell(name, path, spec, core));
 }
 

@@ -8,10 +8,10 @@ use serin::api::Canary;
 use serin::rollout::{Side, Stage, Weight};
 use stateright::{Model, Property};
 
+use crate::cluster::Road;
 use crate::core::Core;
 use crate::happening::{Happening, calm, happen, possible};
 use crate::pass::{Cut, Pass};
-use crate::cluster::Road;
 use crate::place::{LateWrite, Place};
 use crate::spec::{Begin, Spec};
 use crate::time::{Calm, normalise};
@@ -172,7 +172,8 @@ pub const HANDED_BACK: &str = "the application is handed back";
 fn awaits(place: &Place) -> bool {
     let (block, process) = (&place.status, &place.process);
     let resting = block.stage == Stage::Resting || place.gone;
-    let begins = process.due && block.why.reason == "Initializing";
+    // A new revision is taken after a quiet second, the first one too.
+    let begins = block.why.reason == "Initializing";
     let named = block.why.awaiting.is_some() || begins;
     let moves = process.due || process.wake.is_some() || process.pending.is_some();
     // The one state in which only the world can go on: a person was alerted, and the canary serves.

@@ -1,10 +1,10 @@
 //! One pass of the controller, whole or cut short: what `controller/pass.rs` and `controller/apply.rs` do, without the requests.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serin::api::Canary;
 use serin::rollout::{Answers, Assertion, Block, Observation, Question, QuestionKey, Rehearsal, Round, RoundId, met};
 
-use crate::cluster::{Conflict, Road, Versions, template};
+use crate::cluster::{Cluster, Conflict, Versions, template};
 use crate::core::Core;
 use crate::laws::Moment;
 use crate::place::{Late, LateWrite, Pending, Place};
@@ -218,7 +218,11 @@ impl<'a> Pass<'a> {
             self.writes += 1;
             self.place.process.due = true;
             let from = self.place.seen.versions();
-            let landed = land(&mut self.place, &deed, from, self.spec);
+            let before = self.place.truth.clone();
+            let since = [self.place.route_since, self.place.both_since];
+            let landed = land(&mut self.place, &deed, from);
+            let followed = followed(&self.place, since, &before, &deed, self.spec);
+            self.break_by(followed);
             if self.place.gone {
                 return false;
             }
@@ -271,8 +275,8 @@ const fn is_of_route(deed: &Assertion) -> bool {
 }
 
 /// A write arrives at the API server.
-pub fn land(place: &mut Place, deed: &Assertion, from: Versions, spec: &Spec) -> Result<(), Conflict> {
-    let before = place.truth.clone();
+pub fn land(place: &mut Place, deed: &Assertion, from: Versions) -> Result<(), Conflict> {
+    let was = place.truth.route;
     place.truth.receive(deed, from)?;
     match deed {
         Assertion::Finalizer => place.finalizer = true,
@@ -284,16 +288,7 @@ pub fn land(place: &mut Place, deed: &Assertion, from: Versions, spec: &Spec) ->
         }
         _ => {}
     }
-    // With its patience over Serin does what is left without waiting, and says so.
-    let patient = place.now - place.status.since < PATIENCE;
-    if patient && place.broken.is_none() {
-        let held = followed(place, before.route);
-        place.broken = held.err().or_else(|| {
-            let lost = spec.is_untroubled() && before.answers() && !place.truth.answers();
-            lost.then(|| format!("requests find nobody behind {deed:?}"))
-        });
-    }
-    let (was, is) = (before.route, place.truth.route);
+    let is = place.truth.route;
     if was.leads() != is.leads() {
         place.route_since = place.now;
     }
@@ -303,18 +298,33 @@ pub fn land(place: &mut Place, deed: &Assertion, from: Versions, spec: &Spec) ->
     Ok(())
 }
 
-/// The data plane is told of Services before they get traffic, and loses none that had traffic until then.
-fn followed(place: &Place, was: Road) -> Result<(), String> {
-    let is = place.truth.route;
+/// What requests and the data plane make of a write that has just landed: nobody is sent where no pod is or will be, Services are
+/// announced before they get traffic, and none is forgotten that had it until then.
+///
+/// The write of a frozen process is not judged: it may be late by any time, and is repaired.
+fn followed(
+    place: &Place,
+    since: [DateTime<Utc>; 2],
+    before: &Cluster,
+    deed: &Assertion,
+    spec: &Spec,
+) -> Result<(), String> {
+    // With its patience over Serin does what is left without waiting, and says so.
+    if place.now - place.status.since >= PATIENCE {
+        return Ok(());
+    }
+    if spec.is_untroubled() && before.answers() && !place.truth.answers() {
+        return Err(format!("requests find nobody behind {deed:?}"));
+    }
+    let (was, is) = (before.route, place.truth.route);
     if !was.stands || !is.stands {
         return Ok(());
     }
-    let settled = |since| place.now - since >= SETTLE;
-    if was.to_apex != is.to_apex && !(was.both && settled(place.both_since)) {
+    let [led, both] = since.map(|since| place.now - since >= SETTLE);
+    if was.to_apex != is.to_apex && !(was.both && both) {
         return Err("the route leads to Services that were not announced".to_owned());
     }
-    let parts = was.both && !is.both;
-    if parts && (was.to_apex != is.to_apex || !settled(place.route_since)) {
+    if was.both && !is.both && (was.to_apex != is.to_apex || !led) {
         return Err("the route forgets Services that had its traffic until now".to_owned());
     }
     Ok(())

@@ -144,7 +144,14 @@ impl Hash for Calm<'_> {
         let place = self.0;
         (&place.truth, &place.seen, place.endpoints).hash(hasher);
         (place.lags, place.endpoints_lag, place.refuses, place.status_is_seen).hash(hasher);
-        (place.wish, place.wish_seen, place.finalizer, place.gone, place.both_since).hash(hasher);
+        (
+            place.wish,
+            place.wish_seen,
+            place.finalizer,
+            place.gone,
+            place.both_since,
+        )
+            .hash(hasher);
         block(&place.status, hasher);
         if !place.status_is_seen {
             block(&place.status_seen, hasher);
@@ -201,7 +208,13 @@ fn process<H: Hasher>(place: &Place, hasher: &mut H) {
         .hash(hasher);
     memory.rehearsal.as_ref().map(|(run, _)| *run).hash(hasher);
     let parting = memory.parting_seen.map(|(to, at)| (to as u8, at));
-    (memory.announced_seen, memory.apex_announced_seen, parting, memory.handed_back_seen).hash(hasher);
+    (
+        memory.announced_seen,
+        memory.apex_announced_seen,
+        parting,
+        memory.handed_back_seen,
+    )
+        .hash(hasher);
 }
 
 fn block<H: Hasher>(block: &Block, hasher: &mut H) {

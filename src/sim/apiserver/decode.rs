@@ -230,5 +230,7 @@ fn wrong_type(schema: &Schema, value: &Value, owner: &str, path: &str) -> Option
         Shape::Object(object) => &format!("v1.{}", object.type_name),
         Shape::Any => "struct",
     };
-    Some(format!("json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {wanted}"))
+    Some(format!(
+        "json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {wanted}"
+    ))
 }

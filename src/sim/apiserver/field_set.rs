@@ -106,6 +106,15 @@ impl FieldSet {
         all
     }
 
+    /// Whether some field is in both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.members.iter().any(|step| other.members.contains(step))
+            || self
+                .children
+                .iter()
+                .any(|(step, set)| other.children.get(step).is_some_and(|other| set.overlaps(other)))
+    }
+
     pub(super) fn intersection(&self, other: &Self) -> Self {
         let members = self.members.intersection(&other.members).cloned().collect();
         self.with(members, |step, set| {
@@ -281,6 +290,7 @@ mod tests {
         );
         assert_eq!(set.without(&labels).encode()["f:metadata"].get("f:labels"), None);
         assert_eq!(set.intersection(&labels), labels);
+        assert!(set.overlaps(&labels) && !set.without(&labels).overlaps(&labels));
         assert_eq!(set.difference(&labels).union(&labels), set);
     }
 }

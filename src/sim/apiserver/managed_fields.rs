@@ -55,10 +55,16 @@ const UNOWNED: &[&str] = &[
 /// Notes which fields a write other than an apply has changed.
 pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
     let creating = metadata::text(before, "uid").is_empty();
-    let given = read(after);
     let reset = after["metadata"]["managedFields"]
         .as_array()
         .is_some_and(|list| list == &[json!({})]);
+    // A status comes with the managers that its writer has read, and they count for nothing.
+    let unchanged = after["metadata"].get("managedFields") == before["metadata"].get("managedFields");
+    let given = if call.subresource.is_empty() && !unchanged {
+        read(after)
+    } else {
+        Managers::new()
+    };
     let mut managers = match (call.subresource.is_empty(), reset) {
         (true, true) => Managers::new(),
         (true, false) if !given.is_empty() => given,
@@ -78,6 +84,7 @@ pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
         .iter_mut()
         .filter(|(manager, _)| **manager != own)
         .map(|(_, share)| share)
+        .filter(|share| share.fields.overlaps(&gone))
     {
         share.fields = share.fields.difference(&gone);
     }
@@ -304,7 +311,11 @@ pub(super) fn read(object: &Value) -> Managers {
 fn write(object: &mut Value, managers: &Managers) {
     let mut shares: Vec<(&Manager, &Share)> = managers.iter().filter(|(_, share)| !share.fields.is_empty()).collect();
     shares.sort_by_key(|(manager, share)| {
-        let key = (manager.operation, share.time.as_deref().unwrap_or_default(), &manager.name);
+        let key = (
+            manager.operation,
+            share.time.as_deref().unwrap_or_default(),
+            &manager.name,
+        );
         (key, &share.api_version, &manager.subresource)
     });
     let entries: Vec<Value> = shares

@@ -276,7 +276,8 @@ impl Running {
 
     /// One event as the wire has it: the type first, so that a reader knows what the object is before it comes.
     fn line(&self, event: &Event) -> Bytes {
-        let stands = event.revision == 0 || metadata::text(&event.object, "resourceVersion") == event.revision.to_string();
+        let stands =
+            event.revision == 0 || metadata::text(&event.object, "resourceVersion") == event.revision.to_string();
         let object = match event.kind {
             "ERROR" => event.object.to_string(),
             _ if stands => self.call.text(&event.object),

@@ -215,7 +215,10 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
         }
     };
     let (left, right) = (disturbed, undisturbed);
-    same(left.end == right.end, format!("ends at {}, not {}", left.end, right.end));
+    same(
+        left.end == right.end,
+        format!("ends at {}, not {}", left.end, right.end),
+    );
     same(left.lost < 1.0, format!("{} requests were lost", left.lost));
     same(
         left.weights == right.weights,
