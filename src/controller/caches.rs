@@ -148,9 +148,19 @@ impl Caches {
         self.shelves().neighbours(canary)
     }
 
-    /// All Canaries.
-    pub fn all_canaries(&self) -> Vec<Arc<Value>> {
-        self.shelves().canaries().cloned().collect()
+    /// All Canaries that are cached.
+    pub fn canaries(&self) -> Vec<Arc<Value>> {
+        let shelves = self.shelves();
+        let now = self.clock.now();
+        let seen = shelves.canaries().map(|key| shelves.seen(&key.object(), now));
+        seen.filter_map(|seen| {
+            if let Seen::Is(canary) = seen {
+                Some(canary)
+            } else {
+                None
+            }
+        })
+        .collect()
     }
 
     /// The primary of a target, if it is cached.

@@ -207,7 +207,7 @@ pub async fn run(
         });
         claim.held().await;
         // Whoever worked before this process came works on, and who waited keeps the place.
-        engine.slots.fill(&caches.all_canaries());
+        engine.slots.fill(&caches.canaries());
         caches.wake_all();
     };
     let mut stop = std::pin::pin!(stop);

@@ -274,16 +274,19 @@ impl Running {
         self.queue.push_back(bookmark(&self.call, revision, false, due));
     }
 
+    /// One event as the wire has it: the type first, so that a reader knows what the object is before it comes.
     fn line(&self, event: &Event) -> Bytes {
-        let mut object = match event.kind {
-            "ERROR" => (*event.object).clone(),
-            _ => self.call.present(&event.object),
+        let stands =
+            event.revision == 0 || metadata::text(&event.object, "resourceVersion") == event.revision.to_string();
+        let object = match event.kind {
+            "ERROR" => event.object.to_string(),
+            _ if stands => self.call.text(&event.object),
+            _ => {
+                let mut object = self.call.present(&event.object);
+                metadata::of(&mut object).insert("resourceVersion".to_owned(), event.revision.to_string().into());
+                object.to_string()
+            }
         };
-        if event.revision > 0 {
-            metadata::of(&mut object).insert("resourceVersion".to_owned(), event.revision.to_string().into());
-        }
-        let mut line = json!({"type": event.kind, "object": object}).to_string();
-        line.push('\n');
-        Bytes::from(line)
+        Bytes::from(format!("{{\"type\":\"{}\",\"object\":{object}}}\n", event.kind))
     }
 }
