@@ -69,10 +69,7 @@ impl Cluster {
         .await?;
         processes.extend(control_plane::start_controllers(&programs, state)?);
 
-        let source = programs.place("contour-source")?;
-        // Contour watches kinds of the experimental channel, so the definitions must be the ones that it ships.
-        objects::apply_file(&client, &source.join("examples/gateway/00-crds.yaml")).await?;
-        objects::apply_file(&client, &source.join("examples/contour/01-crds.yaml")).await?;
+        gateway::define_routes(&client, &programs).await?;
         installation::install(&client, &programs, state).await?;
         objects::all_definitions_are_served(&client, PATIENCE).await?;
         objects::apply_file(&client, &folder.join("objects/edge.yaml")).await?;
@@ -178,13 +175,15 @@ impl Drop for Own {
     }
 }
 
-async fn is_ready(client: &Client) -> Outcome<bool> {
+/// Whether the API server behind a client calls itself ready.
+pub async fn is_ready(client: &Client) -> Outcome<bool> {
     let request = http::Request::get("/readyz").body(Vec::new())?;
     timeout(Duration::from_secs(5), client.request_text(request)).await??;
     Ok(true)
 }
 
-async fn client(kubeconfig: &Path) -> Outcome<Client> {
+/// A client by a kubeconfig.
+pub async fn client(kubeconfig: &Path) -> Outcome<Client> {
     let config =
         Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)

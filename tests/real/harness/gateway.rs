@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::Outcome;
+use kube::Client;
+
 use crate::harness::control_plane::ADMIN_KUBECONFIG;
 use crate::harness::process::{Process, output_of};
 use crate::harness::programs::Programs;
+use crate::harness::{Outcome, objects};
 
 /// Where Contour tells Envoys what to do.
 pub const NEAR_CONTOUR: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
@@ -24,6 +26,14 @@ pub const PROMETHEUS: &str = "http://127.0.0.1:19090";
 /// Where Envoy takes requests: Contour's port for plain HTTP.
 pub fn entrance() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+/// Defines the kinds of routes: Contour's, and the Gateway API's as Contour ships them, since it watches kinds of the experimental
+/// channel.
+pub async fn define_routes(client: &Client, programs: &Programs) -> Outcome<()> {
+    let source = programs.place("contour-source")?;
+    objects::apply_file(client, &source.join("examples/gateway/00-crds.yaml")).await?;
+    objects::apply_file(client, &source.join("examples/contour/01-crds.yaml")).await
 }
 
 /// Starts Contour first: Envoy asks it for everything.
