@@ -25,7 +25,7 @@ use crate::harness::abroad::Abroad;
 use crate::harness::cluster::Cluster;
 use crate::harness::programs::Programs;
 use crate::harness::verdict::{Expectation, closing_line};
-use crate::harness::{Outcome, app, namespace, programs};
+use crate::harness::{Outcome, app, guest, namespace, programs};
 
 /// Runs a controller on a real control plane, with real traffic.
 #[derive(Parser)]
@@ -123,6 +123,8 @@ fn main() -> ExitCode {
     let outcome = match role.as_deref() {
         Some(app::ROLE) => app::run().map(|()| true),
         Some(namespace::ROLE) => inside(),
+        Some(guest::HOST) => host(),
+        Some(guest::CLEANER) => guest::clean_up(),
         _ => outside(),
     };
     match outcome {
@@ -144,15 +146,25 @@ fn outside() -> Outcome<bool> {
     let arguments = Arguments::parse();
     let places = programs::build(arguments.scenario.parts())?;
     if arguments.scenario.abroad().is_some() {
-        return perform(&arguments, &places);
+        match guest::enter(&places)? {}
     }
     match namespace::enter(&places)? {}
+}
+
+/// Watches over a run on a cluster of somebody's own.
+fn host() -> Outcome<bool> {
+    let arguments = Arguments::parse_from(std::env::args_os().skip(1));
+    let abroad = arguments.scenario.abroad();
+    let kubeconfig = abroad.and_then(|abroad| abroad.kubeconfig.as_deref());
+    guest::host(kubeconfig.ok_or("a host needs a kubeconfig")?)
 }
 
 /// The run itself, inside the namespace.
 fn inside() -> Outcome<bool> {
     let arguments = Arguments::parse_from(std::env::args_os().skip(1));
-    namespace::prepare()?;
+    if arguments.scenario.abroad().is_none() {
+        namespace::prepare()?;
+    }
     perform(&arguments, &std::env::var(namespace::PLACES)?)
 }
 
@@ -203,10 +215,13 @@ async fn run(arguments: &Arguments, places: &str) -> Outcome<Vec<Expectation>> {
         cluster.print_log_tails();
     }
     if arguments.stay {
-        println!(
-            "\nThe cluster stays until Ctrl-C. Enter it from another terminal:\n  {}",
-            namespace::way_in()
-        );
+        match &cluster.guest {
+            None => println!(
+                "\nThe cluster stays until Ctrl-C. Enter it from another terminal:\n  {}",
+                namespace::way_in()
+            ),
+            Some(_) => println!("\nThe applications stay until Ctrl-C."),
+        }
         std::future::pending::<()>().await;
     }
     drop(cluster);
