@@ -8,8 +8,11 @@ cd "$(dirname "$0")/.."
 
 cache="${SERIN_CACHE:-$HOME/.cache/serin}"
 deny_version=0.20.2
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+# A file without a name, so that nothing is left of it, however this ends.
+scratch=$(mktemp)
+exec 3<>"$scratch"
+rm "$scratch"
+out=/proc/$$/fd/3
 broken=0
 
 step() { printf '\n=== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
