@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 use serde_json::{Value, json};
-use serin::{rollout::Limits, sim::world::manifests};
+use serin::{
+    rollout::Limits,
+    sim::world::{hooks::HookSays, manifests},
+};
 
 use super::{
     setting::{APP, NAMESPACE, Setting},
