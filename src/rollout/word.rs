@@ -1,7 +1,7 @@
 //! A person's word: what somebody asks of a release by an annotation of the Canary, and what is remembered of it.
 //!
 //! An annotation reads `serin.dev/abort: revision#nonce[,reason]`. It is bound to a revision, so that what was said about one never
-//! hits a later one, and its nonce makes it count once: the annotation may stay, and a GitOps tool may apply it again. A word that
+//! hits a later one, and its nonce makes it count once: the annotation may stay, and a tool may apply it again. A word that
 //! makes no sense at the moment is told and done with; nothing is kept for later. What to do about a word says `advance/word.rs`.
 
 use std::collections::BTreeMap;

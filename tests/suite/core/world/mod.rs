@@ -13,8 +13,8 @@ use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
     Answers, Assertion, Block, Confirmation, Destination, DestinationFacts, Fingerprint, Known, Memory, Observation,
-    QuestionKey, RoundId, RouteFacts, Said, Says, Selects, ServiceFacts, Stage, Subject, Traffic, Verb, Weight, advance,
-    ask, met, publish, remember, render,
+    QuestionKey, RoundId, RouteFacts, Said, Says, Selects, ServiceFacts, Stage, Subject, Traffic, Verb, Weight,
+    advance, ask, met, publish, remember, render,
 };
 
 use laws::Moment;
