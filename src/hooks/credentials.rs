@@ -73,10 +73,9 @@ impl Credentials {
             if TAKEN.contains(&name.as_str()) {
                 return Err(CredentialsError::Name(key.clone()));
             }
-            let text = std::str::from_utf8(&value.0).map(str::trim).unwrap_or("\n");
-            if HeaderValue::from_str(text).is_err() {
-                return Err(CredentialsError::Value(key.clone()));
-            }
+            let text = std::str::from_utf8(&value.0).map(str::trim);
+            let text = text.ok().filter(|text| HeaderValue::from_str(text).is_ok());
+            let text = text.ok_or_else(|| CredentialsError::Value(key.clone()))?;
             self.headers.push((name, text.into()));
         }
         Ok(())

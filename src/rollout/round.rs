@@ -147,8 +147,10 @@ fn batches(
         Stage::Resting | Stage::Waiting => {
             advance::unreleased(block, observation, memory, now)?;
             // Flagger's pages promise that a rollback hook counts while a revision waits; Flagger never asks it then.
-            let waits = block.stage == Stage::Waiting;
-            let mut batches = waits.then(|| list.each(HookType::Rollback)).unwrap_or_default();
+            let mut batches = match block.stage {
+                Stage::Waiting => list.each(HookType::Rollback),
+                _ => Vec::new(),
+            };
             batches.extend(list.open(HookType::ConfirmRollout));
             Some(batches)
         }

@@ -1,7 +1,7 @@
 //! A person's word: what somebody asks of a release by an annotation of the Canary, and what is remembered of it.
 //!
 //! An annotation reads `serin.dev/abort: revision#nonce[,reason]`. It is bound to a revision, so that what was said about one never
-//! hits a later one, and its nonce makes it count once: the annotation may stay, and a GitOps tool may apply it again. A word that
+//! hits a later one, and its nonce makes it count once: the annotation may stay, and a tool may apply it again. A word that
 //! makes no sense at the moment is told and done with; nothing is kept for later. What to do about a word says `advance/word.rs`.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ const SHORTEST_REVISION: usize = 10;
 /// What is kept of a reason, a field manager or an answer, in bytes.
 const PHRASE: usize = 128;
 /// Words that are remembered.
-const HISTORY: usize = 8;
+pub(super) const MOST_WORDS: usize = 8;
 
 /// What can be asked of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -293,7 +293,12 @@ impl Words {
         heard.refused = heard.refused.as_deref().map(short);
         self.heard.insert(said.verb, said.mark());
         self.history.push(heard);
-        let excess = self.history.len().saturating_sub(HISTORY);
+        self.keep(MOST_WORDS);
+    }
+
+    /// Forgets all but the last words, and never the very last.
+    pub(super) fn keep(&mut self, most: usize) {
+        let excess = self.history.len().saturating_sub(most.max(1));
         self.history.drain(..excess);
     }
 
@@ -390,7 +395,7 @@ mod tests {
         for _ in 0..20 {
             words.note(&next, heard(Verb::Pause));
         }
-        assert_eq!(words.history.len(), HISTORY);
+        assert_eq!(words.history.len(), MOST_WORDS);
         assert!(
             Words::past(std::slice::from_ref(&next))
                 .news(std::slice::from_ref(&next))

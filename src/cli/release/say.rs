@@ -126,15 +126,11 @@ async fn heard(
     let view = view?;
     let history = view.block.as_ref().map(|block| block.words.history.as_slice());
     let last = history.and_then(|history| history.iter().rfind(|heard| heard.verb == verb));
-    match last.and_then(|heard| heard.refused.as_ref()) {
-        Some(refused) => Err(ReleaseError::NotFollowed(format!(
-            "{} is not followed: {refused}",
-            verb.as_str()
-        ))),
-        None => {
-            let why = view.why();
-            writeln!(desk.out, "heard; {}: {}", why.reason, why.message)?;
-            Ok(())
-        }
+    if let Some(refused) = last.and_then(|heard| heard.refused.as_ref()) {
+        let words = format!("{} is not followed: {refused}", verb.as_str());
+        return Err(ReleaseError::NotFollowed(words));
     }
+    let why = view.why();
+    writeln!(desk.out, "heard; {}: {}", why.reason, why.message)?;
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! `advance`: the whole state machine. One call makes at most one transition; the controller writes it and calls again.
 
 mod adopt;
+mod deed;
 mod finish;
 mod gate;
 mod hold;

@@ -441,6 +441,8 @@ async fn a_hook_gets_what_its_secret_holds_at_the_moment_and_nothing_of_it_is_to
     let asked = shown("gate").len();
     stage.pass(30).await;
     assert_eq!(shown("gate").len(), asked, "without it nobody is called");
+    // The words of a gate are written with the revision that it keeps back.
+    stage.push("app:3").await;
     stage
         .until("told", |stage| {
             stage.why("message").contains("secret gate-token.test: not found")
