@@ -198,7 +198,8 @@ fn backlog(state: &State, filter: &mut Filter, revision: Revision, now: DateTime
                 due: now,
             });
         let mut queue: VecDeque<Event> = present.collect();
-        if initial && filter.call.query.flag("allowWatchBookmarks") {
+        // A watch from now on is one with initial events as well, though it did not ask for them by name.
+        if filter.call.query.flag("allowWatchBookmarks") {
             queue.push_back(bookmark(&filter.call, state.store.revision(), true, now));
         }
         return queue;
