@@ -83,7 +83,7 @@ async fn go_dark(
     let words = ending.map_or_else(|| "it still runs".to_owned(), |status| status.to_string());
     findings.expect(
         format!(
-            "A leader that cannot renew its Lease ends for a new start ({words}, {} s after it was last heard)",
+            "A leader that cannot renew its Lease ends for a new start ({words}, {} s after the API server went)",
             gone.elapsed().as_secs()
         ),
         ending.is_some_and(|status| status.code() == Some(1)),

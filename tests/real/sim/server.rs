@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::harness::cluster::{client, is_ready, until};
+use crate::harness::cluster::{is_ready, until};
 use crate::harness::control_plane::{self, ADMIN_KUBECONFIG, ETCD};
 use crate::harness::process::{Process, Signal};
 use crate::harness::programs::Programs;
@@ -80,6 +81,14 @@ async fn forget(client: &Client, processes: &mut [Process; 2]) -> Outcome<()> {
     .await?;
     server.start_again()?;
     ready(client, processes).await
+}
+
+/// A client that asks once: an answer such as 504 is one as well.
+async fn client(kubeconfig: &Path) -> Outcome<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
 }
 
 async fn ready(client: &Client, processes: &mut [Process; 2]) -> Outcome<()> {
