@@ -17,6 +17,7 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 use self::flags::Flags;
 use self::go_flags::Normalised;
@@ -68,8 +69,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match command {
-        Command::Controller(flags) => in_runtime(controller::run(*flags, notes)),
-        Command::Demo(args) => in_runtime(demo::run(args)),
+        Command::Controller(flags) => on_one_thread(controller::run(*flags, notes)),
+        Command::Demo(args) => on_all_cores(demo::run(args)),
         Command::Crds(args) => crds::run(&args),
         Command::Rbac => rbac::run(),
         Command::Release(command) => in_runtime(release::run(command)),
@@ -80,13 +81,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Threads that passes and requests share. They wait for the API server nearly all the time; one for each core of a large machine
-/// would cost memory and bring nothing.
-const THREADS: usize = 2;
+/// One thread does the controller's work, whatever the machine: it waits for the API server nearly all the time. And the allocator
+/// then keeps one heap; several, each with the leavings of its own bursts, take a third more memory.
+fn on_one_thread(command: impl Future<Output = ExitCode>) -> ExitCode {
+    block_on(&mut Builder::new_current_thread(), command)
+}
 
-fn in_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    match builder.worker_threads(THREADS).enable_all().build() {
+fn on_all_cores(command: impl Future<Output = ExitCode>) -> ExitCode {
+    block_on(&mut Builder::new_multi_thread(), command)
+}
+
+fn block_on(runtime: &mut Builder, command: impl Future<Output = ExitCode>) -> ExitCode {
+    match runtime.enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
         Err(error) => {
             eprintln!("serin: cannot start: {error}");
