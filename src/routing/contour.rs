@@ -243,10 +243,9 @@ fn drawing(cx: &RouteContext<'_>) -> Result<Drawing, Vec<Refusal>> {
 }
 
 fn draw_service(service: &ServiceSpec, rule: &mut Map<String, Value>, refusals: &mut Vec<Refusal>) {
-    if let Some(uri) = service.matches.first().and_then(|entry| entry.uri.as_ref()) {
-        if let Some(path) = conditions::path(uri, refusals) {
-            rule.insert("conditions".to_owned(), json!([path]));
-        }
+    let uri = service.matches.first().and_then(|entry| entry.uri.as_ref());
+    if let Some(path) = uri.and_then(|uri| conditions::path(uri, refusals)) {
+        rule.insert("conditions".to_owned(), json!([path]));
     }
     if let Some(timeout) = given(service.timeout.as_ref()) {
         check_duration("spec.service.timeout", timeout, refusals);

@@ -137,7 +137,7 @@ fn conditions<'a, T>(
 }
 
 /// Of the ways to compare, the one that is given: exactly, by the beginning, the end, an expression.
-fn said<'a>([exact, prefix, suffix, regex]: [&'a Option<String>; 4]) -> Option<Says<'a>> {
+fn said([exact, prefix, suffix, regex]: [&Option<String>; 4]) -> Option<Says<'_>> {
     let exact = exact.as_deref().map(Says::Exactly);
     let rest = [
         prefix.as_deref().map(Says::Beginning),

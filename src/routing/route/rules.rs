@@ -58,7 +58,8 @@ impl Route<'_> {
             Map::new()
         };
         wanted.extend(self.drawing.rule.clone());
-        let mut rule = self.unmirrored(standing.unwrap_or(&Value::Object(Map::new())));
+        let nothing = Value::Object(Map::new());
+        let mut rule = self.unmirrored(standing.unwrap_or(&nothing));
         if whole && let Some(backends) = rule.get_mut(self.layout.backends).and_then(Value::as_array_mut) {
             backends.retain(|backend| !self.is_copy(backend));
         }
