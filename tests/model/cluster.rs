@@ -1,7 +1,8 @@
 //! What the API server holds, and what each write does to it. Versions are small numbers that only tell "the same" from "changed".
 
 use serin::rollout::{
-    Assertion, Confirmation, Destination, Fingerprint, Known, RouteFacts, Selects, ServiceFacts, Side, Weight, Workload,
+    Assertion, Confirmation, Destination, Fingerprint, Known, RouteFacts, Selects, ServiceFacts, Side, Traffic, Weight,
+    Workload,
 };
 
 use crate::laws::number;
@@ -140,9 +141,9 @@ impl Road {
     /// What a write of ours makes of it.
     fn draw(&mut self, deed: &Assertion) {
         match deed {
-            Assertion::Route(weight) => {
+            Assertion::Route(traffic) => {
                 *self = Self {
-                    weight: *weight,
+                    weight: traffic.weight,
                     ..Self::HOME
                 }
             }
@@ -165,7 +166,7 @@ impl Road {
         let (home, both) = (self.to_apex, self.both);
         Known::Present(RouteFacts {
             weight: (!home).then_some(self.weight),
-            drawn: !home && !both,
+            drawn: (!home && !both).then(|| Traffic::shared(self.weight)),
             owned,
             confirmed: Confirmation::Confirmed,
             announced: !home || both,
