@@ -73,7 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => on_all_cores(demo::run(args)),
         Command::Crds(args) => crds::run(&args),
         Command::Rbac => rbac::run(),
-        Command::Release(command) => in_runtime(release::run(command)),
+        Command::Release(command) => on_one_thread(release::run(command)),
         Command::Version => {
             println!("serin {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
