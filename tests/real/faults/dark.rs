@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::faults::outage::come_back;
+use crate::faults::outage::{come_back, everyday_life};
 use crate::faults::scene::{Findings, Scene};
 use crate::faults::trial::Trial;
 use crate::harness::Outcome;
@@ -41,6 +41,7 @@ pub async fn run(scene: &Scene<'_>, number: u16) -> Outcome<Findings> {
         let phase = tokio::select! {
             phase = trial.until_rest(place as u64 + 1) => phase?,
             outcome = keep_running(&mut controller) => outcome?,
+            () = everyday_life(&trial) => String::new(),
         };
         findings.expect(
             format!("After an outage of {AWAY:?} the release goes on and is promoted ({phase})"),

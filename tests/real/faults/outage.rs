@@ -59,7 +59,7 @@ async fn releases(scene: &Scene<'_>, trial: &Trial<'_>, findings: &mut Findings)
 
 /// Another route changes now and then. Contour writes its word on a route once: when the API server was killed at just that moment, the
 /// word is lost, and a canary waits for it, until something else makes Contour look at its routes again.
-async fn everyday_life(trial: &Trial<'_>) {
+pub async fn everyday_life(trial: &Trial<'_>) {
     let proxies: Api<DynamicObject> = trial.api("projectcontour.io", "v1", "HTTPProxy");
     let root = format!("root-of-{}", trial.name);
     loop {
