@@ -14,6 +14,8 @@ use super::{
 pub const CONTOUR: &str = "contour";
 /// The provider that writes an `HTTPRoute` of Gateway API's v1.
 pub const GATEWAY_API: &str = "gatewayapi:v1";
+/// The provider that has no route: Blue/Green by Services alone.
+pub const KUBERNETES: &str = "kubernetes";
 /// The metrics servers of templates that are built.
 pub const METRICS_BUILT: [&str; 1] = ["prometheus"];
 /// The chat services that are built.

@@ -390,7 +390,7 @@ fn ended(old: Option<&Block>, new: Option<&Block>) -> Option<Ending> {
         .plan
         .as_ref()
         .or(old.plan.as_ref())
-        .is_some_and(|plan| plan.steps.is_empty());
+        .is_some_and(|plan| !plan.judges());
     match new.outcome.as_ref()?.result {
         RunResult::Initialized => None,
         RunResult::Succeeded if skipped => Some(Ending::Skipped),

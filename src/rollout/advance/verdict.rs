@@ -128,8 +128,10 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
     turn.why(
         reason,
         &format!(
-            "{} keeps the run at weight {}: {}",
-            refusal.name, turn.block.weight, refusal.text
+            "{} keeps the run at {}: {}",
+            refusal.name,
+            turn.place(),
+            refusal.text
         ),
     )
     .awaiting(&mark)
