@@ -62,6 +62,11 @@ pub fn route_shape(kind: &str) -> Option<&'static RouteShape> {
     SHAPES.iter().find(|shape| shape.kind == kind)
 }
 
+/// Whether a header is the one with the cookies.
+pub fn is_cookie(header: &str) -> bool {
+    header.eq_ignore_ascii_case("cookie")
+}
+
 impl RouteShape {
     /// The rules of a route, in order.
     pub fn rules_of<'v>(&self, route: &'v Value) -> impl Iterator<Item = &'v Value> + use<'v> {
@@ -69,9 +74,51 @@ impl RouteShape {
         lists.flatten().collect::<Vec<_>>().into_iter()
     }
 
-    /// The first rule that leads anywhere: others redirect or answer by themselves.
+    /// The first rule that leads anywhere: others redirect or answer by themselves. Rules for callers with a cookie stand before it.
     pub fn leading<'v>(&self, route: &'v Value) -> Option<&'v Value> {
-        self.rules_of(route).find(|rule| !self.backends_of(rule).is_empty())
+        let leads = |rule: &&Value| !self.backends_of(rule).is_empty();
+        let mut rules = self.rules_of(route).filter(leads);
+        rules.find(|rule| !self.headers_of(rule).iter().any(|name| is_cookie(name)))
+    }
+
+    /// The names of the headers that a rule asks for.
+    pub fn headers_of<'v>(&self, rule: &'v Value) -> Vec<&'v str> {
+        let items = |value: &'v Value| value.as_array().map_or(&[][..], Vec::as_slice);
+        let named = |header: &'v Value| header["name"].as_str();
+        match self.kind {
+            "HTTPRoute" => items(&rule["matches"])
+                .iter()
+                .flat_map(|it| items(&it["headers"]))
+                .filter_map(named)
+                .collect(),
+            "HTTPProxy" => items(&rule["conditions"])
+                .iter()
+                .filter_map(|it| named(&it["header"]))
+                .collect(),
+            _ => items(&rule["match"])
+                .iter()
+                .filter_map(|it| it["headers"].as_object())
+                .flat_map(|headers| headers.keys().map(String::as_str))
+                .collect(),
+        }
+    }
+
+    /// The Service that requests of a rule are copied to, and how many of a hundred.
+    pub fn copies_of(&self, rule: &Value) -> Option<(String, u64)> {
+        let filters = rule["filters"].as_array().into_iter().flatten();
+        let mirrors = filters.filter_map(|filter| filter.get("requestMirror"));
+        let mirror = match self.kind {
+            "HTTPRoute" => mirrors.into_iter().next()?,
+            "VirtualService" => rule.get("mirror")?,
+            _ => return None,
+        };
+        let (service, percent) = match self.kind {
+            "HTTPRoute" => (&mirror["backendRef"]["name"], mirror["percent"].as_f64()),
+            _ => (&mirror["host"], rule["mirrorPercentage"]["value"].as_f64()),
+        };
+        let service = service.as_str()?.split('.').next()?.to_owned();
+        let whole = format!("{:.0}", percent.unwrap_or(100.0)).parse().ok()?;
+        Some((service, whole))
     }
 
     /// The backends of a rule, in order.

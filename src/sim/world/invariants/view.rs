@@ -217,6 +217,23 @@ pub(super) fn splits(route: &Value, release: &Release) -> Vec<(u64, u64)> {
     shape.rules_of(route).filter_map(split).collect()
 }
 
+/// The most that each side may get by some rule: how many requests a rule is for, nobody knows.
+pub(super) fn most(rules: &[(u64, u64)]) -> (u64, u64) {
+    let most = |side: fn(&(u64, u64)) -> u64| rules.iter().map(side).max().unwrap_or(0);
+    (most(|rule| rule.0), most(|rule| rule.1))
+}
+
+/// Whether some rule sends copies of its requests to the canary.
+pub(super) fn copies(route: &Value, release: &Release) -> bool {
+    let Some(shape) = route_shape(route["kind"].as_str().unwrap_or_default()) else {
+        return false;
+    };
+    let canary = release.service(Side::Canary);
+    shape
+        .rules_of(route)
+        .any(|rule| shape.copies_of(rule).is_some_and(|(service, _)| service == canary))
+}
+
 /// The generation of a route that the data plane has confirmed. Of a kind that confirms nothing, none.
 pub(super) fn confirmed(route: &Value) -> Option<i64> {
     let conditions = if route["kind"] == "HTTPProxy" {
