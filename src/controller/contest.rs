@@ -36,7 +36,7 @@ pub async fn detect(look: &Look, site: &Site, block: &Block, observation: &Obser
 /// Whether the present status still asks for it.
 fn still_wanted(assertion: &Assertion, block: &Block) -> bool {
     match assertion {
-        Assertion::Route(weight) => *weight == block.weight,
+        Assertion::Route(traffic) => *traffic == block.traffic(),
         _ => true,
     }
 }

@@ -123,6 +123,7 @@ impl Site {
         let primary = look.object(&keys.primary()).await;
         let route = match router {
             Some(router) => look.object(&keys.route(router)).await,
+            None if !subject.has_route() => Known::Absent,
             None => Known::NoKind {
                 kind: format!("the object of provider {}", subject.provider),
             },

@@ -17,6 +17,7 @@ mod announcement;
 mod ask;
 mod assertion;
 mod capacity;
+mod cookies;
 mod handover;
 mod known;
 mod mark;
@@ -31,6 +32,7 @@ mod round;
 mod size;
 mod state;
 mod steps;
+mod traffic;
 mod weight;
 
 pub use advance::{Decision, advance};
@@ -49,7 +51,9 @@ pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;
 pub use state::{
-    Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
+    Baseline, Block, Cookies, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
     VERSION, Why,
 };
+pub use steps::Next;
+pub use traffic::{Affinity, Cookie, Traffic};
 pub use weight::{Side, Weight, WeightError};

@@ -63,9 +63,9 @@ impl Scene<'_> {
         since.is_some_and(|since| self.now >= since + advance::delta(self.canary.spec.traffic_settle()))
     }
 
-    /// Since when the route stands at the intended weight.
+    /// Since when the route does so.
     fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory.drawn_since(self.block.weight)
+        self.memory.drawn_since(&self.block.traffic())
     }
 
     /// Primary ready, Services, announcement, parting, route at 100/0, apex selector, settle, target down: each when the one before is seen.
@@ -115,9 +115,11 @@ impl Scene<'_> {
             }
             Takeover::Over => {}
         }
-        all.push(Assertion::Route(Weight::ZERO));
-        if self.drawn_since().is_none() {
-            return all;
+        if self.block.subject.has_route() {
+            all.push(Assertion::Route(self.block.traffic()));
+            if self.drawn_since().is_none() {
+                return all;
+            }
         }
         all.push(Assertion::Apex(Selects::Primary));
         let switched = self
@@ -153,21 +155,19 @@ impl Scene<'_> {
                 replicas: block.capacity.max(1),
             });
         }
-        all.push(Assertion::Route(block.weight));
+        if block.subject.has_route() {
+            all.push(Assertion::Route(block.traffic()));
+        }
         all.push(Assertion::Apex(Selects::Primary));
         match block.stage {
             Stage::Raising => {
-                let first = block
-                    .plan
-                    .as_ref()
-                    .and_then(|plan| plan.after(Weight::ZERO))
-                    .unwrap_or(Weight::FULL);
                 if advance::pods_ready(self.canary, block, self.observation, self.memory, self.now)
                     && let Some(revision) = block.running.clone()
                 {
                     all.push(Assertion::Rehearsed {
                         run: block.run,
-                        first,
+                        trials: block.trials(),
+                        home: block.traffic_after(),
                         revision,
                     });
                 }
@@ -321,7 +321,7 @@ impl Scene<'_> {
         let home = observation
             .route
             .is_present_and(|route| route.weight.is_some())
-            .then_some(Assertion::Route(block.weight));
+            .then(|| Assertion::Route(block.traffic()));
         let up_and_switched = [Some(floor.clone()), apex];
         let with = |last: Option<Assertion>| up_and_switched.clone().into_iter().flatten().chain(last).collect();
         match handover(self.canary, block, observation, self.memory, self.now) {

@@ -105,8 +105,8 @@ pub fn check(canary: &Canary, block: &Block, observation: &Observation, memory: 
     };
     let after = |at: DateTime<Utc>| at + advance::delta(canary.spec.interval());
     let interval_ends = match block.stage {
-        Stage::Stepping | Stage::WaitingPromotion => match memory.drawn_since(block.weight) {
-            Some(drawn) => Some(after(memory.last_check.map_or(drawn, |last| last.max(drawn)))),
+        Stage::Stepping | Stage::WaitingPromotion => match stands_since(block, memory) {
+            Some(since) => Some(after(since)),
             None => return Check::Nothing,
         },
         Stage::Resting | Stage::Waiting | Stage::Raising => memory.last_check.map(after),

@@ -91,13 +91,6 @@ impl Plan {
         self.mirror.is_some() || self.iterations > 0 && !self.matched
     }
 
-    /// The share of the requests that the canary must be able to answer before the run begins: its first weight, or the copies.
-    pub fn first(&self) -> Weight {
-        self.after(Weight::ZERO)
-            .unwrap_or(Weight::FULL)
-            .max(self.mirror.unwrap_or(Weight::ZERO))
-    }
-
     /// What comes after a passed check at this weight, in this iteration.
     pub fn next(&self, weight: Weight, iteration: u32) -> Next {
         if iteration < self.iterations {

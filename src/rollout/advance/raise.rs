@@ -6,7 +6,7 @@ use super::super::capacity::Capacity;
 use super::super::known::Known;
 use super::super::observation::{Memory, Observation, Rehearsal, Workload};
 use super::super::round::{self, Check, Progress, Tally};
-use super::super::state::{Block, GateState, Plan, Stage};
+use super::super::state::{Block, GateState, Stage};
 use super::super::weight::{Side, Weight};
 use super::homeward;
 use super::revision::{Seen, seen};
@@ -112,15 +112,13 @@ pub fn pods_ready(
     memory: &Memory,
     now: DateTime<Utc>,
 ) -> bool {
-    let first = block.plan.as_ref().map_or(Weight::FULL, Plan::first);
-    let first = block.traffic_at(first);
     let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
     observation
         .target
         .is_present_and(|target| target.rollout.complete && target.fingerprint == block.running)
-        && capacity.bears(Side::Canary, &first)
+        && block.trials().iter().all(|first| capacity.bears(Side::Canary, first))
         && observation.canary_service.is_present_and(|service| service.drawn)
-        && memory.drawn_since(block.weight).is_some()
+        && memory.drawn_since(&block.traffic()).is_some()
 }
 
 /// The words for waiting on the target's pods, which are also those of a run's first moment.
@@ -150,7 +148,7 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
     if turn.now >= deadline || failed {
         let pods_are_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
         let state = if pods_are_up {
-            super::turn_route::describe(turn.observation, turn.block.weight).1
+            super::turn_route::describe(turn.observation, &turn.traffic()).1
         } else {
             turn.observation.target.present().map_or_else(
                 || "the target cannot be read".to_owned(),
@@ -173,7 +171,7 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
     let target_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
     let route_missing = turn.drawn_since().is_none();
     if target_up && route_missing && !matches!(turn.observation.route, Known::Unknown) {
-        let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
+        let (reason, message) = super::turn_route::describe(turn.observation, &turn.traffic());
         turn.why(reason, &message)
             .awaiting("the route to be accepted")
             .until(deadline, ROLLED_BACK);

@@ -11,6 +11,7 @@ use super::super::question::Answers;
 use super::super::round::Check;
 use super::super::size;
 use super::super::state::{Block, Fingerprint, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
+use super::super::traffic::Traffic;
 use super::super::weight::Weight;
 use super::super::{cookies, mark, public, round, steps};
 use super::Decision;
@@ -120,8 +121,11 @@ impl<'a> Turn<'a> {
         if (self.block.weight, self.block.matched) == (weight, matched) {
             return;
         }
-        if weight == Weight::ZERO {
-            cookies::take_back(&mut self.block.cookies);
+        match weight {
+            Weight::ZERO => cookies::take_back(&mut self.block.cookies),
+            // Nobody is kept on a side that may be rolled, nor led back there by a cookie when only a part comes home.
+            Weight::FULL => self.block.cookies.primary = None,
+            _ => {}
         }
         (self.block.weight, self.block.matched) = (weight, matched);
         self.block.since = self.now;
@@ -238,9 +242,14 @@ impl<'a> Turn<'a> {
         self.now >= at
     }
 
-    /// Since when the data plane carries the intended weight, if it does.
+    /// What the route is to do.
+    pub fn traffic(&self) -> Traffic {
+        self.block.traffic()
+    }
+
+    /// Since when the data plane does what is intended, if it does.
     pub fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory.drawn_since(self.block.weight)
+        self.memory.drawn_since(&self.traffic())
     }
 
     /// An interval from now.
