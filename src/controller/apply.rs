@@ -12,7 +12,7 @@ use super::meta;
 use super::obstacle::{Drawn, Place};
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
-use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, met};
+use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, Traffic, met};
 use crate::workload::{self, store};
 
 /// Draws the world.

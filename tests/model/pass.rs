@@ -180,7 +180,7 @@ impl<'a> Pass<'a> {
         }
         let mut blocked = false;
         for deed in unmet {
-            let retreats = matches!(deed, Assertion::Route(traffic)
+            let retreats = matches!(&deed, Assertion::Route(traffic)
                 if observation.route.is_present_and(|route| route.weight.is_some_and(|had| traffic.weight < had)));
             if blocked && !retreats {
                 continue;

@@ -2,11 +2,7 @@
 //! ones are named until they get nothing any more.
 
 use serde_json::{Value, json};
-use serin::{
-    object::ORIGINAL,
-    rollout::{Destination, RouteFacts},
-    sim::world::route_shape::route_shape,
-};
+use serin::{object::ORIGINAL, rollout::Destination, sim::world::route_shape::route_shape};
 
 use super::{
     Bench,
