@@ -9,7 +9,7 @@ use serin::{
     sim::world::route_shape::{RouteShape, route_shape},
 };
 
-use super::{Bench, applied, weight};
+use super::{Bench, applied, shared, weight};
 
 /// One bench for each provider.
 pub(super) fn each() -> impl Iterator<Item = Bench> {

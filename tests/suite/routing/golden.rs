@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Bench, weight};
+use super::{Bench, shared};
 
 /// Everything of `spec.service` that Gateway API has a word for.
 fn full() -> Value {
