@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use serin::{object::ORIGINAL, rollout::Side};
 
-use super::{Bench, applied, shared, weight};
+use super::{Bench, applied, shared};
 use crate::apiserver::{DURATIONS, duration_step, recorded};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/routing/istio");
