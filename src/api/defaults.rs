@@ -186,7 +186,8 @@ impl Analysis {
 
     /// Percent of the requests that are copied, where any are: all of them where `mirrorWeight` says nothing.
     pub fn mirror_weight(&self) -> Option<u32> {
-        self.mirror.then(|| positive(self.mirror_weight).unwrap_or(100).min(100))
+        self.mirror
+            .then(|| positive(self.mirror_weight).unwrap_or(100).min(100))
     }
 
     /// How a run moves.

@@ -106,16 +106,14 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.service.match[].queryParams", "", |c, p| {
         is_gateway_api(p) && matching(c, |m| !m.query_params.is_empty())
     }),
-    field("spec.analysis.iterations", "", |c, _| {
-        analysis(c, |a| a.iterations.is_some_and(|n| n > 0))
+    field("spec.analysis.match", "", |c, p| {
+        p != KUBERNETES && analysis(c, |a| !a.matches.is_empty())
     }),
-    field("spec.analysis.match", "", |c, _| analysis(c, |a| !a.matches.is_empty())),
-    field("spec.analysis.mirror", "", |c, _| analysis(c, |a| a.mirror)),
-    field("spec.analysis.mirrorWeight", "", |c, _| {
-        analysis(c, |a| a.mirror_weight.is_some())
+    field("spec.analysis.mirror", "", |c, p| {
+        p != KUBERNETES && analysis(c, |a| a.mirror)
     }),
     field("spec.analysis.sessionAffinity", "", |c, p| {
-        p != CONTOUR && analysis(c, |a| a.session_affinity.is_some())
+        ![CONTOUR, KUBERNETES].contains(&p) && analysis(c, |a| a.session_affinity.is_some())
     }),
     field("spec.analysis.steps", "", |c, _| analysis(c, |a| !a.steps.is_empty())),
     field("spec.analysis.initialDelay", "", |c, _| {

@@ -11,12 +11,11 @@ const LETTERS: usize = 10;
 
 /// The cookies of the run that begins. What is to be taken back stays so, for as long as there is session affinity.
 pub fn of_run(canary: &Canary, block: &Block) -> Cookies {
-    let affinity = canary.spec.analysis.as_ref().and_then(|analysis| {
-        analysis
-            .session_affinity
-            .as_ref()
-            .filter(|_| block.subject.has_route())
-    });
+    let affinity = canary
+        .spec
+        .analysis
+        .as_ref()
+        .and_then(|analysis| analysis.session_affinity.as_ref().filter(|_| block.subject.has_route()));
     let Some(affinity) = affinity else {
         return Cookies::default();
     };

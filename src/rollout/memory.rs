@@ -135,7 +135,9 @@ fn traffic_drawn(block: Option<&Block>, observation: &Observation) -> Option<Tra
     if !subject.has_route() {
         // The apex Service leads to the primary, and nothing else has a share.
         let apex = apex_drawn(observation).filter(|_| !contested);
-        return apex.filter(|selects| *selects == Selects::Primary).map(|_| Traffic::default());
+        return apex
+            .filter(|selects| *selects == Selects::Primary)
+            .map(|_| Traffic::default());
     }
     let route = observation.route.present()?;
     if contested || !accepted(route) {

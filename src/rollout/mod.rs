@@ -51,8 +51,8 @@ pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;
 pub use state::{
-    Baseline, Block, Cookies, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
-    VERSION, Why,
+    Baseline, Block, Cookies, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject,
+    TEXT_LIMIT, VERSION, Why,
 };
 pub use steps::Next;
 pub use traffic::{Affinity, Cookie, Traffic};

@@ -76,10 +76,7 @@ pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStat
 
 /// The counter of a run by iterations, which Flagger keeps until the traffic is home.
 fn iterations(block: &Block, phase: Phase) -> i64 {
-    let counts = matches!(
-        phase,
-        Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting
-    );
+    let counts = matches!(phase, Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting);
     if counts { block.iterations.into() } else { 0 }
 }
 

@@ -211,14 +211,8 @@ mod tests {
             road(&planned(counted.clone(), "istio")),
             [(0, 1), (0, 2), (0, 3), (100, 3)]
         );
-        assert_eq!(
-            road(&planned(tested.clone(), "istio")),
-            [(100, 1), (100, 2), (100, 3)]
-        );
-        assert_eq!(
-            road(&planned(mirrored.clone(), "istio")),
-            [(0, 0), (50, 0), (100, 0)]
-        );
+        assert_eq!(road(&planned(tested.clone(), "istio")), [(100, 1), (100, 2), (100, 3)]);
+        assert_eq!(road(&planned(mirrored.clone(), "istio")), [(0, 0), (50, 0), (100, 0)]);
         assert_eq!(road(&planned(counted, KUBERNETES)), [(0, 1), (0, 2), (0, 3)]);
         assert_eq!(road(&planned(tested, KUBERNETES)), [(0, 1), (0, 2), (0, 3)]);
         assert_eq!(road(&planned(mirrored, KUBERNETES)).len(), 10, "E14");

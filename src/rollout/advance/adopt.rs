@@ -175,7 +175,9 @@ fn start(block: &mut Block, canary: &Canary, running: Option<Fingerprint>, weigh
 /// Whether a cookie of Flagger's status has a name.
 #[expect(clippy::ptr_arg, reason = "the signature that a filter asks for")]
 fn is_named(cookie: &String) -> bool {
-    cookie.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty())
+    cookie
+        .split_once('=')
+        .is_some_and(|(name, value)| !name.is_empty() && !value.is_empty())
 }
 
 /// A run that counts by iterations goes on with the one that Flagger had come to. It is checked once more.

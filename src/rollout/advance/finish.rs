@@ -173,8 +173,8 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
 
 /// After a promotion: target down, `post-rollout` hooks, then `Succeeded`.
 pub(super) fn finalise(turn: &mut Turn<'_>) {
-    let canary_up = turn.observation.target.is_present_and(|target| target.replicas > 0)
-        && turn.capacity().canary_takes_all();
+    let canary_up =
+        turn.observation.target.is_present_and(|target| target.replicas > 0) && turn.capacity().canary_takes_all();
     if canary_up && !turn.capacity().carries(Side::Primary, Weight::ZERO) {
         let primary = &turn.observation.primary;
         if primary.is_present_and(|primary| primary.rollout.deadline_exceeded) || turn.past_deadline() {

@@ -25,8 +25,7 @@ pub(super) fn fail(turn: &mut Turn<'_>) {
         );
     }
     // Pods of a revision that nobody judged are no refuge.
-    let canary_has_it =
-        turn.capacity().canary_takes_all() && !revision::strayed(&turn.block, turn.observation);
+    let canary_has_it = turn.capacity().canary_takes_all() && !revision::strayed(&turn.block, turn.observation);
     if canary_has_it && !turn.block.has_all() {
         let since = turn.block.since;
         turn.give_all();

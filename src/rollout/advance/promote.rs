@@ -82,7 +82,12 @@ fn copy(turn: &mut Turn<'_>) {
 /// Without a route the primary rolls under all the traffic, as any Deployment does. A strategy that takes many of its pods is told.
 fn warn_of_gaps(turn: &mut Turn<'_>) {
     let needed = turn.capacity().need(Side::Primary, Weight::ZERO);
-    let Some(primary) = turn.observation.primary.present().filter(|_| !turn.block.subject.has_route()) else {
+    let Some(primary) = turn
+        .observation
+        .primary
+        .present()
+        .filter(|_| !turn.block.subject.has_route())
+    else {
         return;
     };
     let kept = primary.worst_ready;

@@ -127,12 +127,7 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
     };
     turn.why(
         reason,
-        &format!(
-            "{} keeps the run at {}: {}",
-            refusal.name,
-            turn.place(),
-            refusal.text
-        ),
+        &format!("{} keeps the run at {}: {}", refusal.name, turn.place(), refusal.text),
     )
     .awaiting(&mark)
     .until(at, "it is asked again");

@@ -75,7 +75,12 @@ impl DataPlane {
         let behind_routes: BTreeSet<_> = self
             .taken
             .iter()
-            .flat_map(|(route, flows)| flows.iter().flat_map(|flow| &flow.backends).map(|it| (&route.namespace, &it.service)))
+            .flat_map(|(route, flows)| {
+                flows
+                    .iter()
+                    .flat_map(|flow| &flow.backends)
+                    .map(|it| (&route.namespace, &it.service))
+            })
             .collect();
         let names = mirror.services.all().filter_map(|service| {
             let meta = &service.metadata;

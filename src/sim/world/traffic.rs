@@ -127,7 +127,9 @@ impl Split {
             };
             let one = Self::of(&flow.backends, &mut behind);
             split.lost += one.lost * flow.part;
-            split.shares.extend(one.shares.into_iter().map(|it| part(it, flow.part)));
+            split
+                .shares
+                .extend(one.shares.into_iter().map(|it| part(it, flow.part)));
             if let Some(copies) = &flow.copies {
                 let of = flow.part * f64::from(copies.weight) / 100.0;
                 let copied = Self::of(std::slice::from_ref(copies), &mut behind);

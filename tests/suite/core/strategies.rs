@@ -83,7 +83,10 @@ fn blue_green_is_tried_without_traffic_then_gets_all_of_it_then_is_promoted() {
             "Routing all traffic to primary",
         ]
     );
-    assert!(world.now - began >= TimeDelta::seconds(40), "four checks, each after an interval");
+    assert!(
+        world.now - began >= TimeDelta::seconds(40),
+        "four checks, each after an interval"
+    );
 }
 
 #[test]
@@ -170,7 +173,10 @@ fn a_bad_revision_that_only_sees_copies_goes_back_and_the_copies_end() {
         world.bad.insert(2);
         world.push(2);
         until(&mut world, "failed", |w| w.phase() == Phase::Failed);
-        assert_eq!((world.actual.traffic.mirror, world.actual.route), (None, Some(Weight::ZERO)));
+        assert_eq!(
+            (world.actual.traffic.mirror, world.actual.route),
+            (None, Some(Weight::ZERO))
+        );
     }
 }
 
@@ -213,7 +219,11 @@ fn without_a_route_a_primary_that_does_not_come_up_is_held_and_a_later_fix_is_re
         w.block().is_some_and(|b| b.stage == Stage::HoldOnCanary)
     });
     let status = world.canary.status.clone().expect("a status");
-    assert_eq!((status.phase, status.canary_weight), (Phase::Failed, 0), "nothing can lead there");
+    assert_eq!(
+        (status.phase, status.canary_weight),
+        (Phase::Failed, 0),
+        "nothing can lead there"
+    );
     world.push(3);
     until(&mut world, "the fix promoted", |w| w.phase() == Phase::Succeeded);
     assert_eq!(world.actual.primary.as_ref().map(|p| p.template), Some(3));
@@ -278,7 +288,11 @@ fn a_failed_check_costs_no_iteration_and_the_next_one_decides() {
     assert_eq!(iterations(&world), Some(1));
     world.bad.clear();
     until(&mut world, "iteration 2", |w| iterations(w) == Some(2));
-    assert_eq!(world.block().map(|b| b.why.reason), Some("Analysing".into()), "the failure is history");
+    assert_eq!(
+        world.block().map(|b| b.why.reason),
+        Some("Analysing".into()),
+        "the failure is history"
+    );
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
 }
 
@@ -332,14 +346,25 @@ fn the_gate_before_promotion_is_asked_once_an_interval_and_keeps_the_iterations(
         until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
         let passed = |text: &&String| text.contains("Confirm-promotion check gate passed");
         assert_eq!(world.told.iter().filter(passed).count(), passes, "{:#?}", world.told);
-        assert!(!world.called.contains(&"traffic".to_owned()), "no weight is raised by steps");
-        assert_eq!(world.alerts.iter().filter(|text| text.contains("waiting for approval")).count(), 1);
+        assert!(
+            !world.called.contains(&"traffic".to_owned()),
+            "no weight is raised by steps"
+        );
+        assert_eq!(
+            world
+                .alerts
+                .iter()
+                .filter(|text| text.contains("waiting for approval"))
+                .count(),
+            1
+        );
     }
 }
 
 #[test]
 fn cookies_stand_before_the_route_names_them_and_are_taken_back_behind_the_run() {
-    let affinity = json!({"stepWeights": [20, 60], "sessionAffinity": {"cookieName": "side", "primaryCookieName": "home"}});
+    let affinity =
+        json!({"stepWeights": [20, 60], "sessionAffinity": {"cookieName": "side", "primaryCookieName": "home"}});
     let mut world = initialized(&with(&affinity));
     let written = promoted(&mut world);
     assert_eq!(
@@ -353,7 +378,11 @@ fn cookies_stand_before_the_route_names_them_and_are_taken_back_behind_the_run()
     let status = world.canary.status.clone().expect("a status");
     let previous = status.previous_session_affinity_cookie.expect("the run's cookie");
     assert!(previous.starts_with("side=") && status.session_affinity_cookie.is_none());
-    assert!(status.primary_session_affinity_cookie.is_some_and(|cookie| cookie.starts_with("home=")));
+    assert!(
+        status
+            .primary_session_affinity_cookie
+            .is_some_and(|cookie| cookie.starts_with("home="))
+    );
     world.push(3);
     until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
     let status = world.canary.status.clone().expect("a status");
@@ -401,6 +430,11 @@ fn an_analysis_that_is_called_off_in_the_iterations_promotes() {
         world.canary.spec.skip_analysis = true;
         world.unjudged = true;
         until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
-        assert!(world.told.iter().any(|text| text.contains("Canary analysis was skipped")));
+        assert!(
+            world
+                .told
+                .iter()
+                .any(|text| text.contains("Canary analysis was skipped"))
+        );
     }
 }

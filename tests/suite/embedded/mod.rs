@@ -24,6 +24,7 @@ mod services;
 mod setting;
 mod stage;
 mod story;
+mod strategies;
 mod time;
 mod traffic;
 mod warnings;

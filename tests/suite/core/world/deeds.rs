@@ -14,7 +14,9 @@ fn words(assertion: &Assertion) -> String {
         return format!("{assertion:?}");
     };
     let matched = if traffic.matched { ", of those that match" } else { "" };
-    let copies = traffic.mirror.map_or_else(String::new, |percent| format!(", {percent} copied"));
+    let copies = traffic
+        .mirror
+        .map_or_else(String::new, |percent| format!(", {percent} copied"));
     let cookies = match &traffic.affinity {
         Some(Affinity::Kept { primary: Some(_), .. }) => ", both cookies",
         Some(Affinity::Kept { primary: None, .. }) => ", a cookie",

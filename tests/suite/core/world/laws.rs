@@ -241,7 +241,9 @@ fn is_home(block: &Block, observation: &Observation) -> bool {
 
 /// A resting phase is written only when the world was seen drawn.
 fn at_rest(block: &Block, observation: &Observation) -> Held {
-    hold(is_home(block, observation), || "resting with traffic on the canary".to_owned())?;
+    hold(is_home(block, observation), || {
+        "resting with traffic on the canary".to_owned()
+    })?;
     let down = observation.target.present().is_none_or(|target| target.replicas == 0);
     hold(down, || "resting with pods".to_owned())
 }
