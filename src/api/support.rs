@@ -6,9 +6,7 @@
 //!
 //! What a traffic provider has no use for, as in Flagger, says its router (`Router::warnings`).
 
-use super::{
-    AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, RouteMatch, ServiceSpec, StringMatch, Webhook,
-};
+use super::{AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, ServiceSpec, Webhook};
 
 /// The provider that writes an `HTTPProxy`.
 pub const CONTOUR: &str = "contour";
@@ -88,33 +86,6 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.group", "", |c, _| c.spec.group.is_some()),
     field("spec.windows", "", |c, _| !c.spec.windows.is_empty()),
     field("spec.service.ports", "", |c, _| service(c, |s| !s.ports.is_empty())),
-    field("spec.service.mirror", "", |c, p| {
-        is_gateway_api(p) && service(c, |s| !s.mirror.is_empty())
-    }),
-    field("spec.service.match[].uri.exact", "prefix is", |c, p| {
-        p == CONTOUR && uri(c, |u| &u.exact)
-    }),
-    field("spec.service.match[].uri.regex", "prefix is", |c, p| {
-        (p == CONTOUR || is_gateway_api(p)) && uri(c, |u| &u.regex)
-    }),
-    field("spec.service.match[].method", "", |c, p| {
-        is_gateway_api(p) && matching(c, |m| m.method.is_some())
-    }),
-    field("spec.service.match[].headers", "", |c, p| {
-        is_gateway_api(p) && matching(c, |m| !m.headers.is_empty())
-    }),
-    field("spec.service.match[].queryParams", "", |c, p| {
-        is_gateway_api(p) && matching(c, |m| !m.query_params.is_empty())
-    }),
-    field("spec.analysis.match", "", |c, p| {
-        p != KUBERNETES && analysis(c, |a| !a.matches.is_empty())
-    }),
-    field("spec.analysis.mirror", "", |c, p| {
-        p != KUBERNETES && analysis(c, |a| a.mirror)
-    }),
-    field("spec.analysis.sessionAffinity", "", |c, p| {
-        ![CONTOUR, KUBERNETES].contains(&p) && analysis(c, |a| a.session_affinity.is_some())
-    }),
     field("spec.analysis.steps", "", |c, _| analysis(c, |a| !a.steps.is_empty())),
     field("spec.analysis.initialDelay", "", |c, _| {
         analysis(c, |a| a.initial_delay.is_some())
@@ -210,14 +181,6 @@ const fn field(path: &'static str, note: &'static str, used: fn(&Canary, &str) -
 
 fn service(canary: &Canary, used: impl FnOnce(&ServiceSpec) -> bool) -> bool {
     canary.spec.service.as_ref().is_some_and(used)
-}
-
-fn matching(canary: &Canary, used: impl Fn(&RouteMatch) -> bool) -> bool {
-    service(canary, |s| s.matches.iter().any(used))
-}
-
-fn uri(canary: &Canary, way: impl Fn(&StringMatch) -> &Option<String>) -> bool {
-    matching(canary, |m| m.uri.as_ref().is_some_and(|u| way(u).is_some()))
 }
 
 fn analysis(canary: &Canary, used: impl FnOnce(&Analysis) -> bool) -> bool {

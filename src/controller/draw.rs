@@ -342,7 +342,11 @@ impl Draw<'_> {
     }
 
     fn no_provider(&self) -> Undrawable {
-        Undrawable::Spec(format!("spec.provider: {} is not built", self.site.subject.provider))
+        let provider = &self.site.subject.provider;
+        Undrawable::Spec(match self.site.provider {
+            Some(_) => format!("spec.provider: {provider} moves no traffic"),
+            None => format!("spec.provider: {provider} is not built"),
+        })
     }
 }
 

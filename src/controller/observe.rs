@@ -14,8 +14,8 @@ use crate::rollout::{
     DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Traffic,
     Workload,
 };
+use crate::routing::Provider;
 use crate::routing::service::{self, ServiceContext};
-use crate::routing::{self, ROUTERS};
 use crate::workload::{self, endpoints};
 
 /// What else a pass knows about the canary.
@@ -171,9 +171,8 @@ fn refusals(site: &Site, rules: &Rules) -> Vec<Refusal> {
         let crossing = validate::cross_namespace(canary).into_iter();
         all.extend(crossing.map(|error| refusal(error.field, error.message)));
     }
-    if routing::router(provider).is_none() && site.wanted.has_route() {
-        let routed = ROUTERS.iter().map(|router| router.meta().ids[0].text());
-        let built: Vec<&str> = routed.chain([support::KUBERNETES]).collect();
+    if Provider::named(provider).is_none() {
+        let built: Vec<&str> = Provider::all().map(Provider::id).collect();
         let message = format!("{provider} is not built yet ({} are)", built.join(", "));
         all.push(refusal("spec.provider".to_owned(), message));
     }
@@ -185,10 +184,10 @@ fn refusals(site: &Site, rules: &Rules) -> Vec<Refusal> {
         };
         all.push(refusal(unbuilt.path.to_owned(), format!("is not built yet{note}")));
     }
-    if let Some(router) = site.router
+    if let Some(provider) = site.provider
         && site.wanted == site.subject
     {
-        all.extend(router.check(&site.route_context(rules)));
+        all.extend(provider.check(&site.route_context(rules)));
     }
     if let (Some(_), Err(words)) = (site.target.present(), &site.selector) {
         all.push(refusal("spec.targetRef".to_owned(), words.clone()));

@@ -12,7 +12,7 @@ use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::api::{Canary, GROUP, VERSION};
 use crate::rollout::{Block, Known, Side, Stage, Subject};
 use crate::routing::service::{ServiceContext, side_name};
-use crate::routing::{self, DestinationMeta, Destinations, RouteContext, Router, RouterMeta};
+use crate::routing::{self, DestinationMeta, Destinations, Provider, RouteContext, Router, RouterMeta};
 use crate::workload::{self, Selector, primary::Identity};
 
 /// What the operator decided, in the words of the parts that need it.
@@ -41,6 +41,8 @@ pub struct Site {
     /// The names whose objects were read: those that the status has fixed, where it has.
     pub subject: Subject,
     /// The provider of the subject; `None`: no such provider is built.
+    pub provider: Option<Provider>,
+    /// Who draws its route; `None` also for a provider that has none.
     pub router: Option<&'static dyn Router>,
     /// The Deployment that the team edits.
     pub target: Known<Arc<Value>>,
@@ -113,7 +115,8 @@ impl Site {
             .filter(|block| block.stage != Stage::Initializing)
             .map(|block| block.subject.clone());
         let subject = fixed.unwrap_or_else(|| wanted.clone());
-        let router = routing::router(&subject.provider);
+        let provider = Provider::named(&subject.provider);
+        let router = provider.and_then(Provider::router);
         let (namespace, name) = (meta::namespace(&raw).to_owned(), meta::name(&raw).to_owned());
         let keys = Keys {
             namespace: &namespace,
@@ -123,7 +126,7 @@ impl Site {
         let primary = look.object(&keys.primary()).await;
         let route = match router {
             Some(router) => look.object(&keys.route(router)).await,
-            None if !subject.has_route() => Known::Absent,
+            None if provider.is_some() => Known::Absent,
             None => Known::NoKind {
                 kind: format!("the object of provider {}", subject.provider),
             },
@@ -150,6 +153,7 @@ impl Site {
             raw,
             canary,
             wanted,
+            provider,
             router,
             target,
             primary,

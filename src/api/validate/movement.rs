@@ -12,7 +12,11 @@ impl Findings {
         if !spec.skip_analysis && analysis.strategy() == Strategy::Canary && analysis.steps.is_empty() {
             self.weights(analysis);
         }
-        self.strategy(analysis);
+        if analysis.strategy() == Strategy::Canary && !analysis.matches.is_empty() {
+            // E13 of spec/core.md 7.1.
+            let message = "without iterations the weights are shares of the requests that match";
+            self.warn("spec.analysis.match", message);
+        }
     }
 
     /// What a provider without a route makes of a strategy, in Flagger's words where it has some (spec/core.md 2.3, T26).
@@ -34,36 +38,6 @@ impl Findings {
                 let message = "needs a route: it is left out with the kubernetes provider";
                 self.warn(format!("spec.analysis.{field}"), message);
             }
-        }
-    }
-
-    /// Combinations that one route cannot mean at once, and those that one of them makes idle.
-    fn strategy(&mut self, analysis: &Analysis) {
-        if !analysis.matches.is_empty() && analysis.session_affinity.is_some() {
-            // Whoever shows the cookie would reach the canary without meeting the conditions (spec/routers.md 7.5).
-            let message = "cannot stand beside spec.analysis.match: callers are told apart by one or the other";
-            self.refuse("spec.analysis.sessionAffinity", message);
-        }
-        match analysis.strategy() {
-            Strategy::AbTesting if analysis.mirror => {
-                let message = "is not used in an A/B test: all requests that match go to the canary";
-                self.warn("spec.analysis.mirror", message);
-            }
-            Strategy::Canary if !analysis.matches.is_empty() => {
-                let message = "without iterations the weights are shares of the requests that match";
-                self.warn("spec.analysis.match", message);
-            }
-            _ => {}
-        }
-        match analysis.mirror_weight {
-            Some(_) if !analysis.mirror => {
-                self.warn("spec.analysis.mirrorWeight", "is not used without spec.analysis.mirror");
-            }
-            Some(percent) if !(1..=100).contains(&percent) => {
-                let message = format!("{percent} is not from 1 to 100: 100 is used");
-                self.warn("spec.analysis.mirrorWeight", message);
-            }
-            _ => {}
         }
     }
 

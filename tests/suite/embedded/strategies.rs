@@ -241,3 +241,199 @@ async fn core_096_iterations_that_are_lowered_under_way_neither_stall_nor_skip_t
         "the edit counts for the next run"
     );
 }
+
+/// What the analysis of an A/B test has beside its iterations.
+fn testers() -> Value {
+    json!({ "match": [{ "headers": { "x-user": { "exact": "tester" } } }] })
+}
+
+/// The answers of an image so far.
+fn answered(stage: &Stage, image: &str) -> f64 {
+    stage
+        .answers()
+        .answered
+        .get(image)
+        .map_or(0.0, |measured| measured.requests)
+}
+
+#[tokio::test(start_paused = true)]
+async fn core_012_a_mirrored_step_comes_before_the_first_weight() {
+    for provider in ["istio", "gatewayapi:v1", "contour"] {
+        let stage = Setting::with_provider(provider)
+            .analysis(&json!({ "mirror": true, "stepWeight": 10, "maxWeight": 20 }))
+            .initialized()
+            .await;
+        stage.push("app:2").await;
+        stage
+            .until("the mirrored step", |stage| {
+                stage.status()["serin"]["stage"] == "Stepping"
+            })
+            .await;
+        stage.pass(8).await;
+        assert_eq!(
+            (stage.weight(), answered(&stage, "app:2").to_string()),
+            (Some(0), "0".into())
+        );
+        assert_eq!(stage.events_with("Advance app.test canary weight 0"), 1);
+        stage.until_weight(10).await;
+        stage.until_phase("Succeeded").await;
+        assert_eq!(stage.answers().lost.to_string(), "0", "{provider}");
+    }
+}
+
+/// W46, E44: every provider that mirrors leaves the step, Gateway API too.
+#[tokio::test(start_paused = true)]
+async fn core_012_copies_alone_fail_a_bad_revision() {
+    let bad = Behaviour {
+        success: 90.0,
+        latency: 120.0,
+    };
+    let stage = Setting::new()
+        .script(|script| script.answers("app:2", bad))
+        .analysis(&json!({ "mirror": true }))
+        .initialized()
+        .await;
+    stage.push("app:2").await;
+    stage.until_phase("Failed").await;
+    assert_eq!(answered(&stage, "app:2").to_string(), "0", "no client got its answers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn core_013_an_ab_test_sends_what_matches_to_the_canary_and_the_rest_to_the_primary() {
+    for provider in ["istio", "gatewayapi:v1", "contour"] {
+        let stage = Setting::with_provider(provider)
+            .analysis(&iterations(10))
+            .analysis(&testers())
+            .initialized()
+            .await;
+        stage.push("app:2").await;
+        stage.until_weight(100).await;
+        stage.pass(2).await;
+        let entry = ("test".to_owned(), "app".to_owned());
+        let split = stage.world.traffic().split(&entry).unwrap_or_default();
+        assert!(
+            (split.part_of_image("app:2") - 0.2).abs() < 1e-6,
+            "{provider}: {split:?}"
+        );
+        assert!(
+            (split.part_of_image("app:1") - 0.8).abs() < 1e-6,
+            "{provider}: {split:?}"
+        );
+        stage.until_phase("Succeeded").await;
+        assert_eq!(
+            of_the_release(&stage),
+            phases(&[
+                ("Progressing", 0),
+                ("Progressing", 100),
+                ("Promoting", 100),
+                ("Finalising", 0),
+                ("Succeeded", 0)
+            ])
+        );
+        assert_eq!(stage.events_with("canary iteration"), 10);
+        assert_eq!(
+            (stage.image("app-primary"), stage.answers().lost.to_string()),
+            ("app:2".into(), "0".into())
+        );
+        stage.pass(1).await;
+        let line = r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="ab-testing",analysis_status="completed"} 1"#;
+        assert!(counter(&stage, line));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn core_074_callers_are_kept_on_their_side_and_the_cookie_is_taken_back() {
+    for provider in ["istio", "gatewayapi:v1"] {
+        let cookies = json!({ "sessionAffinity": { "cookieName": "side", "primaryCookieName": "home", "maxAge": 60 } });
+        let stage = Setting::with_provider(provider).analysis(&cookies).initialized().await;
+        let route = |stage: &Stage| {
+            let kind = if provider == "istio" {
+                ("networking.istio.io/v1beta1", "VirtualService")
+            } else {
+                ("gateway.networking.k8s.io/v1", "HTTPRoute")
+            };
+            stage.object(kind.0, kind.1, "app")["spec"].to_string()
+        };
+        stage.push("app:2").await;
+        stage.until_weight(20).await;
+        let status = stage.status();
+        let text = |status: &Value, field: &str| status[field].as_str().unwrap_or_default().to_owned();
+        let (canary, primary) = (
+            text(&status, "sessionAffinityCookie"),
+            text(&status, "primarySessionAffinityCookie"),
+        );
+        assert!(canary.starts_with("side=") && primary.starts_with("home="), "{status}");
+        for cookie in [&canary, &primary] {
+            assert!(
+                route(&stage).contains(&format!("{cookie}; Max-Age=")),
+                "{provider}: {}",
+                route(&stage)
+            );
+        }
+        stage.until_weight(40).await;
+        assert_eq!(
+            text(&stage.status(), "sessionAffinityCookie"),
+            canary,
+            "one run, one cookie"
+        );
+        stage.until_phase("Succeeded").await;
+        let status = stage.status();
+        assert_eq!(text(&status, "previousSessionAffinityCookie"), canary);
+        assert_eq!(status["sessionAffinityCookie"], Value::Null);
+        assert!(
+            route(&stage).contains(&format!("{canary}; Max-Age=-1")),
+            "{}",
+            route(&stage)
+        );
+        stage.push("app:3").await;
+        stage.until_weight(20).await;
+        assert_ne!(text(&stage.status(), "sessionAffinityCookie"), canary);
+    }
+}
+
+/// The part of core 79 that needs no real traffic: a template's metric with a plain `threshold`.
+#[tokio::test(start_paused = true)]
+async fn core_079_ab_and_blue_green_by_the_threshold_of_a_template() {
+    let template = json!({
+        "apiVersion": "flagger.app/v1beta1", "kind": "MetricTemplate",
+        "metadata": { "name": "errors", "namespace": "test" },
+        "spec": { "provider": { "type": "prometheus", "address": "http://prometheus:9090" }, "query": "error_share" },
+    });
+    let metric = json!({ "metrics": [{ "name": "errors", "templateRef": { "name": "errors" }, "threshold": 5 }] });
+    for strategy in [testers(), json!({})] {
+        let stage = Setting::new()
+            .object(template.clone())
+            .analysis(&iterations(2))
+            .analysis(&strategy)
+            .analysis(&metric)
+            .initialized()
+            .await;
+        stage
+            .numbers
+            .answer("error_share", [serin::metrics::Reading::Value(4.0)]);
+        stage.push("app:2").await;
+        stage.until_phase("Succeeded").await;
+        stage
+            .numbers
+            .answer("error_share", [serin::metrics::Reading::Value(6.0)]);
+        stage.push("app:3").await;
+        stage.until_phase("Failed").await;
+        assert_eq!(stage.image("app-primary"), "app:2");
+    }
+}
+
+/// E21.
+#[tokio::test(start_paused = true)]
+async fn core_096_ab_iterations_that_are_lowered_under_way_do_not_stall_the_run() {
+    let stage = Setting::new()
+        .analysis(&iterations(4))
+        .analysis(&testers())
+        .initialized()
+        .await;
+    stage.push("app:2").await;
+    stage
+        .until("iteration 3", |stage| stage.status()["iterations"] == 3)
+        .await;
+    stage.edit_canary(json!({ "analysis": { "iterations": 1 } })).await;
+    stage.until_phase("Succeeded").await;
+}
