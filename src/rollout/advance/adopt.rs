@@ -164,20 +164,17 @@ fn start(block: &mut Block, canary: &Canary, running: Option<Fingerprint>, weigh
     if let Some(status) = &canary.status {
         block.failed_checks = u32::try_from(status.failed_checks).unwrap_or(0);
         block.cookies = Cookies {
-            canary: status.session_affinity_cookie.clone().filter(is_named),
-            // Flagger writes one without a name where the spec names none.
-            primary: status.primary_session_affinity_cookie.clone().filter(is_named),
-            previous: status.previous_session_affinity_cookie.clone().filter(is_named),
+            canary: named(status.session_affinity_cookie.as_deref()),
+            primary: named(status.primary_session_affinity_cookie.as_deref()),
+            previous: named(status.previous_session_affinity_cookie.as_deref()),
         };
     }
 }
 
-/// Whether a cookie of Flagger's status has a name.
-#[expect(clippy::ptr_arg, reason = "the signature that a filter asks for")]
-fn is_named(cookie: &String) -> bool {
-    cookie
-        .split_once('=')
-        .is_some_and(|(name, value)| !name.is_empty() && !value.is_empty())
+/// A cookie of Flagger's status. It writes one without a name where the spec names none (W15).
+fn named(cookie: Option<&str>) -> Option<String> {
+    let (name, value) = cookie?.split_once('=')?;
+    (!name.is_empty() && !value.is_empty()).then(|| format!("{name}={value}"))
 }
 
 /// A run that counts by iterations goes on with the one that Flagger had come to. It is checked once more.

@@ -67,6 +67,11 @@ pub fn is_cookie(header: &str) -> bool {
     header.eq_ignore_ascii_case("cookie")
 }
 
+/// Whether a backend of an `HTTPProxy` gets copies, and no share.
+fn is_copy(backend: &Value) -> bool {
+    backend["mirror"] == true
+}
+
 impl RouteShape {
     /// The rules of a route, in order.
     pub fn rules_of<'v>(&self, route: &'v Value) -> impl Iterator<Item = &'v Value> + use<'v> {
@@ -106,19 +111,21 @@ impl RouteShape {
     /// The Service that requests of a rule are copied to, and how many of a hundred.
     pub fn copies_of(&self, rule: &Value) -> Option<(String, u64)> {
         let filters = rule["filters"].as_array().into_iter().flatten();
-        let mirrors = filters.filter_map(|filter| filter.get("requestMirror"));
-        let mirror = match self.kind {
-            "HTTPRoute" => mirrors.into_iter().next()?,
-            "VirtualService" => rule.get("mirror")?,
-            _ => return None,
-        };
+        let mut mirrors = filters.filter_map(|filter| filter.get("requestMirror"));
+        let listed = rule[self.backends].as_array().into_iter().flatten();
+        let mut marked = listed.filter(|backend| is_copy(backend));
         let (service, percent) = match self.kind {
-            "HTTPRoute" => (&mirror["backendRef"]["name"], mirror["percent"].as_f64()),
-            _ => (&mirror["host"], rule["mirrorPercentage"]["value"].as_f64()),
+            "HTTPRoute" => mirrors.next().map(|it| (&it["backendRef"]["name"], &it["percent"]))?,
+            "HTTPProxy" => marked.next().map(|it| (&it["name"], &it["weight"]))?,
+            _ => (&rule["mirror"]["host"], &rule["mirrorPercentage"]["value"]),
         };
         let service = service.as_str()?.split('.').next()?.to_owned();
-        let whole = format!("{:.0}", percent.unwrap_or(100.0)).parse().ok()?;
-        Some((service, whole))
+        Some((service, percent.as_u64().unwrap_or(100)))
+    }
+
+    /// The backends of a rule that share its requests, in order.
+    pub fn sharing<'v>(&self, rule: &'v Value) -> impl Iterator<Item = &'v Value> + use<'v> {
+        self.backends_of(rule).iter().filter(|backend| !is_copy(backend))
     }
 
     /// The backends of a rule, in order.
@@ -139,10 +146,7 @@ impl RouteShape {
 
     /// The weight of the backend with this Service, in a rule that has one.
     pub fn weight_in(&self, rule: &Value, service: &str) -> Option<u64> {
-        let backend = self
-            .backends_of(rule)
-            .iter()
-            .find(|it| self.service_of(it) == service)?;
+        let backend = self.sharing(rule).find(|it| self.service_of(it) == service)?;
         Some(self.weight_of(backend))
     }
 }

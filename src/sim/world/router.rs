@@ -127,10 +127,8 @@ pub(super) fn flows(kind: Kind, route: &DynamicObject, matching: f64) -> Vec<Flo
     let mut found = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let headers = shape.headers_of(rule);
-        let part = if index + 1 == rules.len() {
-            rest
-        } else if headers.is_empty() {
-            // It takes everything that no rule before it has taken, as far as paths do not tell them apart.
+        let part = if index + 1 == rules.len() || headers.is_empty() {
+            // A rule without a header takes everything that no rule before it has taken, as far as paths do not tell them apart.
             rest
         } else if headers.iter().any(|name| is_cookie(name)) {
             0.0
@@ -154,8 +152,7 @@ pub(super) fn flows(kind: Kind, route: &DynamicObject, matching: f64) -> Vec<Flo
 /// Where one rule leads.
 fn backends(shape: &RouteShape, rule: &Value) -> Vec<Backend> {
     let mut found: Vec<Backend> = shape
-        .backends_of(rule)
-        .iter()
+        .sharing(rule)
         .map(|backend| Backend {
             service: shape.service_of(backend).to_owned(),
             weight: u32::try_from(shape.weight_of(backend)).unwrap_or(u32::MAX),

@@ -35,7 +35,7 @@ pub(super) fn route(written: &Written<'_>, objects: &impl Objects, release: &Rel
     if after.is_empty() {
         return wrong;
     }
-    let (primary, canary) = most(&after);
+    let (primary, canary) = written.after.map_or((0, 0), |route| most(route, release));
     if let Some(block) = &release.block {
         wrong.extend(status_first(&after, block));
         let copied = written.after.is_some_and(|route| copies(route, release));
@@ -45,8 +45,8 @@ pub(super) fn route(written: &Written<'_>, objects: &impl Objects, release: &Rel
             ));
         }
     }
-    let before = written.before.map(|route| splits(route, release)).unwrap_or_default();
-    let before = (!before.is_empty()).then(|| most(&before));
+    let split = |route: &&Value| !splits(route, release).is_empty();
+    let before = written.before.filter(split).map(|route| most(route, release));
     let apex = objects.named("v1", "Service", &release.namespace, &release.apex);
     let (was_primary, was_canary) = before.unwrap_or_else(|| match release.apex_side(objects, apex) {
         Some(Side::Primary) => (100, 0),
