@@ -8,7 +8,7 @@ use super::Bench;
 /// A bench needs a router; what it says about the Canary is asked of another provider here.
 fn bench(analysis: &serde_json::Value) -> Bench {
     let mut bench = Bench::new("istio", &json!({"gatewayRefs": null})).with_analysis(analysis);
-    bench.subject.provider = "kubernetes".to_owned();
+    bench.subject.provider = "kubernetes".into();
     bench
 }
 

@@ -34,9 +34,7 @@ fn routers_056_what_the_provider_cannot_do_is_refused() {
         assert_eq!(fields(&with_analysis("contour", analysis)), [""; 0]);
     }
     let tcp = Bench::new("istio", &json!({"appProtocol": "tcp"}));
-    let all = [&test, &mirror, &sticky]
-        .into_iter()
-        .fold(tcp, |bench, it| bench.with_analysis(it));
+    let all = [&test, &mirror, &sticky].into_iter().fold(tcp, Bench::with_analysis);
     assert_eq!(fields(&all), ["spec.analysis.match", "spec.analysis.mirror", field]);
     for provider in ["contour", "gatewayapi:v1", "istio"] {
         assert_eq!(

@@ -26,7 +26,8 @@ const PROVIDERS: [(&str, &str); 3] = [
 /// A Canary, what its route is to do, and the rules that come of it.
 #[derive(Debug, Deserialize)]
 struct Case {
-    case: String,
+    #[serde(rename = "case")]
+    name: String,
     service: Value,
     analysis: Value,
     traffic: Wanted,
@@ -91,7 +92,7 @@ fn at(bench: &Bench, live: &Value, traffic: &Traffic) -> Value {
 #[test]
 fn every_traffic_is_drawn_as_its_case_says() {
     for (bench, case) in cases() {
-        let name = format!("{}: {}", bench.subject.provider, case.case);
+        let name = format!("{}: {}", bench.subject.provider, case.name);
         assert_eq!(bench.router.check(&bench.cx()), [], "{name}");
         let traffic = case.traffic.traffic();
         let live = bench.created_for(&traffic);
@@ -139,7 +140,7 @@ async fn every_traffic_is_stored_as_it_is_drawn() {
             .body(serde_json::to_vec(&object).unwrap())
             .unwrap();
         let stored: Value = client.request(request).await.unwrap();
-        assert_eq!(stored["spec"], object["spec"], "{}: {}", meta.kind, case.case);
+        assert_eq!(stored["spec"], object["spec"], "{}: {}", meta.kind, case.name);
     }
 }
 
@@ -148,10 +149,10 @@ fn a_route_of_ours_comes_home_from_every_traffic() {
     for (bench, case) in cases() {
         let (home, traffic) = (bench.created(0), case.traffic.traffic());
         let away = at(&bench, &home, &traffic);
-        assert_eq!(rules(&away), &case.rules, "{}", case.case);
-        assert_eq!(bench.edited(&away, 0), home, "{}", case.case);
+        assert_eq!(rules(&away), &case.rules, "{}", case.name);
+        assert_eq!(bench.edited(&away, 0), home, "{}", case.name);
         let facts = bench.router.facts(&bench.cx(), &home, &traffic);
-        assert!(facts.drawn.is_none() || traffic == shared(0), "{}", case.case);
+        assert!(facts.drawn.is_none() || traffic == shared(0), "{}", case.name);
     }
 }
 
@@ -159,7 +160,7 @@ fn a_route_of_ours_comes_home_from_every_traffic() {
 fn a_route_of_the_teams_own_is_put_back_exactly_from_every_traffic() {
     for (bench, case) in cases() {
         let before = adopted(&Bench::plain(&bench.subject.provider));
-        let (name, traffic) = (&case.case, case.traffic.traffic());
+        let (name, traffic) = (&case.name, case.traffic.traffic());
         let home = bench.edited(&before, 0);
         let away = at(&bench, &home, &traffic);
         let facts = bench.router.facts(&bench.cx(), &away, &traffic);
@@ -214,11 +215,11 @@ fn each_rule_of_a_route_with_several_gets_its_own_narrow_rules() {
             rules(&away).as_array().unwrap().len(),
             2 * several + 1,
             "{}: {away}",
-            case.case
+            case.name
         );
-        assert_eq!(rules(&away)[several], elsewhere, "{}", case.case);
-        assert_eq!(at(&bench, &away, &traffic), away, "{}", case.case);
-        assert_eq!(bench.edited(&away, 0), home, "{}", case.case);
+        assert_eq!(rules(&away)[several], elsewhere, "{}", case.name);
+        assert_eq!(at(&bench, &away, &traffic), away, "{}", case.name);
+        assert_eq!(bench.edited(&away, 0), home, "{}", case.name);
     }
 }
 
@@ -233,7 +234,7 @@ fn from_any_traffic_to_any_other_is_one_edit() {
             let live = bench(provider, from).created_for(&from.traffic.traffic());
             let bench = bench(provider, to);
             let next = at(&bench, &live, &to.traffic.traffic());
-            assert_eq!(rules(&next), &to.rules, "{file}: from {} to {}", from.case, to.case);
+            assert_eq!(rules(&next), &to.rules, "{file}: from {} to {}", from.name, to.name);
         }
     }
 }
@@ -246,13 +247,13 @@ fn whatever_is_changed_in_a_narrow_rule_is_repaired() {
         let key = rules_key(&good);
         let mut gone = good.clone();
         gone["spec"][key].as_array_mut().unwrap().remove(0);
-        assert_eq!(at(&bench, &gone, &traffic), good, "{}", case.case);
+        assert_eq!(at(&bench, &gone, &traffic), good, "{}", case.name);
         let mut turned = good.clone();
         turned["spec"][key].as_array_mut().unwrap().reverse();
-        assert_eq!(rules(&at(&bench, &turned, &traffic)), &case.rules, "{}", case.case);
+        assert_eq!(rules(&at(&bench, &turned, &traffic)), &case.rules, "{}", case.name);
         let mut spoilt = good.clone();
         spoilt["spec"][key][0]["timeout"] = "1s".into();
-        assert_eq!(at(&bench, &spoilt, &traffic), good, "{}", case.case);
+        assert_eq!(at(&bench, &spoilt, &traffic), good, "{}", case.name);
     }
 }
 
@@ -261,16 +262,16 @@ fn every_traffic_can_be_led_away() {
     for (bench, case) in cases() {
         let live = bench.created_for(&case.traffic.traffic());
         let announced = bench.announced(&live, Destination::Apex);
-        assert!(bench.facts(&announced).apex_announced, "{}", case.case);
+        assert!(bench.facts(&announced).apex_announced, "{}", case.name);
         let led = bench.led(&announced, Destination::Apex);
         assert_eq!(
             bench.facts(&led).parting,
             Some(Destination::Apex),
             "{}: {led}",
-            case.case
+            case.name
         );
         let home = bench.handed_back(&led, false);
-        assert!(bench.facts(&home).handed_back, "{}: {home}", case.case);
+        assert!(bench.facts(&home).handed_back, "{}: {home}", case.name);
     }
 }
 
