@@ -12,6 +12,8 @@ use super::{AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, Ser
 pub const CONTOUR: &str = "contour";
 /// The provider that writes an `HTTPRoute` of Gateway API's v1.
 pub const GATEWAY_API: &str = "gatewayapi:v1";
+/// The provider that has no route: Blue/Green by Services alone.
+pub const KUBERNETES: &str = "kubernetes";
 /// The metrics servers of templates that are built.
 pub const METRICS_BUILT: [&str; 1] = ["prometheus"];
 /// The chat services that are built.
@@ -84,17 +86,6 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.group", "", |c, _| c.spec.group.is_some()),
     field("spec.windows", "", |c, _| !c.spec.windows.is_empty()),
     field("spec.service.ports", "", |c, _| service(c, |s| !s.ports.is_empty())),
-    field("spec.analysis.iterations", "", |c, _| {
-        analysis(c, |a| a.iterations.is_some_and(|n| n > 0))
-    }),
-    field("spec.analysis.match", "", |c, _| analysis(c, |a| !a.matches.is_empty())),
-    field("spec.analysis.mirror", "", |c, _| analysis(c, |a| a.mirror)),
-    field("spec.analysis.mirrorWeight", "", |c, _| {
-        analysis(c, |a| a.mirror_weight.is_some())
-    }),
-    field("spec.analysis.sessionAffinity", "", |c, p| {
-        p != CONTOUR && analysis(c, |a| a.session_affinity.is_some())
-    }),
     field("spec.analysis.steps", "", |c, _| analysis(c, |a| !a.steps.is_empty())),
     field("spec.analysis.initialDelay", "", |c, _| {
         analysis(c, |a| a.initial_delay.is_some())

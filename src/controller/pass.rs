@@ -251,8 +251,7 @@ impl Engine {
         if meta::deleting(&site.raw) {
             self.read_namespace(meta::namespace(&site.raw), held).await;
         }
-        let intended = |block: &Block| Traffic::intended(&site.canary, block);
-        let traffic = block.as_ref().map(intended).unwrap_or_default();
+        let traffic = block.as_ref().map(Block::traffic).unwrap_or_default();
         let mut observation = self.observation(&site, traffic, held);
         if observation.taken_by.is_none() && !observation.deleting && self.inherit(&site).await? {
             return Ok(Turned::again());
@@ -317,7 +316,7 @@ impl Engine {
         }
         if written {
             // The route may stand already as the new status wants it.
-            observation.route = observe::route(&site, &self.rules, &Traffic::intended(&canary, &block));
+            observation.route = observe::route(&site, &self.rules, &block.traffic());
         }
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
         let drawn = assertions
@@ -419,7 +418,7 @@ fn ended(old: Option<&Block>, new: Option<&Block>) -> Option<Ending> {
         .plan
         .as_ref()
         .or(old.plan.as_ref())
-        .is_some_and(|plan| plan.steps.is_empty());
+        .is_some_and(|plan| !plan.judges());
     match new.outcome.as_ref()?.result {
         RunResult::Initialized => None,
         RunResult::Succeeded if skipped => Some(Ending::Skipped),

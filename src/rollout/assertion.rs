@@ -60,12 +60,12 @@ pub enum Assertion {
     RouteLeads(Destination),
     /// The apex Service stands as rendered and selects these pods.
     Apex(Selects),
-    /// Every kind of write that the run will send was accepted as a dry run: first weight, way back, primary's template, target down.
+    /// Every kind of write that the run will send was accepted as a dry run: first weight and copies, way back, primary's template, target down.
     Rehearsed {
         /// The run.
         run: u64,
-        /// What the route does first.
-        first: Traffic,
+        /// What the route is to do in it for the first time.
+        trials: Vec<Traffic>,
         /// What it does when the run was called off.
         home: Traffic,
         /// The revision under test.

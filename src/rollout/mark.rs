@@ -56,7 +56,7 @@ pub fn sum_of(text: &str) -> String {
 }
 
 /// FNV-1a, 64 bits: it must say the same in each process and version, since it stands in the status.
-fn sum(text: &str) -> u64 {
+pub fn sum(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

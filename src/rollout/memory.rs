@@ -34,7 +34,7 @@ pub fn remember(
         next.checks = block.map_or(0, |block| checks_before(canary, block, now));
     }
     next.acting_since.get_or_insert(now);
-    next.traffic_seen = since(memory.traffic_seen.clone(), traffic_drawn(observation), now);
+    next.traffic_seen = since(memory.traffic_seen.clone(), traffic_drawn(block, observation), now);
     next.apex_seen = since(memory.apex_seen, apex_drawn(observation), now);
     let route = observation.route.present().filter(|route| accepted(route));
     next.announced_seen = route
@@ -75,7 +75,7 @@ pub fn remember(
             // What was ready before this process looked got ready no later than now and no earlier than the stage.
             None => Some(Progress { ready, at: block.since }),
         };
-        let drawn = next.drawn_since(&Traffic::intended(canary, block)).is_some();
+        let drawn = next.drawn_since(&block.traffic()).is_some();
         next.undrawn_since = (!drawn).then(|| memory.undrawn_since.unwrap_or(now));
     }
     next
@@ -129,8 +129,16 @@ fn lists(canary: &Canary) -> u64 {
 }
 
 /// What the data plane has been told, when everything about the route is as it should be.
-fn traffic_drawn(observation: &Observation) -> Option<Traffic> {
+fn traffic_drawn(block: Option<&Block>, observation: &Observation) -> Option<Traffic> {
     let contested = matches!(&observation.obstacle, Some(Obstacle::Contested { .. }));
+    let subject = block.map_or(&observation.subject, |block| &block.subject);
+    if !subject.has_route() {
+        // The apex Service leads to the primary, and nothing else has a share.
+        let apex = apex_drawn(observation).filter(|_| !contested);
+        return apex
+            .filter(|selects| *selects == Selects::Primary)
+            .map(|_| Traffic::default());
+    }
     let route = observation.route.present()?;
     if contested || !accepted(route) {
         None

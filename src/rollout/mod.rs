@@ -17,6 +17,7 @@ mod announcement;
 mod ask;
 mod assertion;
 mod capacity;
+mod cookies;
 mod handover;
 mod known;
 mod mark;
@@ -53,9 +54,10 @@ pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundI
 pub use render::render;
 pub use slots::{Contender, Full, Limits, Line, QUEUED, Queued, Stands, begins, stands};
 pub use state::{
-    Baseline, Block, ClosedGate, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject,
-    TEXT_LIMIT, VERSION, Why,
+    Baseline, Block, ClosedGate, Cookies, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage,
+    Subject, TEXT_LIMIT, VERSION, Why,
 };
+pub use steps::Next;
 pub use traffic::{Affinity, Cookie, Traffic};
 pub use weight::{Side, Weight, WeightError};
 pub use word::{Heard, Said, Verb, Word, WordError, Words};

@@ -4,6 +4,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use super::slots::QUEUED;
 use super::state::{Block, RunResult, Stage};
+use super::weight::Weight;
 use crate::api::{Canary, CanaryStatus, Condition, ConditionStatus, Phase, condition};
 
 /// The Canary's name.
@@ -44,7 +45,7 @@ pub fn phase(block: &Block) -> Phase {
 /// The whole status for a block (`spec/core.md` 1.4). What Flagger wrote and we do not know is kept.
 pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStatus {
     let before = canary.status.clone().unwrap_or_default();
-    let phase = phase(block);
+    let (phase, cookies) = (phase(block), &block.cookies);
     let applied = block
         .running
         .as_ref()
@@ -54,7 +55,10 @@ pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStat
         phase,
         failed_checks: i64::from(block.failed_checks),
         canary_weight: i64::from(block.weight.percent()),
-        iterations: 0,
+        iterations: iterations(block, phase),
+        session_affinity_cookie: cookies.canary.clone().filter(|_| block.weight > Weight::ZERO),
+        primary_session_affinity_cookie: cookies.primary.clone(),
+        previous_session_affinity_cookie: cookies.previous.clone(),
         last_applied_spec: applied
             .map(ToString::to_string)
             .or_else(|| before.last_applied_spec.clone()),
@@ -69,6 +73,12 @@ pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStat
         serin: serde_json::to_value(block).ok(),
         ..before
     }
+}
+
+/// The counter of a run by iterations, which Flagger keeps until the traffic is home.
+fn iterations(block: &Block, phase: Phase) -> i64 {
+    let counts = matches!(phase, Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting);
+    if counts { block.iterations.into() } else { 0 }
 }
 
 fn conditions(

@@ -9,7 +9,6 @@ use super::capacity::Capacity;
 use super::handover::{Handover, handover, size};
 use super::observation::{Memory, Observation, Selects};
 use super::state::{Block, Fingerprint, Stage};
-use super::traffic::Traffic;
 use super::weight::{Side, Weight};
 use crate::api::Canary;
 
@@ -64,23 +63,9 @@ impl Scene<'_> {
         since.is_some_and(|since| self.now >= since + advance::delta(self.canary.spec.traffic_settle()))
     }
 
-    /// What the route is to do.
-    fn traffic(&self) -> Traffic {
-        Traffic::intended(self.canary, self.block)
-    }
-
-    /// What the route is to do once the weight is that.
-    fn traffic_at(&self, weight: Weight) -> Traffic {
-        let block = Block {
-            weight,
-            ..self.block.clone()
-        };
-        Traffic::intended(self.canary, &block)
-    }
-
     /// Since when the route does so.
     fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory.drawn_since(&self.traffic())
+        self.memory.drawn_since(&self.block.traffic())
     }
 
     /// Primary ready, Services, announcement, parting, route at 100/0, apex selector, settle, target down: each when the one before is seen.
@@ -130,9 +115,11 @@ impl Scene<'_> {
             }
             Takeover::Over => {}
         }
-        all.push(Assertion::Route(self.traffic()));
-        if self.drawn_since().is_none() {
-            return all;
+        if self.block.subject.has_route() {
+            all.push(Assertion::Route(self.block.traffic()));
+            if self.drawn_since().is_none() {
+                return all;
+            }
         }
         all.push(Assertion::Apex(Selects::Primary));
         let switched = self
@@ -168,22 +155,19 @@ impl Scene<'_> {
                 replicas: block.capacity.max(1),
             });
         }
-        all.push(Assertion::Route(self.traffic()));
+        if block.subject.has_route() {
+            all.push(Assertion::Route(block.traffic()));
+        }
         all.push(Assertion::Apex(Selects::Primary));
         match block.stage {
             Stage::Raising => {
-                let first = block
-                    .plan
-                    .as_ref()
-                    .and_then(|plan| plan.after(Weight::ZERO))
-                    .unwrap_or(Weight::FULL);
                 if advance::pods_ready(self.canary, block, self.observation, self.memory, self.now)
                     && let Some(revision) = block.running.clone()
                 {
                     all.push(Assertion::Rehearsed {
                         run: block.run,
-                        first: self.traffic_at(first),
-                        home: self.traffic_at(Weight::ZERO),
+                        trials: block.trials(),
+                        home: block.traffic_after(),
                         revision,
                     });
                 }
@@ -341,7 +325,7 @@ impl Scene<'_> {
                 let parts = route.apex_announced && route.weight == Some(block.weight);
                 route.weight.is_some() && !parts
             })
-            .then_some(Assertion::Route(self.traffic()));
+            .then(|| Assertion::Route(block.traffic()));
         let up_and_switched = [Some(floor.clone()), apex];
         let with = |last: Option<Assertion>| up_and_switched.clone().into_iter().flatten().chain(last).collect();
         match handover(self.canary, block, observation, self.memory, self.now) {

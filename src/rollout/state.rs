@@ -9,6 +9,7 @@ use super::notice::Notice;
 use super::slots::Queued;
 use super::weight::Weight;
 use super::word::Words;
+use crate::api::support;
 
 /// The layout of [`Block`] that this version writes. A block of a newer layout is left alone, and the canary is held.
 pub const VERSION: u32 = 1;
@@ -35,6 +36,16 @@ pub struct Block {
     pub plan: Option<Plan>,
     /// The canary's intended share of the traffic.
     pub weight: Weight,
+    /// The share is one of the requests that meet `spec.analysis.match`; all others go to the primary.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub matched: bool,
+    /// The iteration that is on, from 1; 0 in a run that counts by weight, and outside of one. One more than the plan has while all
+    /// traffic is on the canary behind them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub iterations: u32,
+    /// The cookies that keep callers on their side.
+    #[serde(default, skip_serializing_if = "Cookies::is_empty")]
+    pub cookies: Cookies,
     /// What the primary runs, or is to run: the last good revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Fingerprint>,
@@ -150,15 +161,59 @@ pub struct Subject {
     pub provider: String,
 }
 
+impl Subject {
+    /// Whether a route shares its traffic. Without one all of it goes to the primary's pods, through the apex Service (`spec/routers.md`
+    /// 6.1).
+    pub fn has_route(&self) -> bool {
+        self.provider != support::KUBERNETES
+    }
+}
+
 /// What a run does, decided when it starts. Thresholds, metrics and hooks are read live instead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// One list of weights serves all strategies: a weighted run climbs it; an A/B test has one entry, all of the requests that match, and
+/// stays there for its iterations; Blue/Green stays at nothing for its iterations, then has one entry, everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// The weights in ascending order; the last one is where promotion is decided. Empty when analysis is skipped.
+    /// The weights in ascending order; the last one is where promotion is decided. Empty when analysis is skipped, and for Blue/Green
+    /// without a route.
     pub steps: Vec<Weight>,
+    /// Checks that the revision has to pass where it is tried first; 0 for a run that counts by weight.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub iterations: u32,
+    /// The weights are of the requests that meet `spec.analysis.match`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub matched: bool,
+    /// Percent of the requests that are copied to the canary before it has a share of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Weight>,
     /// How much traffic goes home at a time during promotion; `None`: all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion_step: Option<Weight>,
+}
+
+/// The cookies of session affinity, each as `name=value` (`spec/core.md` 2.13). They stand here before any route names them, so that no
+/// crash and no conflict gives a caller another one (W15).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cookies {
+    /// Of callers that the canary answered, while it has a share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
+    /// Of callers that the primary answered, where the spec names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+    /// The canary's of the last run: taken back from whoever shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+}
+
+impl Cookies {
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.canary.is_none() && self.primary.is_none() && self.previous.is_none()
+    }
 }
 
 /// The identity of a pod template: `v1:` and a sha-256 in hex over its canonical JSON.

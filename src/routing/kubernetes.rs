@@ -1,10 +1,10 @@
 //! No mesh and no ingress: the apex Service leads to the primary's pods from the takeover on, and no traffic moves (spec/routers.md 6.1).
 //!
 //! The canary is reached by its own Service alone: by the hooks that test it. Nothing is drawn, so nothing can be asked of a route:
-//! what comes to nothing is said, and a run of weights, which would mean that traffic moves, is refused.
+//! what comes to nothing is said, and a run of weights becomes one of iterations.
 
 use super::{Capabilities, RouteContext, capability};
-use crate::{api::Strategy, rollout::Refusal};
+use crate::rollout::Refusal;
 
 /// `spec.provider` for it.
 pub(super) const ID: &str = "kubernetes";
@@ -19,33 +19,14 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 
 /// What must not be acted on.
 pub(super) fn check(cx: &RouteContext<'_>) -> Vec<Refusal> {
-    let spec = &cx.canary.spec;
-    let mut refusals: Vec<Refusal> = capability::port(cx).into_iter().collect();
-    if spec.strategy() == Strategy::Canary && !spec.skips_analysis() {
-        refusals.push(Refusal {
-            field: "spec.analysis.iterations".to_owned(),
-            message: format!(
-                "provider {ID} moves no traffic: say how many checks a release must pass instead of weights"
-            ),
-        });
-    }
-    refusals
+    capability::port(cx).into_iter().collect()
 }
 
-/// What is left out. It does no harm: whatever is asked for, all requests of the apex Service go to the primary.
+/// What is left out of `spec.service`. It does no harm: whatever is asked for, all requests of the apex Service go to the primary. What
+/// becomes of the strategy is told for all providers in one place (`api/validate/movement.rs`).
 pub(super) fn warnings(cx: &RouteContext<'_>) -> Vec<String> {
-    let spec = &cx.canary.spec;
-    let mut ignored = spec.analysis.as_ref().map_or_else(Vec::new, |analysis| {
-        capability::ignored(
-            cx,
-            &[
-                ("spec.analysis.match", !analysis.matches.is_empty()),
-                ("spec.analysis.mirror", analysis.mirror),
-                ("spec.analysis.sessionAffinity", analysis.session_affinity.is_some()),
-            ],
-        )
-    });
-    if let Some(service) = &spec.service {
+    let mut ignored = Vec::new();
+    if let Some(service) = &cx.canary.spec.service {
         ignored.extend(capability::ignored(
             cx,
             &[

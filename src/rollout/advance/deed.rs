@@ -1,6 +1,7 @@
 //! What a person's word comes to at this moment, or why it cannot be followed.
 
 use super::super::state::{Fingerprint, Stage};
+use super::super::steps::Next;
 use super::super::weight::{Side, Weight};
 use super::super::word::{Verb, Word};
 use super::homeward::short;
@@ -11,6 +12,10 @@ use super::turn::Turn;
 pub(super) enum Deed {
     /// The revision that waits begins its run.
     Start { full: bool },
+    /// The canary is tried for the first time.
+    Begin,
+    /// One more check at the same traffic: the number of this iteration.
+    Iterate(u32),
     /// The canary gets the next weight of the plan.
     Give(Weight),
     /// The revision is promoted.
@@ -143,10 +148,13 @@ fn next(turn: &Turn<'_>) -> Result<Deed, String> {
         Stage::Stepping | Stage::WaitingPromotion => {}
         stage => return Err(too_late(stage)),
     }
-    match block.plan.as_ref().and_then(|plan| plan.after(block.weight)) {
-        Some(weight) => carried(turn, weight).map(|()| Deed::Give(weight)),
-        None if block.stage == Stage::Raising => Err("the promotion comes next by itself".into()),
-        None => carried(turn, block.weight).map(|()| Deed::Promote),
+    let begins = block.stage == Stage::Raising;
+    match block.next() {
+        Next::Promotion if begins => Err("the promotion comes next by itself".into()),
+        _ if begins => Ok(Deed::Begin),
+        Next::Iteration(number) => Ok(Deed::Iterate(number)),
+        Next::Weight(weight) => carried(turn, weight).map(|()| Deed::Give(weight)),
+        Next::Promotion => carried(turn, block.weight).map(|()| Deed::Promote),
     }
 }
 
@@ -155,6 +163,9 @@ fn going(turn: &Turn<'_>, weight: Weight) -> Result<Deed, String> {
         Stage::Raising => raised(turn)?,
         Stage::Stepping | Stage::WaitingPromotion => {}
         stage => return Err(too_late(stage)),
+    }
+    if turn.block.plan.as_ref().is_some_and(|plan| plan.iterations > 0) {
+        return Err("the run counts iterations, not weights".into());
     }
     if weight == turn.block.weight {
         return Err(format!("the weight is {weight} already"));
@@ -182,10 +193,11 @@ fn carried(turn: &Turn<'_>, weight: Weight) -> Result<(), String> {
     } else {
         (Side::Canary, turn.observation.canary_endpoints, "canary")
     };
-    if turn.capacity().carries(side, weight) {
+    let traffic = turn.block.traffic_at(weight);
+    if turn.capacity().bears(side, &traffic) {
         return Ok(());
     }
-    let needed = turn.capacity().need(side, weight);
+    let needed = turn.capacity().need_of(side, &traffic);
     let ready = ready.map_or_else(|| "an unknown number".into(), |ready| ready.to_string());
     Err(format!(
         "weight {weight} needs {needed} ready pods of the {whose}, {ready} are ready"

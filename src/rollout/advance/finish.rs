@@ -173,8 +173,8 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
 
 /// After a promotion: target down, `post-rollout` hooks, then `Succeeded`.
 pub(super) fn finalise(turn: &mut Turn<'_>) {
-    let canary_up = turn.observation.target.is_present_and(|target| target.replicas > 0)
-        && turn.capacity().carries(Side::Canary, Weight::FULL);
+    let canary_up =
+        turn.observation.target.is_present_and(|target| target.replicas > 0) && turn.capacity().canary_takes_all();
     if canary_up && !turn.capacity().carries(Side::Primary, Weight::ZERO) {
         let primary = &turn.observation.primary;
         if primary.is_present_and(|primary| primary.rollout.deadline_exceeded) || turn.past_deadline() {
@@ -193,7 +193,7 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
         .awaiting("the target at zero replicas");
         return;
     }
-    let skipped = turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty());
+    let skipped = turn.block.plan.as_ref().is_none_or(|plan| !plan.judges());
     let promoted = turn.block.running.take();
     if turn.block.promoted != promoted {
         turn.block.last_promoted = turn.block.promoted.take();

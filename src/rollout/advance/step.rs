@@ -4,6 +4,7 @@ use super::super::notice::Severity;
 use super::super::observation::Workload;
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::Stage;
+use super::super::steps::Next;
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
 use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable};
@@ -91,8 +92,8 @@ fn never_stands(turn: &mut Turn<'_>) -> bool {
 /// Whether the analysis was called off. The plan has no steps from then on, which also says so at the end.
 pub(super) fn is_to_be_skipped(turn: &mut Turn<'_>) -> bool {
     let skips = turn.spec().skips_analysis() || turn.block.words.full;
-    if let Some(plan) = turn.block.plan.as_mut().filter(|plan| skips && !plan.steps.is_empty()) {
-        plan.steps.clear();
+    if let Some(plan) = turn.block.plan.as_mut().filter(|plan| skips && plan.judges()) {
+        plan.call_off();
     }
     skips
 }
@@ -100,7 +101,7 @@ pub(super) fn is_to_be_skipped(turn: &mut Turn<'_>) -> bool {
 /// Whether the canary has fewer ready pods than its share needs. It is checked all the same, since the pods that are left may be as bad
 /// as those that are gone, but the step does not pass before they are back.
 fn is_short(turn: &Turn<'_>) -> bool {
-    !turn.capacity().carries(Side::Canary, turn.block.weight)
+    !turn.capacity().bears(Side::Canary, &turn.block.traffic())
 }
 
 /// What was answered before the step was disturbed says nothing about what comes after.
@@ -142,23 +143,50 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally, disturbed: bool) {
         return gate_refused(turn, refusal);
     }
     turn.block.gate = None;
-    let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
-    match next {
-        Some(next) if turn.capacity().carries(Side::Canary, next) => {
+    match turn.block.next() {
+        Next::Iteration(number) => {
+            tell_passed(turn, tally);
+            iterate(turn, number);
+        }
+        Next::Weight(next) if turn.capacity().bears(Side::Canary, &turn.block.traffic_at(next)) => {
             tell_passed(turn, tally);
             if turn.block.stage != Stage::Stepping {
                 turn.enter(Stage::Stepping);
             }
             give(turn, next);
         }
-        Some(next) => too_small(turn, next),
-        None => promote::begin(turn, tally),
+        Next::Weight(next) => too_small(turn, next),
+        Next::Promotion => promote::begin(turn, tally),
     }
+}
+
+/// Everything before the first step was passed: the canary is tried from now on, with a first share, with copies of requests, or without
+/// any of the clients' traffic.
+pub(super) fn begin(turn: &mut Turn<'_>) {
+    let Some(plan) = turn.block.plan.clone() else { return };
+    turn.enter(Stage::Stepping);
+    let first = plan.after(Weight::ZERO).filter(|_| !plan.begins_without_weight());
+    turn.set_weight(first.unwrap_or(Weight::ZERO));
+    if plan.iterations > 0 {
+        iterate(turn, 1);
+    } else {
+        advanced(turn);
+    }
+}
+
+/// One more check at the same traffic.
+pub(super) fn iterate(turn: &mut Turn<'_>, number: u32) {
+    turn.set_iteration(number);
+    turn.forget_gates();
+    let planned = turn.block.plan.as_ref().map_or(number, |plan| plan.iterations);
+    let text = format!("Advance {} canary iteration {number}/{planned}", turn.canary_name());
+    turn.event(&format!("iteration-{number}"), "Advance", &text);
+    step_words(turn);
 }
 
 /// The canary has not the pods that the next weight needs, for example because its scaler does not allow them.
 fn too_small(turn: &mut Turn<'_>, next: Weight) {
-    let needed = turn.capacity().need(Side::Canary, next);
+    let needed = turn.capacity().need_of(Side::Canary, &turn.block.traffic_at(next));
     let ready = turn.observation.canary_endpoints.unwrap_or(0);
     let message = format!("weight {next} needs {needed} ready pods of the canary, {ready} are ready");
     let deadline = turn.patience(ROLLED_BACK);
@@ -170,13 +198,30 @@ fn too_small(turn: &mut Turn<'_>, next: Weight) {
         .until(deadline, ROLLED_BACK);
 }
 
-/// Gives the canary its next weight.
+/// Gives the canary its next weight. Behind the iterations of Blue/Green that is everything.
 pub(super) fn give(turn: &mut Turn<'_>, weight: Weight) {
+    let cut_over = turn.block.plan.as_ref().filter(|plan| plan.iterations > 0);
+    let said = cut_over.map(|plan| (plan.iterations.saturating_add(1), plan.mirror.is_some()));
     turn.set_weight(weight);
     turn.forget_gates();
+    let Some((number, mirrored)) = said else {
+        return advanced(turn);
+    };
+    turn.set_iteration(number);
+    let text = if mirrored {
+        "Stop traffic mirroring and route all traffic to canary"
+    } else {
+        "Routing all traffic to canary"
+    };
+    turn.event("cut-over", "Advance", text);
+    step_words(turn);
+}
+
+fn advanced(turn: &mut Turn<'_>) {
+    let weight = turn.block.weight;
     let text = format!("Advance {} canary weight {weight}", turn.canary_name());
     turn.event(&format!("advance-{weight}"), "Advance", &text);
-    dwell(turn);
+    step_words(turn);
 }
 
 /// Whether the last check said something that stands until the next one.
@@ -191,16 +236,21 @@ fn verdict_stands(turn: &mut Turn<'_>) -> bool {
 
 /// The words of a step that goes as planned. What the last check said stands until the next one.
 pub(super) fn dwell(turn: &mut Turn<'_>) {
-    if verdict_stands(turn) || word::pauses(turn) {
-        return;
+    if !verdict_stands(turn) && !word::pauses(turn) {
+        step_words(turn);
     }
-    let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
-    let then = next.map_or_else(
-        || "the revision is promoted if the check passes".to_owned(),
-        |next| format!("weight {next} if the check passes"),
-    );
+}
+
+fn step_words(turn: &mut Turn<'_>) {
+    let counted = turn.block.plan.as_ref().is_some_and(|plan| plan.iterations > 0);
+    let then = match turn.block.next() {
+        Next::Iteration(number) => format!("iteration {number} if the check passes"),
+        Next::Weight(_) if counted => "all traffic goes to the canary if the check passes".to_owned(),
+        Next::Weight(next) => format!("weight {next} if the check passes"),
+        Next::Promotion => "the revision is promoted if the check passes".to_owned(),
+    };
     let at = turn.next_check().unwrap_or_else(|| turn.interval_from_now());
-    let (weight, failed, threshold) = (turn.block.weight, turn.block.failed_checks, turn.spec().threshold());
+    let (place, failed, threshold) = (turn.place(), turn.block.failed_checks, turn.spec().threshold());
     if let Some(mark) = turn.block.gate.as_ref().map(|gate| gate.mark.clone()) {
         let reason = if turn.block.stage == Stage::WaitingPromotion {
             "WaitingForPromotionApproval"
@@ -208,13 +258,13 @@ pub(super) fn dwell(turn: &mut Turn<'_>) {
             "WaitingForTrafficApproval"
         };
         let (at, then) = gate::next(turn, at);
-        turn.why(reason, &format!("{mark} keeps the run at weight {weight}"))
+        turn.why(reason, &format!("{mark} keeps the run at {place}"))
             .awaiting(&mark)
             .until(at, then);
     } else {
         turn.why(
             "Analysing",
-            &format!("weight {weight}; {failed} of at most {threshold} failed checks"),
+            &format!("{place}; {failed} of at most {threshold} failed checks"),
         )
         .awaiting("the next check")
         .until(at, &then);
@@ -230,7 +280,10 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
 }
 
 fn short_of_pods(turn: &mut Turn<'_>) {
-    let (weight, needed) = (turn.block.weight, turn.capacity().need(Side::Canary, turn.block.weight));
+    let (place, needed) = (
+        turn.place(),
+        turn.capacity().need_of(Side::Canary, &turn.block.traffic()),
+    );
     let deadline = turn.patience(ROLLED_BACK);
     let Some(ready) = turn.observation.canary_endpoints else {
         let message = "the canary's ready pods cannot be counted now";
@@ -248,7 +301,7 @@ fn short_of_pods(turn: &mut Turn<'_>) {
         .present()
         .map(Workload::troubled)
         .unwrap_or_default();
-    let message = format!("weight {weight} needs {needed} ready pods of the canary, {ready} are ready{trouble}");
+    let message = format!("{place} needs {needed} ready pods of the canary, {ready} are ready{trouble}");
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
     }

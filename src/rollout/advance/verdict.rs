@@ -135,10 +135,7 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
     };
     turn.why(
         reason,
-        &format!(
-            "{} keeps the run at weight {}: {}",
-            refusal.name, turn.block.weight, refusal.text
-        ),
+        &format!("{} keeps the run at {}: {}", refusal.name, turn.place(), refusal.text),
     )
     .awaiting(&mark)
     .until(at, then);

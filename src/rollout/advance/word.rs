@@ -44,9 +44,8 @@ pub(super) fn pauses(turn: &mut Turn<'_>) -> bool {
     if turn.block.words.paused.is_none() {
         return false;
     }
-    let weight = turn.block.weight;
-    let by = said_by(turn, Verb::Pause);
-    turn.why("Paused", &format!("a person holds the run at weight {weight}{by}"))
+    let (place, by) = (turn.place(), said_by(turn, Verb::Pause));
+    turn.why("Paused", &format!("a person holds the run at {place}{by}"))
         .awaiting("a person: resume, promote, goto or abort");
     let at = turn.interval_from_now();
     turn.wake_at(at);
@@ -84,6 +83,17 @@ fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
             // Without a slot it is remembered until there is one.
             turn.block.words.full = full;
         }
+        Deed::Begin => {
+            turn.block.words.paused = None;
+            let text = format!("Starting canary analysis for {}", turn.target_name());
+            turn.event("analysis", "Analyse", &text);
+            step::begin(turn);
+        }
+        Deed::Iterate(number) => {
+            turn.block.words.paused = None;
+            begin_stepping(turn);
+            step::iterate(turn, number);
+        }
         Deed::Give(weight) => {
             turn.block.words.paused = None;
             begin_stepping(turn);
@@ -103,7 +113,7 @@ fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
         Deed::End(reason) => end(turn, reason, word, said),
         Deed::Pause => {
             turn.block.words.paused = Some(turn.now);
-            let text = format!("Canary is paused at weight {}{}", turn.block.weight, by(word, said));
+            let text = format!("Canary is paused at {}{}", turn.place(), by(word, said));
             turn.alert_only("paused", "Pause", Severity::Warn, &text);
             pauses(turn);
             return false;
@@ -144,7 +154,7 @@ fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
 pub(super) fn skip_all(turn: &mut Turn<'_>) {
     turn.block.words.full = true;
     if let Some(plan) = turn.block.plan.as_mut() {
-        plan.steps.clear();
+        plan.call_off();
     }
 }
 

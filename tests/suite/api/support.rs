@@ -63,11 +63,6 @@ fn unbuilt_in_the_analysis() -> Vec<Unbuilt> {
         )
     };
     vec![
-        field("spec.analysis.iterations", json!(5)),
-        field("spec.analysis.match", json!([{"headers": {"a": {"exact": "b"}}}])),
-        field("spec.analysis.mirror", json!(true)),
-        field("spec.analysis.mirrorWeight", json!(10)),
-        field("spec.analysis.sessionAffinity", json!({"cookieName": "c"})),
         field(
             "spec.analysis.steps",
             json!([{"setWeight": 5}, {"pause": {}}, {"setScale": {"match": true}}]),

@@ -7,6 +7,7 @@ use serin::api::{
 };
 
 use super::{GATEWAY_API, canary, with};
+use serin::api::support::KUBERNETES;
 
 fn errors(canary: &Canary, provider: &str) -> Vec<String> {
     validate(canary, provider)
@@ -222,6 +223,7 @@ fn weights_do_not_matter_where_no_weight_moves() {
         &json!({"interval": "1m", "threshold": 1, "iterations": 5}),
     );
     assert_eq!(validate(&iterations, GATEWAY_API), Ok(Vec::new()));
+    assert_eq!(validate(&iterations, KUBERNETES), Ok(Vec::new()));
     let none = with(
         "/spec/analysis",
         &json!({"interval": "1m", "threshold": 1, "iterations": 0}),

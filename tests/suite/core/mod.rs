@@ -9,6 +9,7 @@ mod properties;
 mod roads;
 mod size;
 mod stages;
+mod strategies;
 mod succession;
 mod takeover;
 mod traffic;

@@ -25,6 +25,7 @@ mod setting;
 mod slots;
 mod stage;
 mod story;
+mod strategies;
 mod time;
 mod traffic;
 mod warnings;

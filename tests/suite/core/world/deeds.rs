@@ -36,7 +36,7 @@ impl World {
                 | Assertion::RouteLeads(_)
                 | Assertion::RouteHandedBack { .. }
         );
-        let state = |it: &Actual| (it.route, it.handed_back, it.announced);
+        let state = |it: &Actual| (it.route, it.traffic.clone(), it.handed_back, it.announced);
         if of_route && state(&self.actual) != state(&self.cached) {
             // A write of a route carries the version that was seen, and is refused where that is late.
             return self.refresh();
@@ -116,9 +116,11 @@ impl World {
         match assertion {
             Assertion::Route(traffic) => {
                 assert_eq!(self.actual.destinations, (true, true), "before routes");
-                if self.actual.route != Some(traffic.weight) {
+                assert!(self.has_route(), "there is no route to write");
+                if (self.actual.route, &self.actual.traffic) != (Some(traffic.weight), traffic) {
                     self.route_since = now;
                 }
+                self.actual.traffic = traffic.clone();
                 let names_others = self.actual.handed_back || self.actual.announced.is_some();
                 if names_others && block.stage == Stage::Initializing {
                     self.assert_parted(Destination::Sides, block);
@@ -169,6 +171,7 @@ impl World {
     fn route_written(&mut self, announced: Option<DateTime<Utc>>) {
         self.actual.announced = announced;
         self.cached.route = self.actual.route;
+        self.cached.traffic.clone_from(&self.actual.traffic);
         self.cached.handed_back = self.actual.handed_back;
         self.cached.announced = announced;
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use serin::api::support::KUBERNETES;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
     Answers, Assertion, Block, Confirmation, Destination, DestinationFacts, Fingerprint, Known, Memory, Observation,
@@ -30,6 +31,8 @@ pub struct Actual {
     pub primary: Option<Pods>,
     /// The route's weight.
     pub route: Option<Weight>,
+    /// What else it does with requests, as it was last written.
+    pub traffic: Traffic,
     /// The apex's selector; a live application has one before Serin comes.
     pub apex: Option<Selects>,
     /// The side Services.
@@ -81,6 +84,8 @@ pub struct World {
     pub bad: BTreeSet<u32>,
     /// Gates answer no.
     pub gates_closed: bool,
+    /// The traffic provider.
+    pub provider: &'static str,
     /// The data plane says nothing about the route.
     pub unconfirmed: bool,
     /// Hooks that answer no, by name.
@@ -149,6 +154,7 @@ impl World {
             }),
             primary: None,
             route: None,
+            traffic: Traffic::default(),
             apex: Some(Selects::Target),
             sides: (false, false),
             destinations: (false, false),
@@ -174,6 +180,7 @@ impl World {
             broken: BTreeSet::new(),
             bad: BTreeSet::new(),
             gates_closed: false,
+            provider: "gatewayapi:v1",
             unconfirmed: false,
             refusing: BTreeSet::new(),
             pressed: false,
@@ -205,6 +212,19 @@ impl World {
         world.actual.handed_back = true;
         world.refresh();
         world
+    }
+
+    /// The same with the provider that has no route.
+    pub fn without_route(replicas: u32, analysis: &serde_json::Value) -> Self {
+        Self {
+            provider: KUBERNETES,
+            ..Self::new(replicas, analysis)
+        }
+    }
+
+    /// Whether a route shares the traffic.
+    pub fn has_route(&self) -> bool {
+        self.provider != KUBERNETES
     }
 
     /// The block in the status.
@@ -292,7 +312,7 @@ impl World {
             subject: Subject {
                 target: "podinfo".into(),
                 apex: "podinfo".into(),
-                provider: "gatewayapi:v1".into(),
+                provider: self.provider.into(),
             },
             target: workload(self.cached.target.as_ref()),
             primary: workload(self.cached.primary.as_ref()),
@@ -307,7 +327,7 @@ impl World {
                     owned: self.cached.owned,
                 })
             }),
-            destinations: Some(DestinationFacts {
+            destinations: self.has_route().then(|| DestinationFacts {
                 primary: destination(self.cached.destinations.0),
                 canary: destination(self.cached.destinations.1),
             }),
@@ -315,7 +335,10 @@ impl World {
                 let (home, both) = (self.cached.handed_back, self.cached.announced.is_some());
                 Known::Present(RouteFacts {
                     weight: (!home).then_some(weight),
-                    drawn: (!home && !both).then(|| Traffic::shared(weight)),
+                    drawn: (!home && !both).then(|| Traffic {
+                        weight,
+                        ..self.cached.traffic.clone()
+                    }),
                     owned: self.cached.owned,
                     confirmed: if self.unconfirmed {
                         Confirmation::Pending
