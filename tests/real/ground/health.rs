@@ -1,5 +1,5 @@
 //! What other tools make of a Canary: Argo CD's own health script and kstatus' own code read the status of every stage, as the core
-//! publishes it (`spec/analysis.md` 7.3). Pipelines and GitOps tools wait by their answers.
+//! publishes it (`spec/analysis.md` 7.3). Pipelines and deployment tools wait by their answers.
 
 use std::io::Write;
 use std::path::Path;
