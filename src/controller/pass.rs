@@ -16,6 +16,7 @@ use super::held::{Held, Holder};
 use super::jobs::Jobs;
 use super::look::{Look, REQUEST};
 use super::meta;
+use super::obstacle::Obstacles;
 use super::observe::{self, Surroundings};
 use super::projection;
 use super::record::Step;
@@ -248,6 +249,10 @@ impl Engine {
         if observation.taken_by.is_none() && !observation.deleting && self.inherit(&site).await? {
             return Ok(Turned::again());
         }
+        if held.memory.about.as_ref().is_some_and(|about| *about != site.subject) {
+            // What stood in the way stood in the way of other objects.
+            held.obstacles = Obstacles::default();
+        }
         if let Some(block) = &block {
             contest::detect(&self.look, &site, block, &observation, held).await;
         }
@@ -383,7 +388,7 @@ fn ended(old: Option<&Block>, new: Option<&Block>) -> Option<Ending> {
     if old.stage != Stage::HoldOnCanary && new.stage == Stage::HoldOnCanary {
         return Some(Ending::Failed);
     }
-    if new.stage != Stage::Resting || matches!(old.stage, Stage::Resting | Stage::Reverting) {
+    if new.stage != Stage::Resting || matches!(old.stage, Stage::Resting | Stage::Reverting | Stage::Initializing) {
         return None;
     }
     let skipped = new

@@ -40,6 +40,10 @@ pub struct Site {
     pub wanted: Subject,
     /// The names whose objects were read: those that the status has fixed, where it has.
     pub subject: Subject,
+    /// The Deployment that the spec names, where it is another one than [`Site::target`].
+    pub wanted_target: Option<Known<Arc<Value>>>,
+    /// What served before the present names were taken over, while it may still stand.
+    pub former: Option<Former>,
     /// The provider of the subject; `None`: no such provider is built.
     pub router: Option<&'static dyn Router>,
     /// The Deployment that the team edits.
@@ -66,6 +70,16 @@ pub struct Site {
     pub canary_slices: Known<Vec<Arc<Value>>>,
     /// The label that tells the pods, or why there is none.
     pub selector: Result<Selector, String>,
+}
+
+/// A target that is not the canary's any more, and its primary, which served until another did.
+pub struct Former {
+    /// Their names.
+    pub subject: Subject,
+    /// The Deployment that the team edits, or edited.
+    pub target: Known<Arc<Value>>,
+    /// `<target>-primary`.
+    pub primary: Known<Arc<Value>>,
 }
 
 /// The kind that a provider draws.
@@ -119,6 +133,18 @@ impl Site {
             namespace: &namespace,
             subject: &subject,
         };
+        let mut wanted_target = None;
+        if wanted.target != subject.target {
+            let named = Keys {
+                namespace: &namespace,
+                subject: &wanted,
+            };
+            wanted_target = Some(look.object(&named.target()).await);
+        }
+        let former = match block.and_then(|block| block.former.clone()) {
+            Some(former) if former.target != subject.target => Some(Former::survey(look, &namespace, former).await),
+            _ => None,
+        };
         let target = look.object(&keys.target()).await;
         let primary = look.object(&keys.primary()).await;
         let route = match router {
@@ -149,6 +175,8 @@ impl Site {
             raw,
             canary,
             wanted,
+            wanted_target,
+            former,
             router,
             target,
             primary,
@@ -178,6 +206,15 @@ impl Site {
         }
     }
 
+    /// The keys of what served before.
+    pub fn former_keys(&self) -> Option<Keys<'_>> {
+        let former = self.former.as_ref()?;
+        Some(Keys {
+            namespace: meta::namespace(&self.raw),
+            subject: &former.subject,
+        })
+    }
+
     /// The keys of its objects.
     pub fn keys(&self) -> Keys<'_> {
         Keys {
@@ -186,11 +223,16 @@ impl Site {
         }
     }
 
-    /// What a provider needs to know.
+    /// What the provider of the subject needs to know.
     pub fn route_context<'a>(&'a self, rules: &'a Rules) -> RouteContext<'a> {
+        self.route_context_of(&self.subject, rules)
+    }
+
+    /// What a provider needs to know to draw by these names.
+    pub fn route_context_of<'a>(&'a self, subject: &'a Subject, rules: &'a Rules) -> RouteContext<'a> {
         RouteContext {
             canary: &self.canary,
-            subject: &self.subject,
+            subject,
             owner: &self.owner,
             settings: &rules.routing,
         }
@@ -220,6 +262,21 @@ impl Site {
             selector,
             settings: &rules.workload,
         })
+    }
+}
+
+impl Former {
+    async fn survey(look: &Look, namespace: &str, subject: Subject) -> Self {
+        let keys = Keys {
+            namespace,
+            subject: &subject,
+        };
+        let (target, primary) = (look.object(&keys.target()).await, look.object(&keys.primary()).await);
+        Self {
+            subject,
+            target,
+            primary,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::advance;
 use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
-use super::state::{Block, GateState, Stage};
+use super::state::{Block, GateState, Stage, Subject};
 use super::weight::Weight;
 use crate::api::{Canary, CanarySpec};
 
@@ -29,7 +29,19 @@ pub fn remember(
             ..Memory::default()
         };
     }
-    let mut next = memory.clone();
+    let about = about(block, observation);
+    let elsewhere = Memory {
+        acting_since: memory.acting_since,
+        checks: memory.checks,
+        ..Memory::default()
+    };
+    let same = memory.about.as_ref().is_none_or(|before| before == about);
+    // What was seen was seen of other objects where the names have changed.
+    let memory = if same { memory } else { &elsewhere };
+    let mut next = Memory {
+        about: Some(about.clone()),
+        ..memory.clone()
+    };
     if next.acting_since.is_none() {
         next.checks = block.map_or(0, |block| checks_before(canary, block, now));
     }
@@ -79,6 +91,13 @@ pub fn remember(
         next.undrawn_since = (!drawn).then(|| memory.undrawn_since.unwrap_or(now));
     }
     next
+}
+
+/// The names whose objects are observed: those that the status has fixed. Until an application was taken over it has fixed none.
+fn about<'a>(block: Option<&'a Block>, observation: &'a Observation) -> &'a Subject {
+    block
+        .filter(|block| block.stage != Stage::Initializing)
+        .map_or(&observation.subject, |block| &block.subject)
 }
 
 impl Memory {

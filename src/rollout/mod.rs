@@ -35,7 +35,7 @@ mod weight;
 
 pub use advance::{Decision, advance};
 pub use ask::ask;
-pub use assertion::{Assertion, Destination};
+pub use assertion::{Assertion, Destination, Leftover};
 pub use capacity::need;
 pub use known::Known;
 pub use memory::remember;

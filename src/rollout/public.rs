@@ -18,7 +18,7 @@ pub fn namespace(canary: &Canary) -> &str {
 /// Flagger's phase for a stage.
 pub fn phase(block: &Block) -> Phase {
     match block.stage {
-        Stage::Initializing => Phase::Initializing,
+        Stage::Initializing | Stage::Moving => Phase::Initializing,
         Stage::Resting => match block.outcome.as_ref().map(|outcome| outcome.result) {
             None | Some(RunResult::Initialized) => Phase::Initialized,
             Some(RunResult::Succeeded) => Phase::Succeeded,
@@ -148,7 +148,6 @@ fn stalled(block: &Block, phase: Phase) -> bool {
             block.why.reason.as_str(),
             "TargetTaken"
                 | "InvalidSpec"
-                | "NamesChanged"
                 | "TargetNotFound"
                 | "Forbidden"
                 | "KindNotServed"

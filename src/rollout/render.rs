@@ -6,7 +6,7 @@ use super::advance;
 use super::announcement::{Takeover, takeover};
 use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
-use super::handover::{Handover, handover, size};
+use super::handover::{Handover, handover, heir, selected, size};
 use super::observation::{Memory, Observation, Selects};
 use super::state::{Block, Fingerprint, Stage};
 use super::weight::{Side, Weight};
@@ -40,7 +40,7 @@ pub fn render(
         Stage::Initializing if observation.refusals.is_empty() => scene.initialize(),
         Stage::Initializing => Vec::new(),
         Stage::Leaving => scene.leave(),
-        _ if block.subject != observation.subject && block.stage == Stage::Resting => Vec::new(),
+        Stage::Moving => scene.hand_over(),
         _ => scene.released(),
     }
 }
@@ -127,8 +127,15 @@ impl Scene<'_> {
             .map(|(_, since)| since);
         if self.settled(switched) {
             all.push(Assertion::TargetDown);
+            all.extend(self.discarded());
         }
         all
+    }
+
+    /// What is needed no more, once everything is on the new names.
+    fn discarded(&self) -> Option<Assertion> {
+        let leftovers = advance::leftovers(self.block, self.observation);
+        (!leftovers.is_empty()).then_some(Assertion::Discarded(leftovers))
     }
 
     /// Every stage after initialisation and before deletion.
@@ -233,7 +240,7 @@ impl Scene<'_> {
     /// The revisions whose content must be safe before anything else is done.
     fn stored(&self) -> Vec<Assertion> {
         let wanted = match self.block.stage {
-            Stage::Resting | Stage::Waiting => [self.block.promoted.as_ref(), None],
+            Stage::Resting | Stage::Waiting | Stage::Moving => [self.block.promoted.as_ref(), None],
             _ => [self.block.promoted.as_ref(), self.block.running.as_ref()],
         };
         let mut stored: Vec<Assertion> = Vec::new();
@@ -272,7 +279,7 @@ impl Scene<'_> {
     const fn in_run(&self) -> bool {
         !matches!(
             self.block.stage,
-            Stage::Resting | Stage::Waiting | Stage::Leaving | Stage::Initializing
+            Stage::Resting | Stage::Waiting | Stage::Moving | Stage::Leaving | Stage::Initializing
         )
     }
 
@@ -306,25 +313,8 @@ impl Scene<'_> {
             return Vec::new();
         }
         let original = self.canary.spec.revert_on_deletion;
-        let floor = Assertion::Floor {
-            side: Side::Canary,
-            replicas: size(block, observation),
-        };
-        let apex = observation
-            .apex_service
-            .present()
-            .map(|_| Assertion::Apex(Selects::Target));
-        let route = observation
-            .route
-            .present()
-            .map(|_| Assertion::RouteHandedBack { original });
-        let home = observation
-            .route
-            .is_present_and(|route| route.weight.is_some())
-            .then_some(Assertion::Route(block.weight));
-        let up_and_switched = [Some(floor.clone()), apex];
-        let with = |last: Option<Assertion>| up_and_switched.clone().into_iter().flatten().chain(last).collect();
-        match handover(self.canary, block, observation, self.memory, self.now) {
+        let state = handover(self.canary, block, observation, self.memory, self.now);
+        match state {
             Handover::Nothing | Handover::Abandoned { keep: false } if told => {
                 let hand_back = observation.taken_by.is_none();
                 vec![Assertion::Unfinalized { hand_back }]
@@ -333,12 +323,8 @@ impl Scene<'_> {
                 Assertion::Released { everything: true },
                 Assertion::Unfinalized { hand_back: false },
             ],
-            Handover::Raising => [Some(floor), home].into_iter().flatten().collect(),
-            Handover::SwitchingApex => with(home),
-            Handover::Announcing => with(Some(Assertion::RouteAnnounced(Destination::Apex))),
-            Handover::Parting => with(Some(Assertion::RouteLeads(Destination::Apex))),
-            Handover::HandingBack => with(route),
-            Handover::Done if told => with(route)
+            Handover::Done if told => self
+                .handed_back(state, original)
                 .into_iter()
                 .chain([
                     Assertion::Released { everything: false },
@@ -346,9 +332,58 @@ impl Scene<'_> {
                 ])
                 .collect(),
             // The last word comes first, so that nobody misses it.
-            Handover::Nothing | Handover::Kept | Handover::Abandoned { .. } | Handover::Unknown | Handover::Done => {
-                Vec::new()
-            }
+            Handover::Done => Vec::new(),
+            _ => self.handed_back(state, original),
         }
+    }
+
+    /// The way from the old names: everything handed back, then what is needed no more taken away.
+    fn hand_over(&self) -> Vec<Assertion> {
+        let (block, observation) = (self.block, self.observation);
+        let mut all = vec![Assertion::Finalizer];
+        all.extend(self.stored());
+        if let Some(revision) = self.primary_revision() {
+            let replicas = self.primary_size();
+            all.push(Assertion::PrimaryExists { revision, replicas });
+        }
+        let state = handover(self.canary, block, observation, self.memory, self.now);
+        all.extend(self.handed_back(state, false));
+        if state == Handover::Done {
+            let stands_alone = heir(block, observation) == Side::Canary;
+            all.extend(stands_alone.then_some(Assertion::Released { everything: false }));
+            all.extend(self.discarded());
+        }
+        all
+    }
+
+    /// The step of a hand-back that comes next, behind what the steps before have drawn.
+    fn handed_back(&self, state: Handover, original: bool) -> Vec<Assertion> {
+        let (block, observation) = (self.block, self.observation);
+        let heir = heir(block, observation);
+        let floor = (heir == Side::Canary).then(|| Assertion::Floor {
+            side: Side::Canary,
+            replicas: size(block, observation),
+        });
+        let apex = observation
+            .apex_service
+            .present()
+            .map(|_| Assertion::Apex(selected(heir)));
+        let home = observation
+            .route
+            .is_present_and(|route| route.weight.is_some())
+            .then_some(Assertion::Route(block.weight));
+        let route = observation
+            .route
+            .present()
+            .map(|_| Assertion::RouteHandedBack { original });
+        let steps = match state {
+            Handover::Raising => [floor, None, home],
+            Handover::SwitchingApex => [floor, apex, home],
+            Handover::Announcing => [floor, apex, Some(Assertion::RouteAnnounced(Destination::Apex))],
+            Handover::Parting => [floor, apex, Some(Assertion::RouteLeads(Destination::Apex))],
+            Handover::HandingBack | Handover::Done => [floor, apex, route],
+            Handover::Nothing | Handover::Kept | Handover::Abandoned { .. } | Handover::Unknown => [None, None, None],
+        };
+        steps.into_iter().flatten().collect()
     }
 }

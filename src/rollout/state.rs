@@ -26,6 +26,10 @@ pub struct Block {
     pub since: DateTime<Utc>,
     /// What the canary rolls out, fixed from initialisation on.
     pub subject: Subject,
+    /// The names by which the primary stood that serves while the canary is taken over anew: set from the end of
+    /// [`Stage::Moving`] to the end of the initialisation behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Subject>,
     /// The number of the current or last run; 0 before the first.
     pub run: u64,
     /// The plan of the run that is on.
@@ -123,11 +127,14 @@ pub enum Stage {
     HoldOnCanary,
     /// A new revision came while traffic is held on the canary: the primary gets the last good template back.
     Restoring,
+    /// The spec names another target, Service or provider: what stands by the old names is handed back, then the new ones are
+    /// taken over.
+    Moving,
     /// The Canary is being deleted: the target gets everything back.
     Leaving,
 }
 
-/// The names a canary works on. They are fixed once objects exist by them.
+/// The names a canary works on. Once objects exist by them they change by a move only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject {

@@ -20,6 +20,7 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         stage: Stage::Initializing,
         since: now,
         subject: observation.subject.clone(),
+        former: None,
         run: 0,
         plan: None,
         weight: Weight::ZERO,

@@ -14,7 +14,12 @@ pub(super) fn say_trouble(turn: &mut Turn<'_>) {
     // These bound the wait for the route themselves.
     let bounded = matches!(
         turn.block.stage,
-        Stage::Initializing | Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Leaving
+        Stage::Initializing
+            | Stage::Raising
+            | Stage::Stepping
+            | Stage::WaitingPromotion
+            | Stage::Moving
+            | Stage::Leaving
     );
     if turn.observation.obstacle.is_none() {
         let Some(since) = turn.memory.undrawn_since.filter(|_| !bounded) else {

@@ -45,21 +45,23 @@ impl DataPlane {
 
     /// Records where requests go now.
     pub(super) fn turn(&self, mirror: &Mirror, script: &Script, now: DateTime<Utc>) {
-        let mut entries: BTreeMap<Entry, Vec<Backend>> = BTreeMap::new();
+        let mut entries: BTreeMap<Entry, Vec<Vec<Backend>>> = BTreeMap::new();
         for (route, backends) in &self.taken {
-            entries.insert((route.namespace.clone(), route.name.clone()), backends.clone());
+            let entry = (route.namespace.clone(), route.name.clone());
+            entries.entry(entry).or_default().push(backends.clone());
         }
         for (namespace, name) in self.called(mirror) {
             let itself = Backend {
                 service: name.clone(),
                 weight: 1,
             };
-            entries.entry((namespace, name)).or_insert_with(|| vec![itself]);
+            entries.entry((namespace, name)).or_insert_with(|| vec![vec![itself]]);
         }
         let live: BTreeSet<_> = entries.keys().cloned().collect();
         self.traffic.keep(&live, now);
-        for (entry, backends) in entries {
-            let split = Split::of(&backends, |service| behind(mirror, &entry.0, service));
+        for (entry, routes) in entries {
+            let split = |backends: &Vec<Backend>| Split::of(backends, |service| behind(mirror, &entry.0, service));
+            let split = Split::shared(routes.iter().map(split).collect());
             self.traffic
                 .turn(entry, split, |image, part| script.behaviour_of(image, part), now);
         }

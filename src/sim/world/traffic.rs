@@ -102,6 +102,21 @@ impl Split {
         split
     }
 
+    /// As many clients come by each of several routes of one name, which are of different kinds.
+    pub fn shared(routes: Vec<Self>) -> Self {
+        let part = 1.0 / f64::from(u32::try_from(routes.len()).unwrap_or(u32::MAX));
+        let mut whole = Self::default();
+        for route in routes {
+            whole.lost += route.lost * part;
+            let shares = route.shares.into_iter();
+            whole.shares.extend(shares.map(|share| Share {
+                part: share.part * part,
+                ..share
+            }));
+        }
+        whole
+    }
+
     /// The part of the requests that pods of this image answer.
     pub fn part_of_image(&self, image: &str) -> f64 {
         self.shares

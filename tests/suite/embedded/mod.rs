@@ -15,6 +15,7 @@ mod hooks;
 mod istio;
 mod line;
 mod malformed;
+mod moving;
 mod process;
 mod regressions;
 mod revisions;
