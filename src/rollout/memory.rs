@@ -118,12 +118,11 @@ impl Memory {
     }
 }
 
-/// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed,
-/// data that is still missing) is not written down, and there is at most one of those in an interval.
+/// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed)
+/// is not written down, and there is at most one of those in an interval.
 fn checks_before(canary: &Canary, block: &Block, now: DateTime<Utc>) -> u32 {
     let is_repeated = block.stage == Stage::Waiting
-        || block.gates.values().any(|state| *state == GateState::Refused)
-        || block.why.reason == "NoData";
+        || block.gates.values().any(|state| *state == GateState::Refused);
     if !is_repeated {
         return block.checks;
     }

@@ -65,6 +65,9 @@ pub struct Block {
     /// Checks in a row in which the metrics could not be read (`onError: hold`).
     #[serde(default)]
     pub unreachable_checks: u32,
+    /// Checks in a row in which a metric had no number (`onNoData: hold`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dataless_checks: u32,
     /// Checks that had ended at this stage and weight when this was written. A successor counts on from here, so that no two checks
     /// go by the same `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -33,6 +33,7 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         capacity: 0,
         failed_checks: 0,
         unreachable_checks: 0,
+        dataless_checks: 0,
         checks: 0,
         gates: std::collections::BTreeMap::new(),
         outcome: None,

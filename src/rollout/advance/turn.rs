@@ -91,6 +91,7 @@ impl<'a> Turn<'a> {
         self.block.plan = Some(steps::plan(self.spec()));
         self.block.failed_checks = 0;
         self.block.unreachable_checks = 0;
+        self.block.dataless_checks = 0;
         self.block.samples.clear();
         self.block.running.replace(fingerprint)
     }
@@ -311,6 +312,7 @@ impl<'a> Turn<'a> {
                 || a.capacity != b.capacity
                 || a.failed_checks != b.failed_checks
                 || a.unreachable_checks != b.unreachable_checks
+                || a.dataless_checks != b.dataless_checks
                 || a.gates != b.gates
                 || a.outcome != b.outcome
                 || (&a.why.reason, &a.why.then) != (&b.why.reason, &b.why.then)
