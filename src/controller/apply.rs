@@ -213,7 +213,13 @@ impl Hands<'_> {
         template: Option<&Value>,
         held: &mut Held,
     ) -> Went {
-        let Assertion::Rehearsed { run, first, revision } = assertion else {
+        let Assertion::Rehearsed {
+            run,
+            first,
+            home,
+            revision,
+        } = assertion
+        else {
             return failed("no rehearsal".into());
         };
         let (site, now) = (draw.site, self.look.clock.now());
@@ -222,16 +228,13 @@ impl Hands<'_> {
         };
         let outcome = async {
             let mut stepped = route.clone();
-            if let Some(act) = draw.route_edit(route, *first).map_err(Stop::Undrawable)? {
+            if let Some(act) = draw.route_edit(route, first).map_err(Stop::Undrawable)? {
                 stepped = self.dry(&act).await?.unwrap_or(stepped);
             }
             // The way back above all: from the stepped route, but for the version that is stored.
             let mut stepped = Value::clone(&stepped);
             stepped["metadata"]["resourceVersion"] = meta::version(route).into();
-            if let Some(act) = draw
-                .route_edit(&stepped, crate::rollout::Weight::ZERO)
-                .map_err(Stop::Undrawable)?
-            {
+            if let Some(act) = draw.route_edit(&stepped, home).map_err(Stop::Undrawable)? {
                 self.dry(&act).await?;
             }
             if let Some(act) = draw
@@ -295,12 +298,12 @@ const fn failed(failure: String) -> Went {
 
 /// Whether the assertion takes weight off the canary: allowed whatever else fails.
 fn retreats(assertion: &Assertion, observation: &Observation) -> bool {
-    let Assertion::Route(weight) = assertion else {
+    let Assertion::Route(traffic) = assertion else {
         return false;
     };
     observation
         .route
-        .is_present_and(|route| route.weight.is_some_and(|now| *weight < now))
+        .is_present_and(|route| route.weight.is_some_and(|now| traffic.weight < now))
 }
 
 fn drawn(site: &Site, place: Place, assertion: &Assertion) -> Drawn {

@@ -9,7 +9,7 @@ use super::resource::ObjectKey;
 use super::site::{Rules, Site};
 use crate::api::FINALIZER;
 use crate::object::{annotation, list, ownership, patch};
-use crate::rollout::{Assertion, Fingerprint, Known, Leftover, Selects, Side, Weight};
+use crate::rollout::{Assertion, Fingerprint, Known, Leftover, Selects, Side, Traffic};
 use crate::routing::{RouteContext, RouteError, Router, service};
 use crate::workload::{self, primary, scale, store};
 
@@ -105,7 +105,7 @@ impl Draw<'_> {
             Assertion::SideService(side) => self.side_service(*side),
             Assertion::SideDestination(side) => self.side_destination(*side),
             Assertion::Apex(selects) => self.apex(*selects),
-            Assertion::Route(weight) => self.route(*weight),
+            Assertion::Route(traffic) => self.route(traffic),
             Assertion::RouteAnnounced(to) => self.route_changed(|router, cx, live| router.announce(cx, live, *to)),
             Assertion::RouteLeads(to) => self.route_changed(|router, cx, live| router.lead(cx, live, *to)),
             Assertion::RouteHandedBack { original } => self.route_handed_back(*original),
@@ -116,10 +116,10 @@ impl Draw<'_> {
         }
     }
 
-    /// The patch of the route from the given state of it to that weight.
-    pub fn route_edit(&self, live: &Value, weight: Weight) -> Result<Option<Act>, Undrawable> {
+    /// The patch of the route from the given state of it to that traffic.
+    pub fn route_edit(&self, live: &Value, traffic: &Traffic) -> Result<Option<Act>, Undrawable> {
         let router = self.site.router.ok_or_else(|| self.no_provider())?;
-        let edit = router.edit(&self.site.route_context(self.rules), live, weight);
+        let edit = router.edit(&self.site.route_context(self.rules), live, traffic);
         let edit = edit.map_err(|error| Undrawable::Spec(error.to_string()))?;
         Ok(patched(self.site.keys().route(router), edit))
     }
@@ -295,12 +295,12 @@ impl Draw<'_> {
             .collect()
     }
 
-    fn route(&self, weight: Weight) -> Acts {
+    fn route(&self, traffic: &Traffic) -> Acts {
         let router = self.site.router.ok_or_else(|| self.no_provider())?;
         let key = self.site.keys().route(router);
         match &self.site.route {
-            Known::Present(live) => Ok(self.route_edit(live, weight)?.into_iter().collect()),
-            Known::Absent => created(key, router.create(&self.site.route_context(self.rules), weight)),
+            Known::Present(live) => Ok(self.route_edit(live, traffic)?.into_iter().collect()),
+            Known::Absent => created(key, router.create(&self.site.route_context(self.rules), traffic)),
             _ => Err(Undrawable::Unknown(key.to_string())),
         }
     }

@@ -11,7 +11,8 @@ use super::site::{Rules, Site};
 use crate::api::{FINALIZER, support, validate};
 use crate::object::list;
 use crate::rollout::{
-    DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Workload,
+    DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Traffic,
+    Workload,
 };
 use crate::routing::service::{self, ServiceContext};
 use crate::routing::{self, ROUTERS};
@@ -23,6 +24,8 @@ pub struct Surroundings<'a> {
     pub canaries: &'a [Arc<Value>],
     /// Finds the primary of another target, where it is cached.
     pub primary_of: &'a dyn Fn(&str) -> Option<Arc<Value>>,
+    /// What the route is to do.
+    pub traffic: Traffic,
     /// What stands in the way.
     pub obstacle: Option<Obstacle>,
     /// The namespace is being deleted.
@@ -64,7 +67,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
             service::side_facts(cx, Side::Canary, it)
         }),
         apex_service: service(site, &site.apex_service, service::apex_facts),
-        route: known(&site.route, |it| route(site, rules, it)),
+        route: route(site, rules, &around.traffic),
         destinations: destinations(site, rules),
         stored,
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
@@ -130,8 +133,11 @@ fn primary(
     Some(primary)
 }
 
-fn route(site: &Site, rules: &Rules, object: &Value) -> Option<RouteFacts> {
-    Some(site.router?.facts(&site.route_context(rules), object))
+/// What the route says, and whether it says what is intended.
+pub fn route(site: &Site, rules: &Rules, intended: &Traffic) -> Known<RouteFacts> {
+    known(&site.route, |it| {
+        Some(site.router?.facts(&site.route_context(rules), it, intended))
+    })
 }
 
 fn destinations(site: &Site, rules: &Rules) -> Option<DestinationFacts> {

@@ -257,7 +257,7 @@ impl Obstacles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::Weight;
+    use crate::rollout::Traffic;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn redraw(obstacles: &mut Obstacles, version: &str) {
-        let assertion = Assertion::Route(Weight::ZERO);
+        let assertion = Assertion::Route(Traffic::default());
         let drawn = Drawn {
             assertion,
             generation: Some(1),
@@ -343,7 +343,7 @@ mod tests {
     fn an_answer_that_differs_from_the_write_is_not_written_again_at_once() {
         let mut obstacles = Obstacles::default();
         let standing = Drawn {
-            assertion: Assertion::Route(Weight::ZERO),
+            assertion: Assertion::Route(Traffic::default()),
             generation: Some(1),
             version: "1".to_owned(),
         };

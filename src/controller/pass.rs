@@ -27,7 +27,7 @@ use super::tell::Teller;
 use super::write::Writer;
 use super::{lenient, say, warn};
 use crate::api::{Canary, decode};
-use crate::rollout::{self, Assertion, Block, Decision, Known, Observation, Refusal, RunResult, Stage};
+use crate::rollout::{self, Assertion, Block, Decision, Known, Observation, Refusal, RunResult, Stage, Traffic};
 use crate::telemetry::metrics::{Ending, Metrics, Standing};
 
 /// Passes in a row that may ask for another one at once; more look like a loop and are slowed down.
@@ -245,7 +245,9 @@ impl Engine {
         if meta::deleting(&site.raw) {
             self.read_namespace(meta::namespace(&site.raw), held).await;
         }
-        let mut observation = self.observation(&site, held);
+        let intended = |block: &Block| Traffic::intended(&site.canary, block);
+        let traffic = block.as_ref().map(intended).unwrap_or_default();
+        let mut observation = self.observation(&site, traffic, held);
         if observation.taken_by.is_none() && !observation.deleting && self.inherit(&site).await? {
             return Ok(Turned::again());
         }
@@ -296,6 +298,10 @@ impl Engine {
         let Some(block) = new.or(block) else {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
+        if written {
+            // The route may stand already as the new status wants it.
+            observation.route = observe::route(&site, &self.rules, &Traffic::intended(&canary, &block));
+        }
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
         let drawn = assertions
             .iter()
@@ -326,7 +332,7 @@ impl Engine {
         Ok(after(written, wake, &observation, applied))
     }
 
-    fn observation(&self, site: &Site, held: &Held) -> Observation {
+    fn observation(&self, site: &Site, traffic: Traffic, held: &Held) -> Observation {
         let canaries = self.caches.canaries(meta::namespace(&site.raw));
         let primary_of = |target: &str| {
             if target == site.subject.target {
@@ -337,6 +343,7 @@ impl Engine {
         let around = Surroundings {
             canaries: &canaries,
             primary_of: &primary_of,
+            traffic,
             obstacle: None,
             namespace_terminating: held.namespace_terminating,
             versions: &self.versions,

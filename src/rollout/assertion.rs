@@ -2,7 +2,8 @@
 
 use super::observation::Selects;
 use super::state::Fingerprint;
-use super::weight::{Side, Weight};
+use super::traffic::Traffic;
+use super::weight::Side;
 
 /// Services that are to get the traffic of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +61,8 @@ pub enum Assertion {
     SideService(Side),
     /// What the provider draws beside that Service stands as rendered, so that the route can lead there.
     SideDestination(Side),
-    /// The route stands as rendered and carries this weight.
-    Route(Weight),
+    /// The route stands as rendered and does this with requests.
+    Route(Traffic),
     /// The route names these Services beside what it leads to now, without giving them traffic, so that the data plane has
     /// loaded their pods when it does (`design.md`: destinations before routes).
     RouteAnnounced(Destination),
@@ -74,8 +75,10 @@ pub enum Assertion {
     Rehearsed {
         /// The run.
         run: u64,
-        /// The first weight.
-        first: Weight,
+        /// What the route does first.
+        first: Traffic,
+        /// What it does when the run was called off.
+        home: Traffic,
         /// The revision under test.
         revision: Fingerprint,
     },

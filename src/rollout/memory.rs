@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::advance;
 use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
 use super::state::{Block, GateState, Stage, Subject};
-use super::weight::Weight;
+use super::traffic::Traffic;
 use crate::api::{Canary, CanarySpec};
 
 /// The memory after looking at the world once more.
@@ -46,7 +46,7 @@ pub fn remember(
         next.checks = block.map_or(0, |block| checks_before(canary, block, now));
     }
     next.acting_since.get_or_insert(now);
-    next.weight_seen = since(memory.weight_seen, weight_drawn(observation), now);
+    next.traffic_seen = since(memory.traffic_seen.clone(), traffic_drawn(observation), now);
     next.apex_seen = since(memory.apex_seen, apex_drawn(observation), now);
     let route = observation.route.present().filter(|route| accepted(route));
     next.announced_seen = route
@@ -87,7 +87,7 @@ pub fn remember(
             // What was ready before this process looked got ready no later than now and no earlier than the stage.
             None => Some(Progress { ready, at: block.since }),
         };
-        let drawn = next.drawn_since(block.weight).is_some();
+        let drawn = next.drawn_since(&Traffic::intended(canary, block)).is_some();
         next.undrawn_since = (!drawn).then(|| memory.undrawn_since.unwrap_or(now));
     }
     next
@@ -101,11 +101,10 @@ fn about<'a>(block: Option<&'a Block>, observation: &'a Observation) -> &'a Subj
 }
 
 impl Memory {
-    /// Since when the data plane carries this weight, if it does.
-    pub fn drawn_since(&self, weight: Weight) -> Option<DateTime<Utc>> {
-        self.weight_seen
-            .filter(|(seen, _)| *seen == weight)
-            .map(|(_, since)| since)
+    /// Since when the data plane does this with requests, if it does.
+    pub fn drawn_since(&self, traffic: &Traffic) -> Option<DateTime<Utc>> {
+        let (seen, since) = self.traffic_seen.as_ref()?;
+        (seen == traffic).then_some(*since)
     }
 
     /// When the patience with the block's stage ends: measured from the last newly ready pod, so that only a lack of progress runs it
@@ -147,14 +146,14 @@ fn lists(canary: &Canary) -> u64 {
     hasher.finish()
 }
 
-/// The weight that the data plane has been told, when everything about the route is as it should be.
-fn weight_drawn(observation: &Observation) -> Option<Weight> {
+/// What the data plane has been told, when everything about the route is as it should be.
+fn traffic_drawn(observation: &Observation) -> Option<Traffic> {
     let contested = matches!(&observation.obstacle, Some(Obstacle::Contested { .. }));
     let route = observation.route.present()?;
-    if contested || !route.drawn || !accepted(route) {
+    if contested || !accepted(route) {
         None
     } else {
-        route.weight
+        route.drawn.clone()
     }
 }
 

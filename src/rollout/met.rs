@@ -34,9 +34,9 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             let destinations = observation.destinations.as_ref();
             destinations.is_none_or(|both| both.of(*side).is_present_and(|drawn| *drawn))
         }
-        Assertion::Route(weight) => observation
+        Assertion::Route(traffic) => observation
             .route
-            .is_present_and(|route| route.drawn && route.weight == Some(*weight)),
+            .is_present_and(|route| route.drawn.as_ref() == Some(traffic)),
         Assertion::RouteAnnounced(destination) => observation.route.is_present_and(|route| match destination {
             Destination::Sides => route.announced,
             Destination::Apex => route.apex_announced,

@@ -31,6 +31,7 @@ mod round;
 mod size;
 mod state;
 mod steps;
+mod traffic;
 mod weight;
 
 pub use advance::{Decision, advance};
@@ -52,4 +53,5 @@ pub use state::{
     Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
     VERSION, Why,
 };
+pub use traffic::{Affinity, Cookie, Traffic};
 pub use weight::{Side, Weight, WeightError};

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::assertion::Destination;
 use super::known::Known;
 use super::state::{Fingerprint, Subject};
+use super::traffic::Traffic;
 use super::weight::{Side, Weight};
 
 /// The world around one canary at one moment.
@@ -147,8 +148,8 @@ pub enum Selects {
 pub struct RouteFacts {
     /// The weight it carries; `None` when it does not split between our two Services (an adopted route before we touched it).
     pub weight: Option<Weight>,
-    /// Everything else that we own in it is as rendered.
-    pub drawn: bool,
+    /// The intended traffic, where everything that we own in it is as rendered for that.
+    pub drawn: Option<Traffic>,
     /// This Canary's uid controls it.
     pub owned: bool,
     /// The data plane has taken this generation, as far as the provider tells; `Err` has its words.
@@ -240,9 +241,9 @@ pub enum Obstacle {
 pub struct Memory {
     /// The names of the objects that it is about.
     pub about: Option<Subject>,
-    /// Since when the route has been seen drawn, confirmed and uncontested at this weight, without a break.
-    pub weight_seen: Option<(Weight, DateTime<Utc>)>,
-    /// Since when the route has not been seen so, at the weight of the status.
+    /// Since when the route has been seen drawn, confirmed and uncontested at this traffic, without a break.
+    pub traffic_seen: Option<(Traffic, DateTime<Utc>)>,
+    /// Since when the route has not been seen so, at the traffic of the status.
     pub undrawn_since: Option<DateTime<Utc>>,
     /// Since when the apex Service has been seen drawn towards this side.
     pub apex_seen: Option<(Selects, DateTime<Utc>)>,

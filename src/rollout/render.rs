@@ -9,6 +9,7 @@ use super::capacity::Capacity;
 use super::handover::{Handover, handover, heir, selected, size};
 use super::observation::{Memory, Observation, Selects};
 use super::state::{Block, Fingerprint, Stage};
+use super::traffic::Traffic;
 use super::weight::{Side, Weight};
 use crate::api::Canary;
 
@@ -63,9 +64,23 @@ impl Scene<'_> {
         since.is_some_and(|since| self.now >= since + advance::delta(self.canary.spec.traffic_settle()))
     }
 
-    /// Since when the route stands at the intended weight.
+    /// What the route is to do.
+    fn traffic(&self) -> Traffic {
+        Traffic::intended(self.canary, self.block)
+    }
+
+    /// What the route is to do once the weight is that.
+    fn traffic_at(&self, weight: Weight) -> Traffic {
+        let block = Block {
+            weight,
+            ..self.block.clone()
+        };
+        Traffic::intended(self.canary, &block)
+    }
+
+    /// Since when the route does so.
     fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory.drawn_since(self.block.weight)
+        self.memory.drawn_since(&self.traffic())
     }
 
     /// Primary ready, Services, announcement, parting, route at 100/0, apex selector, settle, target down: each when the one before is seen.
@@ -115,7 +130,7 @@ impl Scene<'_> {
             }
             Takeover::Over => {}
         }
-        all.push(Assertion::Route(Weight::ZERO));
+        all.push(Assertion::Route(self.traffic()));
         if self.drawn_since().is_none() {
             return all;
         }
@@ -160,7 +175,7 @@ impl Scene<'_> {
                 replicas: block.capacity.max(1),
             });
         }
-        all.push(Assertion::Route(block.weight));
+        all.push(Assertion::Route(self.traffic()));
         all.push(Assertion::Apex(Selects::Primary));
         match block.stage {
             Stage::Raising => {
@@ -174,7 +189,8 @@ impl Scene<'_> {
                 {
                     all.push(Assertion::Rehearsed {
                         run: block.run,
-                        first,
+                        first: self.traffic_at(first),
+                        home: self.traffic_at(Weight::ZERO),
                         revision,
                     });
                 }
@@ -371,7 +387,7 @@ impl Scene<'_> {
         let home = observation
             .route
             .is_present_and(|route| route.weight.is_some())
-            .then_some(Assertion::Route(block.weight));
+            .then_some(Assertion::Route(self.traffic()));
         let route = observation
             .route
             .present()

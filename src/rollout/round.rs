@@ -11,6 +11,7 @@ use super::observation::{Memory, Observation};
 use super::public;
 use super::question::{Answers, Judged, Question, QuestionKey, RoundId, Says, Verdict};
 use super::state::{Block, GateState, SampleRecord, Stage};
+use super::traffic::Traffic;
 use super::weight::Side;
 use crate::api::{Canary, HookType, Webhook};
 
@@ -104,7 +105,7 @@ pub fn check(canary: &Canary, block: &Block, observation: &Observation, memory: 
     };
     let after = |at: DateTime<Utc>| at + advance::delta(canary.spec.interval());
     let interval_ends = match block.stage {
-        Stage::Stepping | Stage::WaitingPromotion => match memory.drawn_since(block.weight) {
+        Stage::Stepping | Stage::WaitingPromotion => match memory.drawn_since(&Traffic::intended(canary, block)) {
             Some(drawn) => Some(after(memory.last_check.map_or(drawn, |last| last.max(drawn)))),
             None => return Check::Nothing,
         },

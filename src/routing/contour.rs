@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api::{DurationText, GoDuration, Retries, RouteMatch, ServiceSpec},
     object::{list, text},
-    rollout::{Confirmation, Destination, Refusal, RouteFacts, Weight},
+    rollout::{Confirmation, Destination, Refusal, RouteFacts, Traffic},
 };
 
 /// Contour's `HTTPProxy`.
@@ -135,16 +135,16 @@ impl Router for Contour {
         ignored
     }
 
-    fn facts(&self, cx: &RouteContext<'_>, live: &Value) -> RouteFacts {
-        route(cx).facts(live, confirmation(live))
+    fn facts(&self, cx: &RouteContext<'_>, live: &Value, intended: &Traffic) -> RouteFacts {
+        route(cx).facts(live, intended, confirmation(live))
     }
 
-    fn create(&self, cx: &RouteContext<'_>, weight: Weight) -> Result<Value, RouteError> {
-        route(cx).created(&META, weight)
+    fn create(&self, cx: &RouteContext<'_>, traffic: &Traffic) -> Result<Value, RouteError> {
+        route(cx).created(&META, traffic)
     }
 
-    fn edit(&self, cx: &RouteContext<'_>, live: &Value, weight: Weight) -> Result<Patch, RouteError> {
-        route(cx).edit(live, weight)
+    fn edit(&self, cx: &RouteContext<'_>, live: &Value, traffic: &Traffic) -> Result<Patch, RouteError> {
+        route(cx).edit(live, traffic)
     }
 
     fn announce(&self, cx: &RouteContext<'_>, live: &Value, destination: Destination) -> Result<Patch, RouteError> {

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::{
     api::Canary,
-    rollout::{Destination, Refusal, RouteFacts, Subject, Weight},
+    rollout::{Destination, Refusal, RouteFacts, Subject, Traffic},
 };
 
 /// Every provider. Ids are asked for from the first to the last, so a narrower prefix stands before a wider one.
@@ -55,17 +55,17 @@ pub trait Router: Sync {
     /// What the spec asks for that this provider leaves out without harm, for people.
     fn warnings(&self, cx: &RouteContext<'_>) -> Vec<String>;
 
-    /// What the object says.
-    fn facts(&self, cx: &RouteContext<'_>, live: &Value) -> RouteFacts;
+    /// What the object says, and whether all that we own in it says the intended traffic.
+    fn facts(&self, cx: &RouteContext<'_>, live: &Value, intended: &Traffic) -> RouteFacts;
 
     /// The whole object, for when there is none.
-    fn create(&self, cx: &RouteContext<'_>, weight: Weight) -> Result<Value, RouteError>;
+    fn create(&self, cx: &RouteContext<'_>, traffic: &Traffic) -> Result<Value, RouteError>;
 
-    /// The patch from the object as it is to the object as it shall be at this weight; empty when it is so.
+    /// The patch from the object as it is to the object as it shall be at this traffic; empty when it is so.
     ///
     /// It holds only for the `resourceVersion` that was seen. Whatever this provider does not draw survives. The first
     /// one of an object that somebody else made also keeps its `spec` in [`crate::object::ORIGINAL`].
-    fn edit(&self, cx: &RouteContext<'_>, live: &Value, weight: Weight) -> Result<Patch, RouteError>;
+    fn edit(&self, cx: &RouteContext<'_>, live: &Value, traffic: &Traffic) -> Result<Patch, RouteError>;
 
     /// The patch after which every rule of ours names these Services, those that it did not name with weight 0; empty when
     /// it is so. The traffic stays as it is, and so does what [`Router::hand_back`] restores.

@@ -21,7 +21,7 @@ use lay::{lay, overlay};
 use super::{RouteContext, RouteError, RouterMeta};
 use crate::{
     object::{FLUX, ORIGINAL, annotation, as_map, child, metadata, original_spec, ownership, patch},
-    rollout::{Confirmation, Destination, Refusal, RouteFacts, Side, Weight},
+    rollout::{Confirmation, Destination, Refusal, RouteFacts, Side, Traffic, Weight},
 };
 
 /// One backend for each of the three Services, without a weight.
@@ -67,7 +67,7 @@ impl<'a> Route<'a> {
     }
 
     /// The object for when there is none.
-    pub fn created(&self, meta: &RouterMeta, weight: Weight) -> Result<Value, RouteError> {
+    pub fn created(&self, meta: &RouterMeta, traffic: &Traffic) -> Result<Value, RouteError> {
         if let Some(refusal) = &self.refused {
             return Err(refusal.clone().into());
         }
@@ -81,14 +81,14 @@ impl<'a> Route<'a> {
             },
             "spec": {},
         });
-        Ok(self.drawn(&skeleton, weight))
+        Ok(self.drawn(&skeleton, traffic))
     }
 
-    /// The patch to the object at that weight.
-    pub fn edit(&self, live: &Value, weight: Weight) -> Result<Patch, RouteError> {
+    /// The patch to the object at that traffic.
+    pub fn edit(&self, live: &Value, traffic: &Traffic) -> Result<Patch, RouteError> {
         match &self.refused {
             Some(refusal) if self.weight(live).is_none() => Err(refusal.clone().into()),
-            _ => Ok(patch::at_version(live, &self.drawn(live, weight))),
+            _ => Ok(patch::at_version(live, &self.drawn(live, traffic))),
         }
     }
 
@@ -102,11 +102,12 @@ impl<'a> Route<'a> {
     }
 
     /// What the object says.
-    pub fn facts(&self, live: &Value, confirmed: Confirmation) -> RouteFacts {
+    pub fn facts(&self, live: &Value, intended: &Traffic, confirmed: Confirmation) -> RouteFacts {
         let weight = self.weight(live);
+        let stands = weight.is_some() && self.drawn(live, intended) == *live;
         RouteFacts {
             weight,
-            drawn: weight.is_some_and(|weight| self.drawn(live, weight) == *live),
+            drawn: stands.then(|| intended.clone()),
             owned: ownership::controls(&self.cx.owner.uid, live),
             confirmed,
             announced: self.is_announced(live, Destination::Sides),
@@ -135,8 +136,8 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// The object as it shall be at that weight.
-    fn drawn(&self, live: &Value, weight: Weight) -> Value {
+    /// The object as it shall be at that traffic.
+    fn drawn(&self, live: &Value, traffic: &Traffic) -> Value {
         let mut next = self.marked(live);
         let whole = self.is_ours(live) && self.refused.is_none();
         let spec = child(&mut next, "spec");
@@ -147,7 +148,7 @@ impl<'a> Route<'a> {
         };
         wanted.extend(self.drawing.spec.clone());
         lay(spec, &wanted, self.layout.spec_keys, self.layout, whole);
-        let rules = self.next_rules(self.rules(&live["spec"]), weight, whole);
+        let rules = self.next_rules(self.rules(&live["spec"]), traffic.weight, whole);
         spec.insert(self.layout.rules.to_owned(), rules.into());
         next
     }

@@ -189,9 +189,9 @@ impl Cluster {
                 same(from.target == now.target, Conflict::Target)?;
                 self.target.change(|it| it.replicas = 0);
             }
-            Assertion::Route(weight) => {
+            Assertion::Route(traffic) => {
                 same(from.route == now.route, Conflict::Route)?;
-                self.route = *weight;
+                self.route = traffic.weight;
                 self.route_version += 1;
             }
             Assertion::Apex(_) => {

@@ -6,7 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serin::api::Canary;
 use serin::rollout::{
-    self, Answers, Assertion, Block, Decision, Known, Memory, Observation, Round, RoundId, Stage, Weight,
+    self, Answers, Assertion, Block, Decision, Known, Memory, Observation, Round, RoundId, Stage, Traffic, Weight,
 };
 
 type Ask = fn(&Canary, Option<&Block>, &Observation, &Memory, &Answers, DateTime<Utc>) -> Option<Round>;
@@ -56,7 +56,7 @@ pub const FINISHES_EARLY: Core = Core {
         let mut memory = memory.clone();
         let mut observation = observation.clone();
         if block.weight == Weight::ZERO && matches!(block.stage, Stage::Finalising | Stage::RollingBack) {
-            memory.weight_seen = Some((Weight::ZERO, block.since - TimeDelta::hours(1)));
+            memory.traffic_seen = Some((Traffic::default(), block.since - TimeDelta::hours(1)));
             observation.canary_endpoints = Some(0);
         }
         // The target first, as a careless order of writes would have it.
@@ -96,7 +96,8 @@ pub const UNFENCED: Core = Core { fenced: false, ..REAL };
 /// The weight of the status counts as seen since it was written.
 fn believing(block: Option<&Block>, memory: &Memory) -> Memory {
     let mut memory = memory.clone();
-    memory.weight_seen = block.map(|block| (block.weight, block.since)).or(memory.weight_seen);
+    let believed = block.map(|block| (Traffic::shared(block.weight), block.since));
+    memory.traffic_seen = believed.or(memory.traffic_seen);
     memory
 }
 

@@ -180,8 +180,8 @@ impl<'a> Pass<'a> {
         }
         let mut blocked = false;
         for deed in unmet {
-            let retreats = matches!(deed, Assertion::Route(weight)
-                if observation.route.is_present_and(|route| route.weight.is_some_and(|had| weight < had)));
+            let retreats = matches!(&deed, Assertion::Route(traffic)
+                if observation.route.is_present_and(|route| route.weight.is_some_and(|had| traffic.weight < had)));
             if blocked && !retreats {
                 continue;
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serin::rollout::{
     Answers, Assertion, Block, Confirmation, Fingerprint, Known, Memory, Observation, QuestionKey, RoundId, RouteFacts,
-    RunResult, Selects, ServiceFacts, Stage, Weight,
+    RunResult, Selects, ServiceFacts, Stage, Traffic, Weight,
 };
 
 use crate::cluster::{Cluster, Selected, Versions, Workers, fingerprint};
@@ -168,7 +168,7 @@ impl Place {
             apex_service: service(self.seen.apex.into()),
             route: Known::Present(RouteFacts {
                 weight: Some(self.seen.route),
-                drawn: true,
+                drawn: Some(Traffic::shared(self.seen.route)),
                 owned: true,
                 confirmed: Confirmation::Confirmed,
                 announced: true,

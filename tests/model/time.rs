@@ -45,7 +45,7 @@ fn remembered(place: &mut Place, age: impl Fn(&mut DateTime<Utc>)) {
     // Progress of an earlier stage is not looked at any more.
     memory.progress.iter_mut().for_each(|it| age(&mut it.at));
     memory.progress = memory.progress.filter(|it| it.at >= since);
-    memory.weight_seen.iter_mut().for_each(|(_, at)| age(at));
+    memory.traffic_seen.iter_mut().for_each(|(_, at)| age(at));
     memory.apex_seen.iter_mut().for_each(|(_, at)| age(at));
     memory.template_seen.iter_mut().for_each(|(_, at)| age(at));
     memory.undrawn_since.iter_mut().for_each(&age);
@@ -158,7 +158,7 @@ fn process<H: Hasher>(place: &Place, hasher: &mut H) {
     }
     let memory = &process.memory;
     (
-        memory.weight_seen,
+        &memory.traffic_seen,
         &memory.template_seen,
         memory.undrawn_since,
         memory.last_check,

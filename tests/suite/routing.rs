@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 use serin::{
     api::Canary,
-    rollout::{Destination, Subject, Weight},
+    rollout::{Destination, RouteFacts, Subject, Traffic, Weight},
     routing::{RouteContext, Router, Settings, router},
 };
 
@@ -77,14 +77,14 @@ impl Bench {
 
     /// The route as the API server stores it after creation.
     fn created(&self, percent: u8) -> Value {
-        let mut object = self.router.create(&self.cx(), weight(percent)).unwrap();
+        let mut object = self.router.create(&self.cx(), &shared(percent)).unwrap();
         object["metadata"]["resourceVersion"] = "100".into();
         object["metadata"]["generation"] = 1.into();
         object
     }
 
     fn edited(&self, live: &Value, percent: u8) -> Value {
-        applied(live, &self.router.edit(&self.cx(), live, weight(percent)).unwrap())
+        applied(live, &self.router.edit(&self.cx(), live, &shared(percent)).unwrap())
     }
 
     fn handed_back(&self, live: &Value, original: bool) -> Value {
@@ -99,11 +99,25 @@ impl Bench {
         applied(live, &self.router.lead(&self.cx(), live, destination).unwrap())
     }
 
+    /// What the route says, given that it is to be at home.
+    fn facts(&self, live: &Value) -> RouteFacts {
+        self.router.facts(&self.cx(), live, &Traffic::default())
+    }
+
+    fn facts_at(&self, live: &Value, percent: u8) -> RouteFacts {
+        self.router.facts(&self.cx(), live, &shared(percent))
+    }
+
     /// The weight that the route carries, given that it is drawn.
     fn drawn_weight(&self, live: &Value) -> Option<u8> {
-        let facts = self.router.facts(&self.cx(), live);
-        facts.weight.filter(|_| facts.drawn).map(Weight::percent)
+        let weight = self.facts(live).weight?;
+        let stands = self.facts_at(live, weight.percent()).drawn;
+        stands.map(|traffic| traffic.weight.percent())
     }
+}
+
+fn shared(percent: u8) -> Traffic {
+    Traffic::shared(weight(percent))
 }
 
 fn weight(percent: u8) -> Weight {

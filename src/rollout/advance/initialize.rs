@@ -197,7 +197,7 @@ fn parting_awaited(turn: &mut Turn<'_>) {
 }
 
 fn route_awaited(turn: &mut Turn<'_>) {
-    let (reason, message) = super::turn_route::describe(turn.observation, Weight::ZERO);
+    let (reason, message) = super::turn_route::describe(turn.observation, &turn.traffic());
     let past = turn.past_deadline();
     let deadline = turn.deadline();
     turn.why(reason, &message)

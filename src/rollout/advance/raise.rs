@@ -7,6 +7,7 @@ use super::super::known::Known;
 use super::super::observation::{Memory, Observation, Rehearsal, Workload};
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{Block, GateState, Stage};
+use super::super::traffic::Traffic;
 use super::super::weight::{Side, Weight};
 use super::homeward;
 use super::revision::{Seen, seen};
@@ -127,7 +128,7 @@ pub fn pods_ready(
         .is_present_and(|target| target.rollout.complete && target.fingerprint == block.running)
         && capacity.carries(Side::Canary, first)
         && observation.canary_service.is_present_and(|service| service.drawn)
-        && memory.drawn_since(block.weight).is_some()
+        && memory.drawn_since(&Traffic::intended(canary, block)).is_some()
 }
 
 /// The words for waiting on the target's pods, which are also those of a run's first moment.
@@ -157,7 +158,7 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
     if turn.now >= deadline || failed {
         let pods_are_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
         let state = if pods_are_up {
-            super::turn_route::describe(turn.observation, turn.block.weight).1
+            super::turn_route::describe(turn.observation, &turn.traffic()).1
         } else {
             turn.observation.target.present().map_or_else(
                 || "the target cannot be read".to_owned(),
@@ -180,7 +181,7 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
     let target_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
     let route_missing = turn.drawn_since().is_none();
     if target_up && route_missing && !matches!(turn.observation.route, Known::Unknown) {
-        let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
+        let (reason, message) = super::turn_route::describe(turn.observation, &turn.traffic());
         turn.why(reason, &message)
             .awaiting("the route to be accepted")
             .until(deadline, ROLLED_BACK);

@@ -250,7 +250,7 @@ fn short_of_pods(turn: &mut Turn<'_>) {
 }
 
 fn wait_for_route(turn: &mut Turn<'_>) {
-    let (reason, message) = super::turn_route::describe(turn.observation, turn.block.weight);
+    let (reason, message) = super::turn_route::describe(turn.observation, &turn.traffic());
     let from = turn.memory.undrawn_since.unwrap_or(turn.now).max(turn.block.since);
     let deadline = from + super::delta(turn.spec().progress_deadline());
     if turn.now >= deadline {

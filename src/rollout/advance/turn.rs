@@ -11,6 +11,7 @@ use super::super::question::Answers;
 use super::super::round::Check;
 use super::super::size;
 use super::super::state::{Block, Fingerprint, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
+use super::super::traffic::Traffic;
 use super::super::weight::Weight;
 use super::super::{mark, public, round, steps};
 use super::Decision;
@@ -213,9 +214,14 @@ impl<'a> Turn<'a> {
         self.now >= at
     }
 
-    /// Since when the data plane carries the intended weight, if it does.
+    /// What the route is to do.
+    pub fn traffic(&self) -> Traffic {
+        Traffic::intended(self.canary, &self.block)
+    }
+
+    /// Since when the data plane does what is intended, if it does.
     pub fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory.drawn_since(self.block.weight)
+        self.memory.drawn_since(&self.traffic())
     }
 
     /// An interval from now.

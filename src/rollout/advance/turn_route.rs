@@ -5,7 +5,7 @@ use super::super::mark;
 use super::super::notice::Severity;
 use super::super::observation::{Confirmation, Observation, Obstacle};
 use super::super::state::{Stage, Why};
-use super::super::weight::Weight;
+use super::super::traffic::Traffic;
 use super::turn::{Turn, cut};
 
 /// Says what is in the way of a stage that goes on by the world being drawn: a refusal or a rival at once, a route that does not follow
@@ -30,7 +30,7 @@ pub(super) fn say_trouble(turn: &mut Turn<'_>) {
             return turn.wake_at(at);
         }
     }
-    let (reason, message) = describe(turn.observation, turn.block.weight);
+    let (reason, message) = describe(turn.observation, &turn.traffic());
     tell_once(turn, reason, &message);
     let why = turn.block.why.clone();
     turn.block.why = Why {
@@ -56,18 +56,15 @@ pub(super) fn tell_once(turn: &mut Turn<'_>, reason: &str, message: &str) {
     }
 }
 
-/// Why the route does not count as drawn at this weight: a reason for machines and a sentence.
-pub(super) fn describe(observation: &Observation, weight: Weight) -> (&'static str, String) {
+/// Why the route does not count as drawn as doing this: a reason for machines and a sentence.
+pub(super) fn describe(observation: &Observation, traffic: &Traffic) -> (&'static str, String) {
+    let weight = traffic.weight;
     trouble(observation).unwrap_or_else(|| match &observation.route {
         Known::Absent => ("DrawingRoute", "the route is being created".into()),
-        Known::Present(route)
-            if route.weight == Some(weight) && route.drawn && route.confirmed == Confirmation::Pending =>
-        {
-            (
-                "RoutePending",
-                format!("weight {weight} is written; the router has not confirmed this generation of the route yet"),
-            )
-        }
+        Known::Present(route) if route.drawn.as_ref() == Some(traffic) && route.confirmed == Confirmation::Pending => (
+            "RoutePending",
+            format!("weight {weight} is written; the router has not confirmed this generation of the route yet"),
+        ),
         _ => ("DrawingRoute", format!("weight {weight} is being written to the route")),
     })
 }

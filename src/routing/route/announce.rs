@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Route;
 use crate::{
     object::{as_map, patch},
-    rollout::{Destination, Side, Weight},
+    rollout::{Destination, Side, Traffic},
     routing::RouteError,
 };
 
@@ -69,7 +69,7 @@ impl Route<'_> {
             }
         }
         match destination {
-            Destination::Sides if !led => self.edit(live, Weight::ZERO),
+            Destination::Sides if !led => self.edit(live, &Traffic::default()),
             _ => Ok(patch::at_version(live, &next)),
         }
     }

@@ -2,21 +2,13 @@
 //! ones are named until they get nothing any more.
 
 use serde_json::{Value, json};
-use serin::{
-    object::ORIGINAL,
-    rollout::{Destination, RouteFacts},
-    sim::world::route_shape::route_shape,
-};
+use serin::{object::ORIGINAL, rollout::Destination, sim::world::route_shape::route_shape};
 
 use super::{
     Bench,
     contract::{adopted, backend_to, backends_key, backends_of, each, rules_key, service_of},
     weight,
 };
-
-fn facts(bench: &Bench, live: &Value) -> RouteFacts {
-    bench.router.facts(&bench.cx(), live)
-}
 
 /// Name and share of each backend of the first rule, in percent.
 fn shares(bench: &Bench, live: &Value) -> Vec<(String, u64)> {
@@ -72,9 +64,9 @@ fn variants(bench: &Bench) -> Vec<Value> {
 fn an_announced_route_names_both_sides_and_leads_where_it_led() {
     for bench in each() {
         for before in variants(&bench) {
-            assert!(!facts(&bench, &before).announced);
+            assert!(!bench.facts(&before).announced);
             let live = bench.announced(&before, Destination::Sides);
-            let now = facts(&bench, &live);
+            let now = bench.facts(&live);
             assert!(now.announced && !now.handed_back, "{live}");
             assert_eq!(now.weight, None, "{live}");
             assert_eq!(served(&bench, &live), served(&bench, &before));
@@ -143,14 +135,14 @@ fn the_apex_is_announced_beside_the_sides_before_it_gets_everything_back() {
     for bench in each() {
         for percent in [0, 30, 100] {
             let before = bench.created(percent);
-            assert!(!facts(&bench, &before).apex_announced);
+            assert!(!bench.facts(&before).apex_announced);
             let live = bench.announced(&before, Destination::Apex);
-            let now = facts(&bench, &live);
+            let now = bench.facts(&live);
             assert!(now.apex_announced && now.announced && !now.handed_back);
             assert_eq!(now.weight, Some(weight(percent)));
             assert_eq!(served(&bench, &live), served(&bench, &before));
             let home = bench.handed_back(&live, false);
-            assert!(facts(&bench, &home).handed_back);
+            assert!(bench.facts(&home).handed_back);
             assert_eq!(home, bench.handed_back(&before, false));
             assert_eq!(bench.edited(&live, percent), before, "and is taken back by a repair");
         }
@@ -166,10 +158,10 @@ fn rules_that_lead_elsewhere_hear_nothing() {
         before["spec"][rules].as_array_mut().unwrap().push(foreign.clone());
         let live = bench.announced(&before, Destination::Sides);
         assert_eq!(live["spec"][rules][1], foreign);
-        assert!(facts(&bench, &live).announced);
+        assert!(bench.facts(&live).announced);
         // A route without any rule of ours has no traffic to keep.
         before["spec"][rules] = json!([foreign]);
-        assert!(facts(&bench, &before).announced);
+        assert!(bench.facts(&before).announced);
     }
 }
 
@@ -181,10 +173,10 @@ fn every_rule_of_ours_must_name_the_sides() {
         let more = before["spec"][rules][0].clone();
         before["spec"][rules].as_array_mut().unwrap().push(more.clone());
         let mut live = bench.announced(&before, Destination::Sides);
-        assert!(facts(&bench, &live).announced);
+        assert!(bench.facts(&live).announced);
         live["spec"][rules][1] = more;
-        assert!(!facts(&bench, &live).announced, "somebody took one back");
-        assert!(facts(&bench, &bench.announced(&live, Destination::Sides)).announced);
+        assert!(!bench.facts(&live).announced, "somebody took one back");
+        assert!(bench.facts(&bench.announced(&live, Destination::Sides)).announced);
     }
 }
 
@@ -195,7 +187,7 @@ fn a_spec_that_cannot_be_drawn_is_announced_only_homewards() {
         bench.canary.spec.service.as_mut().unwrap().gateway_refs.clear();
         bench.canary.spec.service.as_mut().unwrap().timeout = Some("tomorrow".into());
         assert!(bench.router.announce(&bench.cx(), &live, Destination::Sides).is_err());
-        assert!(facts(&bench, &bench.announced(&live, Destination::Apex)).apex_announced);
+        assert!(bench.facts(&bench.announced(&live, Destination::Apex)).apex_announced);
     }
 }
 
@@ -204,9 +196,9 @@ fn a_led_route_gives_the_sides_everything_and_still_names_what_had_it() {
     for bench in each() {
         for before in variants(&bench) {
             let announced = bench.announced(&before, Destination::Sides);
-            assert_ne!(facts(&bench, &announced).parting, Some(Destination::Sides));
+            assert_ne!(bench.facts(&announced).parting, Some(Destination::Sides));
             let live = bench.led(&announced, Destination::Sides);
-            let now = facts(&bench, &live);
+            let now = bench.facts(&live);
             assert_eq!(now.parting, Some(Destination::Sides), "{live}");
             assert_eq!(now.weight, Some(weight(0)));
             assert_eq!(served(&bench, &live), [("podinfo-primary".to_owned(), 100)]);
@@ -219,8 +211,8 @@ fn a_led_route_gives_the_sides_everything_and_still_names_what_had_it() {
             assert_eq!(names(&live), names(&announced), "nothing is left out");
             let switched = bench.edited(&live, 0);
             assert_eq!(switched, bench.edited(&before, 0));
-            assert!(now.names_others && !facts(&bench, &switched).names_others);
-            assert_eq!(facts(&bench, &switched).parting, None);
+            assert!(now.names_others && !bench.facts(&switched).names_others);
+            assert_eq!(bench.facts(&switched).parting, None);
             assert_eq!(bench.handed_back(&live, true), before, "what stood before is kept");
         }
     }
@@ -232,13 +224,13 @@ fn a_route_led_home_gives_the_apex_everything_and_still_names_the_sides() {
         for percent in [0, 30, 100] {
             let before = bench.created(percent);
             let live = bench.led(&bench.announced(&before, Destination::Apex), Destination::Apex);
-            let now = facts(&bench, &live);
+            let now = bench.facts(&live);
             assert_eq!(now.parting, Some(Destination::Apex), "{live}");
             assert!(now.announced && !now.handed_back);
             assert_eq!(served(&bench, &live), [("podinfo".to_owned(), 100)]);
             let home = bench.handed_back(&live, false);
             assert_eq!(home, bench.handed_back(&before, false));
-            assert_eq!(facts(&bench, &home).parting, None);
+            assert_eq!(bench.facts(&home).parting, None);
         }
     }
 }

@@ -13,7 +13,7 @@ fn confirmed(bench: &Bench, generation: u32, status: &Value) -> Confirmation {
     let mut live = bench.created(10);
     live["metadata"]["generation"] = generation.into();
     live["status"] = status.clone();
-    bench.router.facts(&bench.cx(), &live).confirmed
+    bench.facts(&live).confirmed
 }
 
 #[test]

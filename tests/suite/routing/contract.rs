@@ -9,7 +9,7 @@ use serin::{
     sim::world::route_shape::{RouteShape, route_shape},
 };
 
-use super::{Bench, applied, weight};
+use super::{Bench, applied, shared, weight};
 
 /// One bench for each provider.
 pub(super) fn each() -> impl Iterator<Item = Bench> {
@@ -69,12 +69,12 @@ fn a_created_route_says_its_weight_and_needs_no_edit() {
         for percent in 0..=100 {
             let live = bench.created(percent);
             assert_eq!(bench.drawn_weight(&live), Some(percent));
-            let facts = bench.router.facts(&bench.cx(), &live);
+            let facts = bench.facts(&live);
             assert!(facts.owned && !facts.handed_back);
             assert!(
                 bench
                     .router
-                    .edit(&bench.cx(), &live, weight(percent))
+                    .edit(&bench.cx(), &live, &shared(percent))
                     .unwrap()
                     .is_empty()
             );
@@ -102,7 +102,7 @@ fn an_edited_route_says_the_new_weight_and_sums_to_the_whole() {
 fn a_weight_change_touches_two_numbers_and_tests_whose_they_are() {
     for bench in each() {
         let live = bench.created(10);
-        let patch = bench.router.edit(&bench.cx(), &live, weight(20)).unwrap();
+        let patch = bench.router.edit(&bench.cx(), &live, &shared(20)).unwrap();
         let changed: Vec<&PatchOperation> = patch
             .iter()
             .filter(|it| !matches!(it, PatchOperation::Test(_)))
@@ -185,8 +185,8 @@ fn routers_006_weights_edited_by_hand_are_no_position_to_go_on_from() {
         let (rules, backends) = (rules_key(&good), backends_key(&good));
         live["spec"][rules][0][backends][0]["weight"] = 90.into();
         live["spec"][rules][0][backends][1]["weight"] = 90.into();
-        let facts = bench.router.facts(&bench.cx(), &live);
-        assert_eq!((facts.weight, facts.drawn), (Some(weight(50)), false));
+        let facts = bench.facts_at(&live, 50);
+        assert_eq!((facts.weight, facts.drawn), (Some(weight(50)), None));
         assert_eq!(bench.edited(&live, 30), good);
     }
 }
@@ -196,7 +196,7 @@ fn a_late_edit_carries_the_version_that_was_seen() {
     for bench in each() {
         let live = bench.created(10);
         for patch in [
-            bench.router.edit(&bench.cx(), &live, weight(20)).unwrap(),
+            bench.router.edit(&bench.cx(), &live, &shared(20)).unwrap(),
             bench.router.hand_back(&bench.cx(), &live, false).unwrap(),
         ] {
             let first = serde_json::to_value(&patch[0]).unwrap();
@@ -213,7 +213,7 @@ fn a_route_handed_back_leads_to_the_apex_alone() {
     for bench in each() {
         for percent in [0, 30, 100] {
             let next = bench.handed_back(&bench.created(percent), false);
-            let facts = bench.router.facts(&bench.cx(), &next);
+            let facts = bench.facts(&next);
             assert!(facts.handed_back);
             assert_eq!(facts.weight, None);
             let names: Vec<&str> = backends_of(&next)
@@ -237,10 +237,10 @@ fn a_route_handed_back_leads_to_the_apex_alone() {
 fn an_adopted_route_keeps_its_own_and_remembers_what_it_was() {
     for bench in each() {
         let before = adopted(&bench);
-        assert_eq!(bench.router.facts(&bench.cx(), &before).weight, None);
+        assert_eq!(bench.facts(&before).weight, None);
         let mut live = bench.edited(&before, 0);
         assert_eq!(bench.drawn_weight(&live), Some(0));
-        assert!(!bench.router.facts(&bench.cx(), &live).owned);
+        assert!(!bench.facts(&live).owned);
         assert_eq!(live["metadata"]["annotations"]["note"], "mine");
         assert_eq!(live["metadata"]["labels"]["team"], "a");
         assert_eq!(live["spec"]["fieldOfTomorrow"], json!({"a": 1}));
@@ -253,7 +253,7 @@ fn an_adopted_route_keeps_its_own_and_remembers_what_it_was() {
             live["metadata"]["annotations"][ORIGINAL]
         );
         assert_eq!(bench.handed_back(&later, true), before, "and is put back as it was");
-        assert!(bench.router.facts(&bench.cx(), &before).handed_back);
+        assert!(bench.facts(&before).handed_back);
     }
 }
 
@@ -284,7 +284,7 @@ fn without_a_usable_original_an_adopted_route_leads_to_the_apex() {
                 annotations.insert(ORIGINAL.to_owned(), original.into());
             }
             let next = bench.handed_back(&live, true);
-            assert!(bench.router.facts(&bench.cx(), &next).handed_back, "{original:?}");
+            assert!(bench.facts(&next).handed_back, "{original:?}");
         }
     }
 }
@@ -322,10 +322,10 @@ fn a_route_of_an_earlier_canary_of_that_name_is_owned_again() {
     for bench in each() {
         let mut live = bench.created(30);
         live["metadata"]["ownerReferences"][0]["uid"] = "an-earlier-uid".into();
-        let facts = bench.router.facts(&bench.cx(), &live);
+        let facts = bench.facts_at(&live, 30);
         assert_eq!(
             (facts.weight, facts.drawn, facts.owned),
-            (Some(weight(30)), false, false)
+            (Some(weight(30)), None, false)
         );
         assert_eq!(bench.edited(&live, 30), bench.created(30));
     }
@@ -338,11 +338,11 @@ fn a_spec_that_cannot_be_drawn_still_lets_traffic_go_home() {
         bench.canary.spec.service.as_mut().unwrap().gateway_refs.clear();
         bench.canary.spec.service.as_mut().unwrap().timeout = Some("tomorrow".into());
         assert!(!bench.router.check(&bench.cx()).is_empty());
-        assert!(bench.router.create(&bench.cx(), weight(0)).is_err());
+        assert!(bench.router.create(&bench.cx(), &shared(0)).is_err());
         let expected = reweighted(&live, 100, 0);
         assert_eq!(bench.edited(&live, 0), expected, "nothing but the weights is touched");
         let home = bench.handed_back(&live, false);
-        assert!(bench.router.facts(&bench.cx(), &home).handed_back);
+        assert!(bench.facts(&home).handed_back);
     }
 }
 
@@ -361,10 +361,10 @@ fn an_edit_of_what_is_stored_twice_changes_nothing() {
         for live in [bench.created(70), adopted(&bench)] {
             let next = bench.edited(&live, 20);
             assert_eq!(
-                applied(&next, &bench.router.edit(&bench.cx(), &next, weight(20)).unwrap()),
+                applied(&next, &bench.router.edit(&bench.cx(), &next, &shared(20)).unwrap()),
                 next
             );
-            assert!(bench.router.edit(&bench.cx(), &next, weight(20)).unwrap().is_empty());
+            assert!(bench.router.edit(&bench.cx(), &next, &shared(20)).unwrap().is_empty());
         }
     }
 }
@@ -408,7 +408,7 @@ proptest! {
             *live.pointer_mut(pointer).unwrap() = value.clone();
             let next = bench.edited(&live, percent);
             prop_assert_eq!(bench.drawn_weight(&next), Some(percent), "{} at {}", value, pointer);
-            prop_assert!(bench.router.edit(&bench.cx(), &next, weight(percent)).unwrap().is_empty());
+            prop_assert!(bench.router.edit(&bench.cx(), &next, &shared(percent)).unwrap().is_empty());
             let home = bench.handed_back(&live, false);
             prop_assert!(bench.router.hand_back(&bench.cx(), &home, false).unwrap().is_empty());
         }

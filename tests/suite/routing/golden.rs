@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Bench, weight};
+use super::{Bench, shared};
 
 /// Everything of `spec.service` that Gateway API has a word for.
 fn full() -> Value {
@@ -27,7 +27,7 @@ fn full() -> Value {
 #[test]
 fn routers_035_a_new_httproute() {
     let bench = Bench::plain("gatewayapi:v1");
-    insta::assert_yaml_snapshot!(bench.router.create(&bench.cx(), weight(0)).unwrap(), @r#"
+    insta::assert_yaml_snapshot!(bench.router.create(&bench.cx(), &shared(0)).unwrap(), @r#"
     apiVersion: gateway.networking.k8s.io/v1
     kind: HTTPRoute
     metadata:
@@ -71,7 +71,7 @@ fn routers_035_a_new_httproute() {
 #[test]
 fn routers_039_040_an_httproute_with_everything() {
     let bench = Bench::new("gatewayapi:v1", &full());
-    insta::assert_yaml_snapshot!(bench.router.create(&bench.cx(), weight(30)).unwrap()["spec"], @r#"
+    insta::assert_yaml_snapshot!(bench.router.create(&bench.cx(), &shared(30)).unwrap()["spec"], @r#"
     hostnames:
       - www.example.com
     parentRefs:
@@ -157,7 +157,7 @@ fn routers_039_040_an_httproute_with_everything() {
 fn routers_049_a_new_httpproxy() {
     let mut bench = Bench::new("contour", &full());
     bench.settings.ingress_class = Some("contour".to_owned());
-    insta::assert_yaml_snapshot!(bench.router.create(&bench.cx(), weight(30)).unwrap(), @r#"
+    insta::assert_yaml_snapshot!(bench.router.create(&bench.cx(), &shared(30)).unwrap(), @r#"
     apiVersion: projectcontour.io/v1
     kind: HTTPProxy
     metadata:

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use serin::{object::ORIGINAL, rollout::Side};
 
-use super::{Bench, applied, weight};
+use super::{Bench, applied, shared};
 use crate::apiserver::{DURATIONS, duration_step, recorded};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/routing/istio");
@@ -49,7 +49,7 @@ fn every_canary_of_the_folder_is_drawn_as_it_says() {
         let bench = Bench::new("istio", &fixture.service);
         assert_eq!(bench.router.check(&bench.cx()), [], "{}", fixture.name);
         let drawn = [
-            bench.router.create(&bench.cx(), weight(fixture.weight)).unwrap(),
+            bench.router.create(&bench.cx(), &shared(fixture.weight)).unwrap(),
             rule(&bench, Side::Primary),
             rule(&bench, Side::Canary),
         ];

@@ -103,16 +103,16 @@ impl World {
     fn apply_to_route(&mut self, assertion: &Assertion, block: &Block) {
         let now = self.now;
         match assertion {
-            Assertion::Route(weight) => {
+            Assertion::Route(traffic) => {
                 assert_eq!(self.actual.destinations, (true, true), "before routes");
-                if self.actual.route != Some(*weight) {
+                if self.actual.route != Some(traffic.weight) {
                     self.route_since = now;
                 }
                 let names_others = self.actual.handed_back || self.actual.announced.is_some();
                 if names_others && block.stage == Stage::Initializing {
                     self.assert_parted(Destination::Sides, block);
                 }
-                (self.actual.route, self.actual.handed_back) = (Some(*weight), false);
+                (self.actual.route, self.actual.handed_back) = (Some(traffic.weight), false);
                 self.route_written(None);
             }
             Assertion::RouteAnnounced(destination) => {

@@ -153,8 +153,8 @@ impl Moment<'_> {
     pub fn deed(&self, assertion: &Assertion, block: &Block, observation: &Observation) -> Held {
         match assertion {
             Assertion::PrimaryTemplate { .. } => self.template_written(block, observation),
-            Assertion::Route(weight) => hold(*weight == block.weight, || {
-                format!("the route gets {weight}, the status says {}", block.weight)
+            Assertion::Route(traffic) => hold(traffic.weight == block.weight, || {
+                format!("the route gets {}, the status says {}", traffic.weight, block.weight)
             }),
             // Invariant 2: pods are taken only from a side without traffic, while the other one serves.
             Assertion::TargetDown => {

@@ -13,8 +13,8 @@ use serde_json::json;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
     Answers, Assertion, Block, Confirmation, Destination, DestinationFacts, Fingerprint, Known, Memory, Observation,
-    QuestionKey, RoundId, RouteFacts, Says, Selects, ServiceFacts, Stage, Subject, Weight, advance, ask, met, publish,
-    remember, render,
+    QuestionKey, RoundId, RouteFacts, Says, Selects, ServiceFacts, Stage, Subject, Traffic, Weight, advance, ask, met,
+    publish, remember, render,
 };
 
 use laws::Moment;
@@ -298,7 +298,7 @@ impl World {
                 let (home, both) = (self.cached.handed_back, self.cached.announced.is_some());
                 Known::Present(RouteFacts {
                     weight: (!home).then_some(weight),
-                    drawn: !home && !both,
+                    drawn: (!home && !both).then(|| Traffic::shared(weight)),
                     owned: self.cached.owned,
                     confirmed: if self.unconfirmed {
                         Confirmation::Pending
