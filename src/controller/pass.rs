@@ -16,8 +16,8 @@ use super::held::{Held, Holder};
 use super::jobs::Jobs;
 use super::look::{Look, REQUEST};
 use super::meta;
-use super::obstacle::Obstacles;
 use super::observe::{self, Surroundings};
+use super::obstacle::Obstacles;
 use super::projection;
 use super::record::Step;
 use super::resource::CanaryKey;
@@ -266,6 +266,10 @@ impl Engine {
         let now = self.look.clock.now();
         let canary = site.canary.clone();
         held.memory = rollout::remember(&held.memory, &canary, block.as_ref(), &observation, now);
+        let ailing = match &block {
+            Some(block) if !canary.spec.suspend => self.ail(&site, block, &mut observation, held).await,
+            _ => None,
+        };
         let mut answers = self.jobs.answers(site.uid());
         if let Some(round) = rollout::ask(&canary, block.as_ref(), &observation, &held.memory, &answers, now) {
             self.jobs.ask(&canary, &round);
@@ -279,7 +283,7 @@ impl Engine {
             round_done,
         } = decision;
         // A time that had come when this was decided has been taken into account.
-        let wake = wake.filter(|wake| *wake > now);
+        let wake = wake.filter(|wake| *wake > now).into_iter().chain(ailing).min();
         let written = new.is_some();
         let step = Step {
             memory,

@@ -64,6 +64,7 @@ const FIXED: &[Right] = &[
     Right::new("", "services", &["delete"]).only_for(MOVED),
     Right::new("discovery.k8s.io", "endpointslices", READ),
     Right::new("", "events", &["get", "create"]),
+    Right::new("", "pods", &["list"]).only_for("saying why pods do not come up"),
     Right::new("", "secrets", &["get"]).only_for("metric templates and alert providers with a secretRef"),
     Right::new("", "namespaces", &["get"])
         .at(Place::Cluster)

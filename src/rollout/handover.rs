@@ -50,8 +50,9 @@ pub enum Handover {
 /// Only where neither target nor Service is to be kept, the target has to stand on its own again, if it is still there.
 pub fn heir(block: &Block, observation: &Observation) -> Side {
     let (old, new) = (&block.subject, &observation.subject);
-    let leaves_all = old.target != new.target && old.apex != new.apex;
-    if block.stage == Stage::Moving && !observation.deleting && !(leaves_all && !target_goes(observation)) {
+    let keeps_something = old.target == new.target || old.apex == new.apex;
+    let moves = block.stage == Stage::Moving && !observation.deleting;
+    if moves && (keeps_something || target_goes(observation)) {
         Side::Primary
     } else {
         Side::Canary
@@ -86,9 +87,7 @@ pub fn handover(
     };
     let route_is_ours = observation.route.is_present_and(|route| route.handed_back);
     let selects = selected(heir);
-    let apex_is_ours = observation
-        .apex_service
-        .is_present_and(|apex| apex.selects == selects);
+    let apex_is_ours = observation.apex_service.is_present_and(|apex| apex.selects == selects);
     if heir == Side::Canary {
         let Some(target) = observation.target.present() else {
             return if over { abandoned } else { Handover::Unknown };

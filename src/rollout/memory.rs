@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::advance;
 use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
+use super::pods::awaited_side;
 use super::state::{Block, GateState, Stage, Subject};
 use super::traffic::Traffic;
+use super::weight::Side;
 use crate::api::{Canary, CanarySpec};
 
 /// The memory after looking at the world once more.
@@ -29,7 +31,7 @@ pub fn remember(
             ..Memory::default()
         };
     }
-    let about = about(block, observation);
+    let about = names(block, observation);
     let elsewhere = Memory {
         acting_since: memory.acting_since,
         checks: memory.checks,
@@ -94,7 +96,7 @@ pub fn remember(
 }
 
 /// The names whose objects are observed: those that the status has fixed. Until an application was taken over it has fixed none.
-fn about<'a>(block: Option<&'a Block>, observation: &'a Observation) -> &'a Subject {
+pub(super) fn names<'a>(block: Option<&'a Block>, observation: &'a Observation) -> &'a Subject {
     block
         .filter(|block| block.stage != Stage::Initializing)
         .map_or(&observation.subject, |block| &block.subject)
@@ -120,8 +122,7 @@ impl Memory {
 /// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed)
 /// is not written down, and there is at most one of those in an interval.
 fn checks_before(canary: &Canary, block: &Block, now: DateTime<Utc>) -> u32 {
-    let is_repeated = block.stage == Stage::Waiting
-        || block.gates.values().any(|state| *state == GateState::Refused);
+    let is_repeated = block.stage == Stage::Waiting || block.gates.values().any(|state| *state == GateState::Refused);
     if !is_repeated {
         return block.checks;
     }
@@ -172,17 +173,9 @@ fn apex_drawn(observation: &Observation) -> Option<Selects> {
 
 /// Pods of the side that the stage waits for.
 fn awaited_ready(block: &Block, observation: &Observation) -> u32 {
-    let (workload, endpoints) = match block.stage {
-        Stage::Initializing
-        | Stage::Promoting
-        | Stage::Returning
-        | Stage::Finalising
-        | Stage::HoldOnCanary
-        | Stage::Restoring
-        | Stage::RollingBack
-        | Stage::Reverting
-        | Stage::Restarting => (&observation.primary, observation.primary_endpoints),
-        _ => (&observation.target, observation.canary_endpoints),
+    let (workload, endpoints) = match awaited_side(block.stage) {
+        Some(Side::Primary) => (&observation.primary, observation.primary_endpoints),
+        Some(Side::Canary) | None => (&observation.target, observation.canary_endpoints),
     };
     // Only pods of the present template are progress: those of the old one are ready from the start.
     let updated = workload.present().map_or(0, |workload| workload.rollout.updated);

@@ -24,6 +24,7 @@ mod memory;
 mod met;
 mod notice;
 mod observation;
+mod pods;
 mod public;
 mod question;
 mod render;
@@ -46,6 +47,7 @@ pub use observation::{
     Confirmation, DestinationFacts, Memory, Observation, Obstacle, Progress, Refusal, Rehearsal, Rollout, RouteFacts,
     Selects, ServiceFacts, Taken, Workload,
 };
+pub use pods::awaited_pods;
 pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;

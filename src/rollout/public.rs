@@ -146,12 +146,7 @@ fn stalled(block: &Block, phase: Phase) -> bool {
     phase == Phase::Failed
         || matches!(
             block.why.reason.as_str(),
-            "TargetTaken"
-                | "InvalidSpec"
-                | "TargetNotFound"
-                | "Forbidden"
-                | "KindNotServed"
-                | "PrimaryNotReady"
+            "TargetTaken" | "InvalidSpec" | "TargetNotFound" | "Forbidden" | "KindNotServed" | "PrimaryNotReady"
         )
 }
 

@@ -7,6 +7,7 @@ use super::announcement::{Takeover, takeover};
 use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
 use super::handover::{Handover, handover, heir, selected, size};
+use super::memory::names;
 use super::observation::{Memory, Observation, Selects};
 use super::state::{Block, Fingerprint, Stage};
 use super::traffic::Traffic;
@@ -36,7 +37,13 @@ pub fn render(
     {
         return Vec::new();
     }
+    let elsewhere = memory
+        .about
+        .as_ref()
+        .is_some_and(|about| about != names(Some(block), observation));
     match block.stage {
+        // The status has just taken other names: their objects are looked at first.
+        _ if elsewhere => Vec::new(),
         _ if observation.deleting => scene.leave(),
         Stage::Initializing if observation.refusals.is_empty() => scene.initialize(),
         Stage::Initializing => Vec::new(),

@@ -37,6 +37,9 @@ pub struct Block {
     pub plan: Option<Plan>,
     /// The canary's intended share of the traffic.
     pub weight: Weight,
+    /// The weight that the route was seen to carry when the reason was that it does not carry the intended one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_weight: Option<Weight>,
     /// What the primary runs, or is to run: the last good revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Fingerprint>,

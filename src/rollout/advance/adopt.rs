@@ -24,6 +24,7 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         run: 0,
         plan: None,
         weight: Weight::ZERO,
+        observed_weight: None,
         promoted: None,
         last_promoted: None,
         running: None,

@@ -121,11 +121,11 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
     let renamed = moving::is_renamed(&turn.block, turn.observation);
     if !renamed
         && turn
-        .observation
-        .target
-        .present()
-        .and_then(|t| t.fingerprint.as_ref())
-        .is_some_and(|f| Some(f) != turn.block.promoted.as_ref())
+            .observation
+            .target
+            .present()
+            .and_then(|t| t.fingerprint.as_ref())
+            .is_some_and(|f| Some(f) != turn.block.promoted.as_ref())
         && turn.block.weight > Weight::ZERO
     {
         // It changed once more while traffic is on its way home.
@@ -136,7 +136,10 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
         let (reason, message) = if renamed {
             ("NamesChanged", "the spec names other objects; the run is ended first")
         } else {
-            ("Reverting", "the target returned to the promoted revision during the run")
+            (
+                "Reverting",
+                "the target returned to the promoted revision during the run",
+            )
         };
         turn.why(reason, message)
             .awaiting("traffic on the primary, then the target at zero replicas");

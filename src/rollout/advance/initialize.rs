@@ -43,8 +43,10 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
             if !is_settled && !primary_serves(turn) {
                 turn.block.promoted = Some(fingerprint);
                 let replicas = turn.observation.target.present().map_or(1, |target| target.replicas);
-                // The pods that serve meanwhile are not replaced by fewer.
-                let serving = turn.block.former.as_ref().map_or(1, |_| turn.block.capacity);
+                // Pods that serve the same Service meanwhile are not replaced by fewer.
+                let former = turn.block.former.as_ref();
+                let same_service = former.is_some_and(|former| former.apex == turn.block.subject.apex);
+                let serving = if same_service { turn.block.capacity } else { 1 };
                 turn.block.capacity = replicas.max(serving).max(1);
             }
         }

@@ -1,6 +1,7 @@
 //! `advance`: the whole state machine. One call makes at most one transition; the controller writes it and calls again.
 
 mod adopt;
+mod ailing;
 mod finish;
 mod hold;
 mod homeward;
@@ -98,6 +99,7 @@ fn stage(turn: &mut Turn<'_>) {
     }
     take_stage(turn);
     if (turn.before.stage, turn.before.weight) == (turn.block.stage, turn.block.weight) {
+        ailing::say(turn);
         turn_route::say_trouble(turn);
     }
 }

@@ -327,6 +327,7 @@ impl<'a> Turn<'a> {
         };
         if changed {
             self.note_baseline();
+            self.block.observed_weight = super::turn_route::observed(&self.block, self.observation);
             self.block.notices = std::mem::take(&mut self.notices);
             self.block.checks = self.memory.checks;
             size::fit(&mut self.block);

@@ -109,9 +109,12 @@ pub(super) fn without_data(turn: &mut Turn<'_>, tally: &Tally) -> bool {
             .alerts(Severity::Warn, &format!("Canary is waiting for data: {words}"));
     }
     let at = turn.interval_from_now();
-    turn.why("NoData", &format!("{count} of at most {threshold} checks without data: {words}"))
-        .awaiting("a number from the metric")
-        .until(at, "it is read again");
+    turn.why(
+        "NoData",
+        &format!("{count} of at most {threshold} checks without data: {words}"),
+    )
+    .awaiting("a number from the metric")
+    .until(at, "it is read again");
     true
 }
 

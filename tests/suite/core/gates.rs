@@ -54,7 +54,12 @@ fn missing_data_and_a_closed_gate_are_said_once_not_at_each_check() {
     });
     let (told, alerted) = (world.told.len(), world.alerts.len());
     seconds(&mut world, 100);
-    assert_eq!((world.told.len(), world.alerts.len()), (told, alerted), "{:?}", world.told);
+    assert_eq!(
+        (world.told.len(), world.alerts.len()),
+        (told, alerted),
+        "{:?}",
+        world.told
+    );
     assert!(world.told.iter().any(|text| text == "Hold"), "{:?}", world.told);
 }
 
@@ -77,7 +82,14 @@ fn data_that_never_comes_rolls_back_after_as_many_checks_as_may_fail() {
         took >= TimeDelta::seconds(20) && took < TimeDelta::seconds(40),
         "two checks may have no data: {took}"
     );
-    assert_eq!(world.alerts.iter().filter(|text| text.contains("no data in 3 checks")).count(), 1);
+    assert_eq!(
+        world
+            .alerts
+            .iter()
+            .filter(|text| text.contains("no data in 3 checks"))
+            .count(),
+        1
+    );
 }
 
 /// One number in between, and the wait begins anew.

@@ -16,6 +16,7 @@ mod istio;
 mod line;
 mod malformed;
 mod moving;
+mod pods;
 mod process;
 mod regressions;
 mod revisions;

@@ -61,10 +61,23 @@ async fn another_provider_at_rest_takes_over_from_the_old_one() {
     until_moved(&stage).await;
     stage.pass(30).await;
     assert_eq!(generation(&stage), before, "the primary is as it was");
-    assert_eq!(leads(&stage, "app"), [("app".into(), 100)], "the old route leads to the Service");
-    assert_eq!((stage.phase(), stage.selects("app")), ("Initialized".into(), "app-primary".into()));
+    assert_eq!(
+        leads(&stage, "app"),
+        [("app".into(), 100)],
+        "the old route leads to the Service"
+    );
+    assert_eq!(
+        (stage.phase(), stage.selects("app")),
+        ("Initialized".into(), "app-primary".into())
+    );
     assert_eq!(stage.status()["serin"]["former"], Value::Null);
-    assert_eq!((stage.events_with("Names changed!"), stage.events_with("Moved app.test from")), (1, 1));
+    assert_eq!(
+        (
+            stage.events_with("Names changed!"),
+            stage.events_with("Moved app.test from")
+        ),
+        (1, 1)
+    );
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     let proxy = stage.object(PROXY, "HTTPProxy", "app");
@@ -82,9 +95,12 @@ async fn another_provider_in_a_run_ends_it_and_the_revision_is_released_there() 
     stage.until_weight(40).await;
     stage.edit_canary(json!({ "provider": "contour" })).await;
     stage.until_stage("Reverting").await;
-    until_moved(&stage).await;
-    stage.until_stage("Stepping").await;
-    stage.until("promoted", |stage| stage.image("app-primary") == "app:2").await;
+    stage
+        .until("moved", |stage| stage.events_with("Moved app.test from") == 1)
+        .await;
+    stage
+        .until("promoted", |stage| stage.image("app-primary") == "app:2")
+        .await;
     stage.until_phase("Succeeded").await;
     assert_eq!(stage.status()["serin"]["run"], 2);
     assert_eq!(leads(&stage, "app"), [("app".into(), 100)]);
@@ -102,9 +118,15 @@ async fn another_service_is_served_by_the_same_primary_and_so_is_the_old_one() {
     stage.edit_canary(json!({ "service": { "name": "shop" } })).await;
     until_moved(&stage).await;
     assert_eq!(uid(&stage), before);
-    assert_eq!((stage.selects("app"), stage.selects("shop")), ("app-primary".into(), "app-primary".into()));
+    assert_eq!(
+        (stage.selects("app"), stage.selects("shop")),
+        ("app-primary".into(), "app-primary".into())
+    );
     assert_eq!(leads(&stage, "app"), [("app".into(), 100)]);
-    assert_eq!(leads(&stage, "shop"), [("shop-primary".into(), 100), ("shop-canary".into(), 0)]);
+    assert_eq!(
+        leads(&stage, "shop"),
+        [("shop-primary".into(), 100), ("shop-canary".into(), 0)]
+    );
     assert!(!stands(&stage, "Service", "app-primary") && !stands(&stage, "Service", "app-canary"));
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
@@ -120,11 +142,21 @@ async fn another_target_behind_the_same_service_takes_over_from_the_old_primary(
     stage.edit_canary(change).await;
     until_moved(&stage).await;
     stage.pass(30).await;
-    assert_eq!((stage.selects("app"), stage.image("web-primary")), ("web-primary".into(), "web:1".into()));
+    assert_eq!(
+        (stage.selects("app"), stage.image("web-primary")),
+        ("web-primary".into(), "web:1".into())
+    );
     assert_eq!(stage.replicas("web-primary"), 3, "no fewer pods serve than before");
     assert!(!stands(&stage, "Deployment", "app-primary"), "it is needed no more");
-    assert_eq!((stage.ready("app"), stage.replicas("web")), (3, 0), "the old target stands on its own");
-    assert_eq!(leads(&stage, "app"), [("app-primary".into(), 100), ("app-canary".into(), 0)]);
+    assert_eq!(
+        (stage.ready("app"), stage.replicas("web")),
+        (3, 0),
+        "the old target stands on its own"
+    );
+    assert_eq!(
+        leads(&stage, "app"),
+        [("app-primary".into(), 100), ("app-canary".into(), 0)]
+    );
     stage.change(&manifests::image(NAMESPACE, "web", "web:2")).await;
     stage.until_phase("Succeeded").await;
     assert_eq!(stage.image("web-primary"), "web:2");
@@ -147,7 +179,10 @@ async fn a_target_that_is_renamed_in_a_run_loses_no_request() {
     stage.delete("apps/v1", "Deployment", "app").await;
     stage.until_stage("Resting").await;
     stage.pass(30).await;
-    assert_eq!((stage.selects("app"), stage.ready("web-primary")), ("web-primary".into(), 3));
+    assert_eq!(
+        (stage.selects("app"), stage.ready("web-primary")),
+        ("web-primary".into(), 3)
+    );
     assert!(!stands(&stage, "Deployment", "app-primary"));
     assert!(lost(&stage) < 1.0, "{} requests were lost", lost(&stage));
 }
@@ -165,7 +200,10 @@ async fn another_application_leaves_the_old_one_as_it_was_before_the_canary() {
     for name in ["app-primary", "app-canary"] {
         assert!(!stands(&stage, "Service", name) && !stands(&stage, "Deployment", "app-primary"));
     }
-    assert_eq!((stage.selects("web"), stage.ready("web-primary")), ("web-primary".into(), 2));
+    assert_eq!(
+        (stage.selects("web"), stage.ready("web-primary")),
+        ("web-primary".into(), 2)
+    );
     assert_eq!(stage.status()["serin"]["former"], Value::Null);
     assert!(lost(&stage) < 1.0, "{} requests were lost", lost(&stage));
 }
@@ -179,10 +217,20 @@ async fn another_application_instead_of_one_that_is_gone_leaves_what_serves() {
     stage.edit_canary(json!({ "targetRef": { "name": "web" } })).await;
     until_moved(&stage).await;
     stage.pass(30).await;
-    assert_eq!((stage.selects("app"), stage.ready("app-primary")), ("app-primary".into(), 3));
-    assert_eq!((stage.selects("web"), stage.ready("web-primary")), ("web-primary".into(), 2));
+    assert_eq!(
+        (stage.selects("app"), stage.ready("app-primary")),
+        ("app-primary".into(), 3)
+    );
+    assert_eq!(
+        (stage.selects("web"), stage.ready("web-primary")),
+        ("web-primary".into(), 2)
+    );
     let told = stage.alerts().into_iter();
-    assert_eq!(told.filter(|(_, text)| text.contains("keeps serving Service app")).count(), 1);
+    assert_eq!(
+        told.filter(|(_, text)| text.contains("keeps serving Service app"))
+            .count(),
+        1
+    );
     assert!(lost(&stage) < 1.0, "{} requests were lost", lost(&stage));
 }
 
@@ -193,7 +241,10 @@ async fn nothing_is_given_up_for_names_that_cannot_be_taken_over() {
     stage.until_reason("InvalidSpec").await;
     assert!(stage.why("message").contains("there is no Deployment wbe to move to"));
     stage.pass(60).await;
-    assert_eq!(leads(&stage, "app"), [("app-primary".into(), 100), ("app-canary".into(), 0)]);
+    assert_eq!(
+        leads(&stage, "app"),
+        [("app-primary".into(), 100), ("app-canary".into(), 0)]
+    );
     stage.edit_canary(json!({ "targetRef": { "name": "app" } })).await;
     stage.until_reason("Initialized").await;
     assert_eq!(stage.events_with("Names changed!"), 0);
@@ -206,15 +257,23 @@ async fn names_that_are_put_back_half_way_lead_back() {
         .script(|script| script.life(Pods::image("web:bad"), Life::NeverReady))
         .initialized()
         .await;
-    stage.create(&manifests::deployment(NAMESPACE, "web", "web:bad", 3)).await;
+    stage
+        .create(&manifests::deployment(NAMESPACE, "web", "web:bad", 3))
+        .await;
     let change = json!({ "targetRef": { "name": "web" }, "service": { "name": "app" } });
     stage.edit_canary(change).await;
     stage.until_stage("Moving").await;
     stage.until("the alert", |stage| alarms(stage).len() == 1).await;
-    assert_eq!((stage.selects("app"), stage.ready("app-primary")), ("app-primary".into(), 3));
+    assert_eq!(
+        (stage.selects("app"), stage.ready("app-primary")),
+        ("app-primary".into(), 3)
+    );
     stage.edit_canary(json!({ "targetRef": { "name": "app" } })).await;
     stage.until_stage("Resting").await;
-    assert_eq!(leads(&stage, "app"), [("app-primary".into(), 100), ("app-canary".into(), 0)]);
+    assert_eq!(
+        leads(&stage, "app"),
+        [("app-primary".into(), 100), ("app-canary".into(), 0)]
+    );
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     assert!(lost(&stage) < 1.0, "{} requests were lost", lost(&stage));
@@ -240,7 +299,10 @@ async fn a_failed_canary_moves_and_stays_failed() {
     stage.edit_canary(json!({ "provider": "contour" })).await;
     until_moved(&stage).await;
     stage.pass(120).await;
-    assert_eq!((stage.phase(), stage.image("app-primary")), ("Failed".into(), "app:1".into()));
+    assert_eq!(
+        (stage.phase(), stage.image("app-primary")),
+        ("Failed".into(), "app:1".into())
+    );
     assert_eq!(stage.status()["serin"]["run"], 1);
     assert!(lost(&stage) < 1.0, "{} requests were lost", lost(&stage));
 }

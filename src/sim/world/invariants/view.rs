@@ -92,8 +92,7 @@ impl Release {
             .as_ref()
             .filter(|block| block.stage != Stage::Initializing)
             .map(|block| (block.subject.target.clone(), block.subject.apex.clone()));
-        let (target, apex) =
-            fixed.unwrap_or_else(|| (spec.target_ref.name.clone(), spec.apex_name().to_owned()));
+        let (target, apex) = fixed.unwrap_or_else(|| (spec.target_ref.name.clone(), spec.apex_name().to_owned()));
         Some(Self {
             namespace: canary.metadata.namespace.clone()?,
             uid: canary.metadata.uid.clone()?,
