@@ -201,17 +201,24 @@ fn refusals(site: &Site, rules: &Rules, around: &Surroundings<'_>) -> Vec<Refusa
 
 /// Other names than those that stand, where they cannot be taken over: nothing is given up for them.
 fn unreachable_names(site: &Site, around: &Surroundings<'_>) -> Option<Refusal> {
-    if site.wanted == site.subject {
-        return None;
-    }
+    let elsewhere = site.elsewhere.as_ref()?;
     let (target, apex) = (site.wanted.target.as_str(), site.wanted.apex.as_str());
     let refusal = |field: &str, message: String| Refusal {
         field: field.to_owned(),
         message,
     };
-    if site.wanted_target.as_ref().is_some_and(Known::is_absent) {
+    if elsewhere.target.is_absent() {
         let message = format!("there is no Deployment {target} to move to");
         return Some(refusal("spec.targetRef.name", message));
+    }
+    if let Known::NoKind { kind } = &elsewhere.route {
+        return Some(refusal(
+            "spec.provider",
+            format!("the API server does not serve {kind}"),
+        ));
+    }
+    if let Known::Forbidden { verb, resource } = &elsewhere.route {
+        return Some(refusal("spec.provider", format!("Serin may not {verb} {resource}")));
     }
     let taken = ownership::taken_as(&site.raw, (target, apex), around.canaries, around.primary_of)?;
     let message = format!("{} belongs to Canary {}", taken.what, taken.by);

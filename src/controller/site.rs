@@ -40,8 +40,8 @@ pub struct Site {
     pub wanted: Subject,
     /// The names whose objects were read: those that the status has fixed, where it has.
     pub subject: Subject,
-    /// The Deployment that the spec names, where it is another one than [`Site::target`].
-    pub wanted_target: Option<Known<Arc<Value>>>,
+    /// What stands by the names that the spec asks for, where they are others than those of [`Site::subject`].
+    pub elsewhere: Option<Elsewhere>,
     /// What served before the present names were taken over, while it may still stand.
     pub former: Option<Former>,
     /// The provider of the subject; `None`: no such provider is built.
@@ -70,6 +70,14 @@ pub struct Site {
     pub canary_slices: Known<Vec<Arc<Value>>>,
     /// The label that tells the pods, or why there is none.
     pub selector: Result<Selector, String>,
+}
+
+/// What is looked at before a canary moves to other names.
+pub struct Elsewhere {
+    /// The Deployment.
+    pub target: Known<Arc<Value>>,
+    /// The route; not known where the provider is not built.
+    pub route: Known<Arc<Value>>,
 }
 
 /// A target that is not the canary's any more, and its primary, which served until another did.
@@ -133,13 +141,9 @@ impl Site {
             namespace: &namespace,
             subject: &subject,
         };
-        let mut wanted_target = None;
-        if wanted.target != subject.target {
-            let named = Keys {
-                namespace: &namespace,
-                subject: &wanted,
-            };
-            wanted_target = Some(look.object(&named.target()).await);
+        let mut elsewhere = None;
+        if wanted != subject {
+            elsewhere = Some(Elsewhere::survey(look, &namespace, &wanted).await);
         }
         let former = match block.and_then(|block| block.former.clone()) {
             Some(former) if former.target != subject.target => Some(Former::survey(look, &namespace, former).await),
@@ -175,7 +179,7 @@ impl Site {
             raw,
             canary,
             wanted,
-            wanted_target,
+            elsewhere,
             former,
             router,
             target,
@@ -262,6 +266,20 @@ impl Site {
             selector,
             settings: &rules.workload,
         })
+    }
+}
+
+impl Elsewhere {
+    async fn survey(look: &Look, namespace: &str, subject: &Subject) -> Self {
+        let keys = Keys { namespace, subject };
+        let route = match routing::router(&subject.provider) {
+            Some(router) => look.object(&keys.route(router)).await,
+            None => Known::Unknown,
+        };
+        Self {
+            target: look.object(&keys.target()).await,
+            route,
+        }
     }
 }
 

@@ -81,7 +81,8 @@ pub fn handover(
         return Handover::Nothing;
     }
     let end = deadline(canary, block, memory) + LAST_TRIES;
-    let over = now >= end;
+    // A canary that moves is not given up: the sides may get other pods only when the route does not lead there any more.
+    let over = now >= end && block.stage != Stage::Moving;
     let abandoned = Handover::Abandoned {
         keep: now < end + LAST_TRIES,
     };

@@ -365,14 +365,15 @@ impl Scene<'_> {
         let (block, observation) = (self.block, self.observation);
         let mut all = vec![Assertion::Finalizer];
         all.extend(self.stored());
-        if let Some(revision) = self.primary_revision() {
+        let stands_alone = heir(block, observation) == Side::Canary;
+        // A primary that serves on is rebuilt where it is lost.
+        if let Some(revision) = self.primary_revision().filter(|_| !stands_alone) {
             let replicas = self.primary_size();
             all.push(Assertion::PrimaryExists { revision, replicas });
         }
         let state = handover(self.canary, block, observation, self.memory, self.now);
         all.extend(self.handed_back(state, false));
         if state == Handover::Done {
-            let stands_alone = heir(block, observation) == Side::Canary;
             all.extend(stands_alone.then_some(Assertion::Released { everything: false }));
             all.extend(self.discarded());
         }

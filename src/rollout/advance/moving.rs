@@ -129,15 +129,15 @@ pub(super) fn go_on(turn: &mut Turn<'_>) {
         turn.observation,
         &turn.memory,
     );
-    let over = match state {
+    let arrives = match state {
         Handover::Done => tidy || past,
         Handover::Nothing | Handover::Kept | Handover::Abandoned { .. } => true,
         _ => false,
     };
-    if over && !rest::refused(turn) {
-        return arrive(turn, state);
-    }
-    if over {
+    if arrives {
+        if !rest::refused(turn) {
+            arrive(turn, state);
+        }
         return;
     }
     let deadline = turn.deadline();
@@ -151,16 +151,23 @@ pub(super) fn go_on(turn: &mut Turn<'_>) {
         .as_ref()
         .and_then(|_| turn_route::trouble(turn.observation));
     let (reason, message) = trouble.unwrap_or(("Moving", message));
+    if past && turn.once("told/move-deadline") {
+        turn.warning("move-deadline", "Move", &message)
+            .alerts(Severity::Error, &message);
+    }
     turn.why(reason, &message)
         .awaiting("what stands by the old names to be handed back")
-        .until(deadline, "the new names are taken over all the same");
+        .until(
+            deadline,
+            "a person is alerted, and it goes on without waiting for the data plane",
+        );
 }
 
 /// Everything by the old names is handed back, or has been waited for long enough: the new ones are taken over.
 fn arrive(turn: &mut Turn<'_>, state: Handover) {
     let old = turn.block.subject.clone();
     let stands_alone = heir(&turn.block, turn.observation) == Side::Canary && state == Handover::Done;
-    if let Handover::Kept | Handover::Abandoned { .. } = state {
+    if state == Handover::Kept {
         let message = format!(
             "{} could not be handed back in time; it stays as it is",
             spelled(&turn.block.subject)

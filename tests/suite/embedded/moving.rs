@@ -250,6 +250,19 @@ async fn nothing_is_given_up_for_names_that_cannot_be_taken_over() {
     assert_eq!(stage.events_with("Names changed!"), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_up_for_a_provider_whose_kind_is_not_served() {
+    let stage = Setting::new().without_kind("HTTPProxy").initialized().await;
+    stage.edit_canary(json!({ "provider": "contour" })).await;
+    stage.until_reason("InvalidSpec").await;
+    assert!(stage.why("message").contains("does not serve HTTPProxy"));
+    stage.pass(60).await;
+    assert_eq!(
+        leads(&stage, "app"),
+        [("app-primary".into(), 100), ("app-canary".into(), 0)]
+    );
+}
+
 /// A primary that does not come up: the old one goes on serving, and so it does when the names are put back.
 #[tokio::test(start_paused = true)]
 async fn names_that_are_put_back_half_way_lead_back() {
