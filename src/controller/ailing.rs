@@ -11,9 +11,9 @@ use crate::rollout::{self, Block, Known, Observation, Side, Stage};
 use crate::workload::pods;
 
 /// Pods that come up take less, as a rule. Each further look waits twice as long as the one before.
-const QUIET: TimeDelta = TimeDelta::seconds(10);
-/// Looks for one stage; the last comes more than five minutes after the first.
-const MOST_LOOKS: u32 = 6;
+const QUIET: TimeDelta = TimeDelta::seconds(20);
+/// Looks for one stage; the last comes ten minutes after the first, which is the deadline where the spec names none.
+const MOST_LOOKS: u32 = 5;
 
 /// What was found out about the pods of one side in one stage.
 #[derive(Debug, Default)]

@@ -108,21 +108,23 @@ impl Scene<'_> {
                 revision: revision.clone(),
                 replicas,
             },
-            Assertion::PrimaryTemplate {
+        ];
+        let keeps_primary = advance::keeps_primary(self.block);
+        if !keeps_primary {
+            all.push(Assertion::PrimaryTemplate {
                 revision: revision.clone(),
                 run: 0,
                 replicas,
-            },
-            Assertion::Floor {
-                side: Side::Primary,
-                replicas: self.block.capacity.max(1),
-            },
-        ];
+            });
+        }
+        all.push(Assertion::Floor {
+            side: Side::Primary,
+            replicas: self.block.capacity.max(1),
+        });
         all.extend(self.sides());
-        let primary_up = observation
-            .primary
-            .is_present_and(|primary| primary.rollout.complete && primary.fingerprint.as_ref() == Some(&revision))
-            && self.capacity().carries(Side::Primary, Weight::ZERO);
+        let primary_up = observation.primary.is_present_and(|primary| {
+            primary.rollout.complete && (keeps_primary || primary.fingerprint.as_ref() == Some(&revision))
+        }) && self.capacity().carries(Side::Primary, Weight::ZERO);
         if !primary_up {
             return all;
         }

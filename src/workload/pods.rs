@@ -54,7 +54,7 @@ fn reason(pod: &Value) -> Option<String> {
     containers.find_map(container)
 }
 
-/// Why one container does not run, or is not ready.
+/// Why one container does not run. One that runs and is not ready may only be slow.
 fn container(status: &Value) -> Option<String> {
     let name = text(status, "/name");
     let waiting = text(status, "/state/waiting/reason");
@@ -64,12 +64,7 @@ fn container(status: &Value) -> Option<String> {
         let words = if ended.is_empty() { message } else { &ended };
         return Some(spelled(&format!("{waiting} of container {name}"), words));
     }
-    if let Some(ended) = exit(status, "/state/terminated") {
-        return Some(format!("container {name} {ended}"));
-    }
-    let running = status.pointer("/state/running").is_some_and(|it| !it.is_null());
-    let ready = status.get("ready").and_then(Value::as_bool) == Some(true);
-    (running && !ready).then(|| format!("container {name} runs and is not ready"))
+    exit(status, "/state/terminated").map(|ended| format!("container {name} {ended}"))
 }
 
 /// How a container ended, if badly.

@@ -127,8 +127,9 @@ fn primary_serves(turn: &mut Turn<'_>) -> bool {
 /// Whether the primary is there, of the right revision, and carries everything.
 fn primary_up(turn: &Turn<'_>) -> bool {
     let primary = turn.observation.primary.present();
-    primary.is_some_and(|primary| primary.rollout.complete && primary.fingerprint == turn.block.promoted)
-        && turn.capacity().carries(Side::Primary, Weight::ZERO)
+    let keeps_primary = moving::keeps_primary(&turn.block);
+    let is_right = |it: &Workload| it.rollout.complete && (keeps_primary || it.fingerprint == turn.block.promoted);
+    primary.is_some_and(is_right) && turn.capacity().carries(Side::Primary, Weight::ZERO)
 }
 
 fn wait_for_primary(turn: &mut Turn<'_>) {

@@ -27,7 +27,7 @@ use crate::api::Canary;
 use turn::Turn;
 
 pub(super) use leave::TERMINATED;
-pub(super) use moving::{is_renamed, leftovers};
+pub(super) use moving::{is_renamed, keeps_primary, leftovers};
 pub(super) use raise::{pods_ready, ready_for_traffic};
 pub(super) use revision::{overtaken, unreleased};
 pub(super) use turn::delta;

@@ -41,7 +41,8 @@ pub fn leftovers(block: &Block, observation: &Observation) -> Vec<Leftover> {
     all
 }
 
-/// Whether the primary that serves is to go on as it is, by other names.
+/// Whether the primary that serves is to go on as it is, by other names. Whatever it bears is what was promoted, also where that is
+/// spelled otherwise by now.
 pub fn keeps_primary(block: &Block) -> bool {
     let former = block.former.as_ref();
     former.is_some_and(|former| former.target == block.subject.target) && block.promoted.is_some()
