@@ -10,6 +10,7 @@ use super::held::Held;
 use super::look::Look;
 use super::meta;
 use super::obstacle::{Drawn, Place};
+use super::projection;
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
 use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, Traffic, met};
@@ -191,7 +192,12 @@ impl Hands<'_> {
         if let Some(template) = target.filter(|template| workload::fingerprint(template) == *revision) {
             return Some(template.clone());
         }
-        let key = site.keys().revision(&store::name(&site.subject.target, revision));
+        // Stored for this target, or for one that the Canary named before.
+        let stored = site.store.present().into_iter().flatten();
+        let stored = stored.filter(|it| projection::intact(it).as_ref() == Some(revision));
+        let name = stored.map(|it| meta::name(it).to_owned()).next();
+        let name = name.unwrap_or_else(|| store::name(&site.subject.target, revision));
+        let key = site.keys().revision(&name);
         let Known::Present(object) = self.look.whole(&key).await else {
             return None;
         };

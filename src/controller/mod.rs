@@ -15,6 +15,7 @@
 //! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
 //! ```
 
+mod ailing;
 mod apply;
 pub mod asking;
 mod caches;

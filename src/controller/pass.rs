@@ -17,6 +17,7 @@ use super::jobs::Jobs;
 use super::look::{Look, REQUEST};
 use super::meta;
 use super::observe::{self, Surroundings};
+use super::obstacle::Obstacles;
 use super::projection;
 use super::record::Step;
 use super::resource::CanaryKey;
@@ -256,6 +257,10 @@ impl Engine {
         if observation.taken_by.is_none() && !observation.deleting && self.inherit(&site).await? {
             return Ok(Turned::again());
         }
+        if held.memory.about.as_ref().is_some_and(|about| *about != site.subject) {
+            // What stood in the way stood in the way of other objects.
+            held.obstacles = Obstacles::default();
+        }
         if let Some(block) = &block {
             contest::detect(&self.look, &site, block, &observation, held).await;
         }
@@ -267,6 +272,10 @@ impl Engine {
         let now = self.look.clock.now();
         let canary = site.canary.clone();
         held.memory = rollout::remember(&held.memory, &canary, block.as_ref(), &observation, now);
+        let ailing = match &block {
+            Some(block) if !canary.spec.suspend => self.ail(&site, block, &mut observation, held).await,
+            _ => None,
+        };
         let mut answers = self.jobs.answers(site.uid());
         if let Some(round) = rollout::ask(&canary, block.as_ref(), &observation, &held.memory, &answers, now) {
             self.jobs.ask(&canary, &round);
@@ -287,7 +296,7 @@ impl Engine {
             round_done,
         } = decision;
         // A time that had come when this was decided has been taken into account.
-        let wake = wake.filter(|wake| *wake > now);
+        let wake = wake.filter(|wake| *wake > now).into_iter().chain(ailing).min();
         let written = new.is_some();
         let step = Step {
             memory,
@@ -411,7 +420,7 @@ fn ended(old: Option<&Block>, new: Option<&Block>) -> Option<Ending> {
     if old.stage != Stage::HoldOnCanary && new.stage == Stage::HoldOnCanary {
         return Some(Ending::Failed);
     }
-    if new.stage != Stage::Resting || matches!(old.stage, Stage::Resting | Stage::Reverting) {
+    if new.stage != Stage::Resting || matches!(old.stage, Stage::Resting | Stage::Reverting | Stage::Initializing) {
         return None;
     }
     let skipped = new

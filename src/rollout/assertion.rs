@@ -14,6 +14,17 @@ pub enum Destination {
     Apex,
 }
 
+/// Something that Serin made and needs no more, because its Canary names something else now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftover {
+    /// `<apex>-primary` or `<apex>-canary`.
+    Service(Side),
+    /// `<target>-primary`.
+    Primary,
+    /// The primary by the names of [`super::Block::former`]. The Deployment that it was made of gets its size.
+    FormerPrimary,
+}
+
 /// One statement about the world. `apply` sends a write only where the observation does not already show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assertion {
@@ -83,6 +94,8 @@ pub enum Assertion {
         /// Also the primary and the Services of both sides: it is the primary that serves.
         everything: bool,
     },
+    /// Of these nothing is left that this Canary controls.
+    Discarded(Vec<Leftover>),
     /// The finalizer is gone. Nothing is done after it.
     Unfinalized {
         /// What stood before the Canary gets its own ports back with it.

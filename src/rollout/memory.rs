@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::advance;
 use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
-use super::state::{Block, GateState, Stage};
+use super::pods::awaited_side;
+use super::state::{Block, GateState, Stage, Subject};
 use super::traffic::Traffic;
+use super::weight::Side;
 use crate::api::{Canary, CanarySpec};
 
 /// The memory after looking at the world once more.
@@ -29,7 +31,19 @@ pub fn remember(
             ..Memory::default()
         };
     }
-    let mut next = memory.clone();
+    let about = names(block, observation);
+    let elsewhere = Memory {
+        acting_since: memory.acting_since,
+        checks: memory.checks,
+        ..Memory::default()
+    };
+    let same = memory.about.as_ref().is_none_or(|before| before == about);
+    // What was seen was seen of other objects where the names have changed.
+    let memory = if same { memory } else { &elsewhere };
+    let mut next = Memory {
+        about: Some(about.clone()),
+        ..memory.clone()
+    };
     if next.acting_since.is_none() {
         next.checks = block.map_or(0, |block| checks_before(canary, block, now));
     }
@@ -81,6 +95,13 @@ pub fn remember(
     next
 }
 
+/// The names whose objects are observed: those that the status has fixed. Until an application was taken over it has fixed none.
+pub(super) fn names<'a>(block: Option<&'a Block>, observation: &'a Observation) -> &'a Subject {
+    block
+        .filter(|block| block.stage != Stage::Initializing)
+        .map_or(&observation.subject, |block| &block.subject)
+}
+
 impl Memory {
     /// Since when the data plane does this with requests, if it does.
     pub fn drawn_since(&self, traffic: &Traffic) -> Option<DateTime<Utc>> {
@@ -98,12 +119,10 @@ impl Memory {
     }
 }
 
-/// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed,
-/// data that is still missing) is not written down, and there is at most one of those in an interval.
+/// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed)
+/// is not written down, and there is at most one of those in an interval.
 fn checks_before(canary: &Canary, block: &Block, now: DateTime<Utc>) -> u32 {
-    let is_repeated = block.stage == Stage::Waiting
-        || block.gates.values().any(|state| *state == GateState::Refused)
-        || block.why.reason == "NoData";
+    let is_repeated = block.stage == Stage::Waiting || block.gates.values().any(|state| *state == GateState::Refused);
     if !is_repeated {
         return block.checks;
     }
@@ -162,17 +181,9 @@ fn apex_drawn(observation: &Observation) -> Option<Selects> {
 
 /// Pods of the side that the stage waits for.
 fn awaited_ready(block: &Block, observation: &Observation) -> u32 {
-    let (workload, endpoints) = match block.stage {
-        Stage::Initializing
-        | Stage::Promoting
-        | Stage::Returning
-        | Stage::Finalising
-        | Stage::HoldOnCanary
-        | Stage::Restoring
-        | Stage::RollingBack
-        | Stage::Reverting
-        | Stage::Restarting => (&observation.primary, observation.primary_endpoints),
-        _ => (&observation.target, observation.canary_endpoints),
+    let (workload, endpoints) = match awaited_side(block.stage) {
+        Some(Side::Primary) => (&observation.primary, observation.primary_endpoints),
+        Some(Side::Canary) | None => (&observation.target, observation.canary_endpoints),
     };
     // Only pods of the present template are progress: those of the old one are ready from the start.
     let updated = workload.present().map_or(0, |workload| workload.rollout.updated);

@@ -25,6 +25,7 @@ mod memory;
 mod met;
 mod notice;
 mod observation;
+mod pods;
 mod public;
 mod question;
 mod render;
@@ -39,7 +40,7 @@ mod word;
 
 pub use advance::{Decision, advance};
 pub use ask::ask;
-pub use assertion::{Assertion, Destination};
+pub use assertion::{Assertion, Destination, Leftover};
 pub use capacity::need;
 pub use known::Known;
 pub use memory::remember;
@@ -49,6 +50,7 @@ pub use observation::{
     Confirmation, DestinationFacts, Memory, Observation, Obstacle, Progress, Refusal, Rehearsal, Rollout, RouteFacts,
     Selects, ServiceFacts, Taken, Workload,
 };
+pub use pods::awaited_pods;
 pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;

@@ -27,6 +27,8 @@ pub struct Observation {
     pub primary_endpoints: Option<u32>,
     /// Ready pods of the target by `EndpointSlices`, like `primary_endpoints`.
     pub canary_endpoints: Option<u32>,
+    /// The primary that stood by the names of [`super::Block::former`]: whether this Canary controls it. Read while it is to go.
+    pub former_primary: Known<bool>,
     /// `<apex>-primary`.
     pub primary_service: Known<ServiceFacts>,
     /// `<apex>-canary`.
@@ -243,6 +245,8 @@ pub enum Obstacle {
 /// What this process remembers of one canary and may lose: after a restart intervals begin again, deadlines are re-read.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Memory {
+    /// The names of the objects that it is about.
+    pub about: Option<Subject>,
     /// Since when the route has been seen drawn, confirmed and uncontested at this traffic, without a break.
     pub traffic_seen: Option<(Traffic, DateTime<Utc>)>,
     /// Since when the route has not been seen so, at the traffic of the status.

@@ -20,7 +20,7 @@ pub fn namespace(canary: &Canary) -> &str {
 /// Flagger's phase for a stage.
 pub fn phase(block: &Block) -> Phase {
     match block.stage {
-        Stage::Initializing => Phase::Initializing,
+        Stage::Initializing | Stage::Moving => Phase::Initializing,
         Stage::Resting => match block.outcome.as_ref().map(|outcome| outcome.result) {
             None | Some(RunResult::Initialized) => Phase::Initialized,
             Some(RunResult::Succeeded) => Phase::Succeeded,
@@ -164,7 +164,6 @@ pub(super) fn needs_help(block: &Block) -> bool {
         block.why.reason.as_str(),
         "TargetTaken"
             | "InvalidSpec"
-            | "NamesChanged"
             | "TargetNotFound"
             | "Forbidden"
             | "KindNotServed"

@@ -29,6 +29,10 @@ pub struct Block {
     pub since: DateTime<Utc>,
     /// What the canary rolls out, fixed from initialisation on.
     pub subject: Subject,
+    /// The names by which the primary stood that serves while the canary is taken over anew: set from the end of
+    /// [`Stage::Moving`] to the end of the initialisation behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Subject>,
     /// The number of the current or last run; 0 before the first.
     pub run: u64,
     /// The plan of the run that is on.
@@ -46,6 +50,9 @@ pub struct Block {
     /// The cookies that keep callers on their side.
     #[serde(default, skip_serializing_if = "Cookies::is_empty")]
     pub cookies: Cookies,
+    /// The weight that the route was seen to carry when the reason was that it does not carry the intended one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_weight: Option<Weight>,
     /// What the primary runs, or is to run: the last good revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Fingerprint>,
@@ -74,6 +81,9 @@ pub struct Block {
     /// Checks in a row in which the metrics could not be read (`onError: hold`).
     #[serde(default)]
     pub unreachable_checks: u32,
+    /// Checks in a row in which a metric had no number (`onNoData: hold`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dataless_checks: u32,
     /// Checks that had ended at this stage and weight when this was written. A successor counts on from here, so that no two checks
     /// go by the same `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -145,11 +155,14 @@ pub enum Stage {
     HoldOnCanary,
     /// A new revision came while traffic is held on the canary: the primary gets the last good template back.
     Restoring,
+    /// The spec names another target, Service or provider: what stands by the old names is handed back, then the new ones are
+    /// taken over.
+    Moving,
     /// The Canary is being deleted: the target gets everything back.
     Leaving,
 }
 
-/// The names a canary works on. They are fixed once objects exist by them.
+/// The names a canary works on. Once objects exist by them they change by a move only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject {

@@ -104,6 +104,7 @@ fn too_late(stage: Stage) -> String {
         Stage::HoldOnCanary | Stage::Restoring => {
             "the promotion has failed; it goes on when the primary's pods are ready, and ends with another revision"
         }
+        Stage::Moving => "the Canary is moving to other names",
         Stage::Leaving => "the Canary is being deleted",
     }
     .into()

@@ -1,6 +1,7 @@
 //! `advance`: the whole state machine. One call makes at most one transition; the controller writes it and calls again.
 
 mod adopt;
+mod ailing;
 mod deed;
 mod finish;
 mod gate;
@@ -9,6 +10,7 @@ mod homeward;
 mod initialize;
 mod leave;
 mod line;
+mod moving;
 mod promote;
 mod raise;
 mod rest;
@@ -29,6 +31,7 @@ use crate::api::Canary;
 use turn::Turn;
 
 pub(super) use leave::TERMINATED;
+pub(super) use moving::{is_renamed, keeps_primary, leftovers};
 pub(super) use raise::{pods_ready, ready_for_traffic};
 pub(super) use revision::{overtaken, unreleased};
 pub(super) use turn::delta;
@@ -85,11 +88,7 @@ pub fn advance(
         if held_until_now {
             resume(&mut turn);
         }
-        if block.subject != observation.subject && !matches!(block.stage, Stage::Initializing) {
-            renamed(&mut turn);
-        } else {
-            stage(&mut turn);
-        }
+        stage(&mut turn);
     }
     turn.finish()
 }
@@ -108,8 +107,12 @@ fn stage(turn: &mut Turn<'_>) {
     if in_run(turn.block.stage) && tell_refusal(turn) {
         return;
     }
+    if is_renamed(&turn.block, turn.observation) && moving::ends_run(turn) {
+        return;
+    }
     take_stage(turn);
     if (turn.before.stage, turn.before.weight) == (turn.block.stage, turn.block.weight) {
+        ailing::say(turn);
         turn_route::say_trouble(turn);
     }
 }
@@ -117,7 +120,9 @@ fn stage(turn: &mut Turn<'_>) {
 fn take_stage(turn: &mut Turn<'_>) {
     match turn.block.stage {
         Stage::Initializing => initialize::initialize(turn),
+        Stage::Resting | Stage::Waiting if turn.block.subject != turn.observation.subject => moving::begin(turn),
         Stage::Resting | Stage::Waiting => rest::rest(turn),
+        Stage::Moving => moving::go_on(turn),
         Stage::Raising => raise::raise(turn),
         Stage::Stepping | Stage::WaitingPromotion => step::step(turn),
         Stage::Shielding => promote::shield(turn),
@@ -185,33 +190,4 @@ fn resume(turn: &mut Turn<'_>) {
     }
     turn.why("Resumed", "goes on where it was held")
         .awaiting("what the stage waits for");
-}
-
-/// The spec names other objects than those that stand: a run ends through the old ones, then nothing starts until a person decides.
-fn renamed(turn: &mut Turn<'_>) {
-    let rests = matches!(turn.block.stage, Stage::Resting | Stage::Waiting);
-    if rests && word::hear(turn, Some("the spec names other objects")) {
-        return;
-    }
-    let (old, new) = (turn.block.subject.clone(), turn.observation.subject.clone());
-    match turn.block.stage {
-        Stage::Resting | Stage::Waiting => {
-            finish::post_rollout(turn, false);
-            let message = format!(
-                "the spec now names target {}, service {}, provider {}; this Canary stands on {}, {}, {}: delete and create it again to move",
-                new.target, new.apex, new.provider, old.target, old.apex, old.provider
-            );
-            turn.why("NamesChanged", &message)
-                .awaiting("the old names back, or the Canary created anew");
-            turn.stalled_notice("NamesChanged", &message);
-        }
-        Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Shielding | Stage::Restarting => {
-            finish::begin_rollback(
-                turn,
-                "NamesChanged",
-                "the names of target, service or provider were changed during the run",
-            );
-        }
-        _ => stage(turn),
-    }
 }

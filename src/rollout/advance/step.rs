@@ -1,13 +1,12 @@
 //! The canary has its share of the traffic; it is checked at each interval and goes on, waits or goes back.
 
-use super::super::notice::Severity;
 use super::super::observation::Workload;
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::Stage;
 use super::super::steps::Next;
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
-use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable};
+use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable, without_data};
 use super::{finish, gate, homeward, promote, revision, word};
 
 /// What happens at the end of a patience before promotion.
@@ -125,18 +124,7 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally, disturbed: bool) {
     if disturbed {
         return dwell(turn);
     }
-    if word::pauses(turn) {
-        return;
-    }
-    if let Some(text) = tally.held.first() {
-        if turn.once("told/no-data") {
-            turn.warning("no-data", "Halt", text)
-                .alerts(Severity::Warn, &format!("Canary is waiting for data: {text}"));
-        }
-        let at = turn.interval_from_now();
-        turn.why("NoData", text)
-            .awaiting("a number from the metric")
-            .until(at, "it is read again");
+    if word::pauses(turn) || without_data(turn, tally) {
         return;
     }
     if let Some(refusal) = &tally.refused {

@@ -104,6 +104,7 @@ impl<'a> Turn<'a> {
         self.block.cookies = cookies::of_run(self.canary, &self.block);
         self.block.failed_checks = 0;
         self.block.unreachable_checks = 0;
+        self.block.dataless_checks = 0;
         self.block.samples.clear();
         // What a person said was about another run.
         (self.block.words.paused, self.block.words.full) = (None, false);
@@ -367,6 +368,7 @@ impl<'a> Turn<'a> {
                 || a.capacity != b.capacity
                 || a.failed_checks != b.failed_checks
                 || a.unreachable_checks != b.unreachable_checks
+                || a.dataless_checks != b.dataless_checks
                 || a.gates != b.gates
                 || a.queued != b.queued
                 || a.gate != b.gate
@@ -378,6 +380,7 @@ impl<'a> Turn<'a> {
         };
         if changed {
             self.note_baseline();
+            self.block.observed_weight = super::turn_route::observed(&self.block, self.observation);
             self.block.notices = std::mem::take(&mut self.notices);
             self.block.checks = self.memory.checks;
             size::fit(&mut self.block);

@@ -95,6 +95,34 @@ pub(super) fn unreachable(turn: &mut Turn<'_>, tally: &Tally) -> bool {
     true
 }
 
+/// A metric has no number: no failed check, but not for ever either (`onNoData: hold`). It is said once a step.
+pub(super) fn without_data(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    if tally.held.is_empty() {
+        turn.block.dataless_checks = 0;
+        return false;
+    }
+    turn.block.dataless_checks = turn.block.dataless_checks.saturating_add(1);
+    let (count, threshold) = (turn.block.dataless_checks, turn.spec().threshold());
+    let words = tally.held.join("; ");
+    if count > threshold {
+        let message = format!("no data in {count} checks in a row: {words}");
+        finish::begin_rollback(turn, "NoData", &message);
+        return true;
+    }
+    if turn.once("told/no-data") {
+        turn.warning("no-data", "Halt", &words)
+            .alerts(Severity::Warn, &format!("Canary is waiting for data: {words}"));
+    }
+    let at = turn.interval_from_now();
+    turn.why(
+        "NoData",
+        &format!("{count} of at most {threshold} checks without data: {words}"),
+    )
+    .awaiting("a number from the metric")
+    .until(at, "it is read again");
+    true
+}
+
 /// A gate is closed: said once with its alert, then asked at each interval.
 pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
     let mark = refusal.mark.clone();

@@ -45,9 +45,10 @@ impl DataPlane {
 
     /// Records where requests go now.
     pub(super) fn turn(&self, mirror: &Mirror, script: &Script, now: DateTime<Utc>) {
-        let mut entries: BTreeMap<Entry, Vec<Flow>> = BTreeMap::new();
+        let mut entries: BTreeMap<Entry, Vec<Vec<Flow>>> = BTreeMap::new();
         for (route, flows) in &self.taken {
-            entries.insert((route.namespace.clone(), route.name.clone()), flows.clone());
+            let entry = (route.namespace.clone(), route.name.clone());
+            entries.entry(entry).or_default().push(flows.clone());
         }
         for (namespace, name) in self.called(mirror, script) {
             let itself = Backend {
@@ -59,12 +60,15 @@ impl DataPlane {
                 backends: vec![itself],
                 copies: None,
             };
-            entries.entry((namespace, name)).or_insert_with(|| vec![whole]);
+            entries
+                .entry((namespace, name))
+                .or_insert_with(|| vec![vec![whole]]);
         }
         let live: BTreeSet<_> = entries.keys().cloned().collect();
         self.traffic.keep(&live, now);
-        for (entry, flows) in entries {
-            let split = Split::of_flows(&flows, |service| behind(mirror, &entry.0, service));
+        for (entry, routes) in entries {
+            let split = |flows: &Vec<Flow>| Split::of_flows(flows, |service| behind(mirror, &entry.0, service));
+            let split = Split::shared(routes.iter().map(split).collect());
             self.traffic
                 .turn(entry, split, |image, part| script.behaviour_of(image, part), now);
         }

@@ -139,6 +139,22 @@ impl Split {
         split
     }
 
+    /// As many clients come by each of several routes of one name, which are of different kinds.
+    pub fn shared(routes: Vec<Self>) -> Self {
+        let part = 1.0 / f64::from(u32::try_from(routes.len()).unwrap_or(u32::MAX));
+        let mut whole = Self::default();
+        for route in routes {
+            whole.lost += route.lost * part;
+            let smaller = |share: Share| Share {
+                part: share.part * part,
+                ..share
+            };
+            whole.shares.extend(route.shares.into_iter().map(smaller));
+            whole.copies.extend(route.copies.into_iter().map(smaller));
+        }
+        whole
+    }
+
     /// All requests that pods get, copies too.
     fn all(&self) -> impl Iterator<Item = &Share> {
         self.shares.iter().chain(&self.copies)

@@ -41,6 +41,7 @@ enum Scenario {
     FailedPromotion,
     Deletion,
     Words,
+    Move,
 }
 
 impl Scenario {
@@ -62,7 +63,7 @@ impl Scenario {
                 .deployment(&json!({ "strategy": { "type": "Recreate" } }))
                 .script(|script| script.life(Pods::image("app:2").and(Pods::named("app-primary")), Life::NeverReady)),
             Self::Deletion => setting.spec(&json!({ "revertOnDeletion": true })),
-            Self::Newer | Self::Revert | Self::Words => setting,
+            Self::Newer | Self::Revert | Self::Words | Self::Move => setting,
         }
     }
 
@@ -103,6 +104,11 @@ impl Scenario {
                     .world
                     .change(|script| script.life(Pods::Any, Life::ReadyAfter(Duration::from_secs(3))));
                 stage.until_phase("Succeeded").await;
+            }
+            Self::Move => {
+                stage.edit_canary(json!({ "provider": "contour" })).await;
+                stage.until_stage("Moving").await;
+                stage.until_stage("Resting").await;
             }
             Self::Deletion => {
                 stage.delete(CANARY, "Canary", "app").await;
@@ -307,6 +313,7 @@ replays! {
     a_rollback_ends_the_same_whatever_call_fails: Rollback with "contour";
     a_restart_on_a_newer_revision_ends_the_same_whatever_call_fails: Newer with "gatewayapi:v1";
     a_revert_ends_the_same_whatever_call_fails: Revert with "contour";
+    a_move_to_another_provider_ends_the_same_whatever_call_fails: Move with "gatewayapi:v1";
     a_failed_promotion_that_recovers_ends_the_same_whatever_call_fails: FailedPromotion with "gatewayapi:v1";
     a_deletion_ends_the_same_whatever_call_fails: Deletion with "contour";
     an_adoption_with_istio_ends_the_same_whatever_call_fails: Adoption with "istio";

@@ -15,6 +15,8 @@ mod hooks;
 mod istio;
 mod line;
 mod malformed;
+mod moving;
+mod pods;
 mod process;
 mod regressions;
 mod revisions;

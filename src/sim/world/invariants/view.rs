@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     api::Canary,
     object::ownership,
-    rollout::{Block, Side},
+    rollout::{Block, Side, Stage},
     sim::{apiserver::Snapshot, world::route_shape::route_shape},
 };
 
@@ -86,15 +86,22 @@ impl Release {
     fn of(object: &Value) -> Option<Self> {
         let canary: Canary = serde_json::from_value(object.clone()).ok()?;
         let spec = &canary.spec;
+        let block = block(object);
+        // The names that the status has fixed: the spec may ask for others already.
+        let fixed = block
+            .as_ref()
+            .filter(|block| block.stage != Stage::Initializing)
+            .map(|block| (block.subject.target.clone(), block.subject.apex.clone()));
+        let (target, apex) = fixed.unwrap_or_else(|| (spec.target_ref.name.clone(), spec.apex_name().to_owned()));
         Some(Self {
             namespace: canary.metadata.namespace.clone()?,
             uid: canary.metadata.uid.clone()?,
-            target: spec.target_ref.name.clone(),
-            apex: spec.apex_name().to_owned(),
+            target,
+            apex,
             thresholds: [spec.primary_ready_threshold(), spec.canary_ready_threshold()],
             deadline: TimeDelta::from_std(spec.progress_deadline()).unwrap_or(TimeDelta::MAX),
             settle: TimeDelta::from_std(spec.traffic_settle()).unwrap_or_default(),
-            block: block(object),
+            block,
         })
     }
 

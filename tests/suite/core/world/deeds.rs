@@ -1,7 +1,9 @@
 //! What the API server does with each assertion that is not met.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serin::rollout::{Affinity, Assertion, Block, Destination, Observation, Rehearsal, Side, Stage, Weight};
+use serin::rollout::{
+    Affinity, Assertion, Block, Destination, Leftover, Observation, Rehearsal, Side, Stage, Weight,
+};
 
 use super::{Actual, Pods, World, fingerprint, number};
 
@@ -102,6 +104,13 @@ impl World {
             Assertion::Pruned(keep) => {
                 self.actual.stored.retain(|one| keep.contains(one));
                 self.cached.stored = self.actual.stored.clone();
+            }
+            Assertion::Discarded(leftovers) => {
+                for leftover in leftovers {
+                    assert!(matches!(leftover, Leftover::Service(_)), "{leftover:?} still serves");
+                }
+                assert!(self.actual.handed_back, "the route still leads there: {:#?}", self.log);
+                (self.actual.sides, self.cached.sides) = ((false, false), (false, false));
             }
             Assertion::Released { .. } => (self.actual.owned, self.cached.owned) = (false, false),
             Assertion::Unfinalized { .. } => {
