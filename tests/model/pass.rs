@@ -205,7 +205,7 @@ impl<'a> Pass<'a> {
             let held = moment(&self.place).deed(&deed, &block, observation);
             self.break_by(held);
             if self.is_cut() {
-                self.leave_behind(LateWrite::Deed(deed));
+                self.leave_behind(LateWrite::Deed(Box::new(deed)));
                 return true;
             }
             self.writes += 1;
