@@ -212,7 +212,7 @@ impl<'a> Pass<'a> {
                 self.break_by(Err(format!("{deed:?} before the finalizer stands")));
             }
             if self.is_cut() {
-                self.leave_behind(LateWrite::Deed(deed));
+                self.leave_behind(LateWrite::Deed(Box::new(deed)));
                 return true;
             }
             self.writes += 1;

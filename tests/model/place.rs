@@ -28,7 +28,7 @@ pub enum LateWrite {
     /// The status; and whether nobody has written it since.
     Status(Arc<Block>, bool),
     /// An object.
-    Deed(Assertion),
+    Deed(Box<Assertion>),
 }
 
 /// A question that has no answer yet.
