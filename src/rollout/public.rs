@@ -162,12 +162,7 @@ fn stalled(block: &Block, phase: Phase) -> bool {
 pub(super) fn needs_help(block: &Block) -> bool {
     matches!(
         block.why.reason.as_str(),
-        "TargetTaken"
-            | "InvalidSpec"
-            | "TargetNotFound"
-            | "Forbidden"
-            | "KindNotServed"
-            | "PrimaryNotReady"
+        "TargetTaken" | "InvalidSpec" | "TargetNotFound" | "Forbidden" | "KindNotServed" | "PrimaryNotReady"
     )
 }
 

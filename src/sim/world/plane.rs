@@ -60,9 +60,7 @@ impl DataPlane {
                 backends: vec![itself],
                 copies: None,
             };
-            entries
-                .entry((namespace, name))
-                .or_insert_with(|| vec![vec![whole]]);
+            entries.entry((namespace, name)).or_insert_with(|| vec![vec![whole]]);
         }
         let live: BTreeSet<_> = entries.keys().cloned().collect();
         self.traffic.keep(&live, now);
