@@ -57,14 +57,8 @@ tested env RUST_BACKTRACE=1 cargo test --locked --no-fail-fast --test model --te
 step "real control plane: the ground it stands on"            # 16 (builds it), 1
 tested bash tests/real.sh ground
 
-step "real control plane: the embedded API server against it"  # 4, 3
-tested bash tests/real.sh sim
-
 step "real control plane: end to end, no request lost"        # 3, 3
 tested bash tests/real.sh end-to-end
-
-step "real control plane: faults"                             # 8, 8
-tested bash tests/real.sh faults
 
 # One closing line over all test programs, so that nobody reads only the last one.
 step "all of it"

@@ -281,20 +281,15 @@ impl Engine {
             self.jobs.ask(&canary, &round);
             answers = self.jobs.answers(site.uid());
         }
-        let mut decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
-        let begins = |next: &&Block| rollout::begins(block.as_ref(), next);
-        if decision.block.as_ref().filter(begins).is_some()
-            && let Err(full) = self.slots.take(&site.key(), now)
-        {
-            observation.full = Some(full);
-            decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
-        }
+        let advance = |observation: &Observation| {
+            rollout::advance(&canary, block.as_ref(), observation, &held.memory, &answers, now)
+        };
         let Decision {
             block: new,
             memory,
             wake,
             round_done,
-        } = decision;
+        } = self.within_limits(&site.key(), block.as_ref(), &mut observation, now, advance);
         // A time that had come when this was decided has been taken into account.
         let wake = wake.filter(|wake| *wake > now).into_iter().chain(ailing).min();
         let written = new.is_some();
@@ -304,12 +299,12 @@ impl Engine {
             ending: ended(block.as_ref(), new.as_ref()),
         };
         let restated = block.as_ref().filter(|_| !written && status::is_on_hold(&site.raw));
-        if let Some(next) = new.as_ref().or(restated) {
-            if let Err(stop) = self.write_status(&mut site, next, &step, held).await {
-                let stands = block.as_ref().map_or(Stands::Idle, rollout::stands);
-                self.slots.note(&site.key(), stands);
-                return Err(stop);
-            }
+        if let Some(next) = new.as_ref().or(restated)
+            && let Err(stop) = self.write_status(&mut site, next, &step, held).await
+        {
+            let stands = block.as_ref().map_or(Stands::Idle, rollout::stands);
+            self.slots.note(&site.key(), stands);
+            return Err(stop);
         }
         if round_done && let Some(took) = self.jobs.took(site.uid()) {
             let key = site.key();
@@ -355,6 +350,26 @@ impl Engine {
         self.stands(&site, &block, observation.taken_by.is_none());
         self.ended(&canary, ending);
         Ok(after(written, wake, &observation, applied))
+    }
+
+    /// What comes next. What would begin without a slot is decided again, knowing that there is none.
+    fn within_limits(
+        &self,
+        key: &CanaryKey,
+        block: Option<&Block>,
+        observation: &mut Observation,
+        now: DateTime<Utc>,
+        advance: impl Fn(&Observation) -> Decision,
+    ) -> Decision {
+        let decision = advance(observation);
+        let begins = decision.block.as_ref().is_some_and(|next| rollout::begins(block, next));
+        match begins.then(|| self.slots.take(key, now)) {
+            Some(Err(full)) => {
+                observation.full = Some(full);
+                advance(observation)
+            }
+            _ => decision,
+        }
     }
 
     fn observation(&self, site: &Site, traffic: Traffic, held: &Held) -> Observation {

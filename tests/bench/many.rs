@@ -47,7 +47,7 @@ pub async fn releases(cluster: &Cluster, fleet: &Fleet, count: usize) -> Outcome
     );
     println!(
         "| until the status before it came in at the API server | {} |",
-        lateness(&good, |trail, next| trail.decided(next))
+        lateness(&good, requests::Trail::decided)
     );
     println!("| beside it: the API server's answer to a write | {answers} |");
     println!(
@@ -77,7 +77,7 @@ pub async fn releases(cluster: &Cluster, fleet: &Fleet, count: usize) -> Outcome
 /// Each write of a weight but the first, with the one before. The last write of a route is the way home, which waits for the promotion
 /// and not for the clock.
 fn steps<'a>(trails: &[&'a Trail]) -> impl Iterator<Item = (&'a Trail, [requests::Written; 2])> {
-    trails.to_vec().into_iter().flat_map(|trail| {
+    trails.iter().copied().flat_map(|trail| {
         let weights = &trail.routes[..trail.routes.len() - 1];
         weights.windows(2).map(move |pair| (trail, [pair[0], pair[1]]))
     })

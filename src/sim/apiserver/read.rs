@@ -106,7 +106,7 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
     let page = call.query.get("continue").map(Page::parse).transpose()?;
     let exact = call.query.get("resourceVersionMatch") == Some("Exact");
     let revision = match (&page, Revision::of(&call.query)?) {
-        (Some(page), _) => page.revision.unwrap_or(state.store.revision()),
+        (Some(page), _) => page.revision.unwrap_or_else(|| state.store.revision()),
         (None, Revision::At(revision)) => {
             reached(state, revision)?;
             if exact { revision } else { state.store.revision() }

@@ -155,7 +155,7 @@ fn serve(server: &Arc<Inner>, incoming: &Incoming) -> Result<Answer, BoxError> {
 fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<Reply, Refusal> {
     let target = incoming.target.as_ref().ok_or_else(Refusal::no_such_path)?;
     let Target::Resource(path) = target else {
-        return discovery::answer(&state.catalogue, target).map(ok);
+        return discovery::answer(&state.catalogue, target).map(|body| ok(&body));
     };
     if is_review(path) {
         return review(server, state, incoming, path);
@@ -163,7 +163,7 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
     let call = call(server, state, incoming, path)?;
     state.denials.check(&call)?;
     if !call.subresource.is_empty() && !subresources::is_status(&call) {
-        return subresources::serve(state, &call).map(ok);
+        return subresources::serve(state, &call).map(|body| ok(&body));
     }
     let stored = |stored: create::Stored| Reply::Document {
         code: if stored.created { 201 } else { 200 },
@@ -171,10 +171,10 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
         warnings: stored.warnings,
     };
     match call.verb {
-        Verb::Get => read::get(state, &call).map(ok),
+        Verb::Get => read::get(state, &call).map(|body| ok(&body)),
         Verb::List => {
             read::check_options(&call)?;
-            read::list(state, &call).map(ok)
+            read::list(state, &call).map(|body| ok(&body))
         }
         Verb::Watch => {
             read::check_options(&call)?;
@@ -190,7 +190,7 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
             text: body.to_string(),
             warnings: Vec::new(),
         }),
-        Verb::DeleteCollection => delete::delete_collection(state, &call).map(ok),
+        Verb::DeleteCollection => delete::delete_collection(state, &call).map(|body| ok(&body)),
     }
 }
 
@@ -229,7 +229,7 @@ fn review(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePat
     })
 }
 
-fn ok(body: Value) -> Reply {
+fn ok(body: &Value) -> Reply {
     Reply::Document {
         code: 200,
         text: body.to_string(),

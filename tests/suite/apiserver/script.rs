@@ -48,7 +48,7 @@ pub struct Step {
     /// The operation is repeated until its answer is so; only that one counts.
     until: Option<Until>,
     /// Sent while this one, a watch, is under way. Its own answer does not count.
-    meanwhile: Option<Box<Step>>,
+    meanwhile: Option<Box<Self>>,
     /// Instead of an operation: whatever was before is forgotten, and can neither be watched nor listed from now on.
     #[serde(default)]
     forget: bool,

@@ -55,22 +55,19 @@ fn in_phase(stage: &Stage, wanted: &str) -> usize {
 
 /// Plays until all are in this phase; returns the most that were under way at once, and everybody who was seen queued.
 async fn play(stage: &Stage, until: &str, under_way: &[&str]) -> (usize, BTreeSet<&'static str>) {
-    let (mut most, mut queued) = (0, BTreeSet::new());
-    for _ in 0..2000 {
+    let (mut most, mut queued, mut seconds) = (0, BTreeSet::new(), 0);
+    while in_phase(stage, until) < APPS.len() {
         let working = APPS
             .iter()
             .filter(|name| under_way.contains(&phase(stage, name).as_str()) && reason(stage, name) != "Queued");
         most = most.max(working.count());
         queued.extend(APPS.iter().filter(|name| reason(stage, name) == "Queued"));
-        if in_phase(stage, until) == APPS.len() {
-            return (most, queued);
-        }
+        seconds += 1;
+        let where_all_are = || APPS.map(|name| (phase(stage, name), reason(stage, name)));
+        assert!(seconds < 2000, "not all came to {until}: {:?}", where_all_are());
         stage.pass(1).await;
     }
-    panic!(
-        "not all came to {until}: {:?}",
-        APPS.map(|name| (phase(stage, name), reason(stage, name)))
-    );
+    (most, queued)
 }
 
 const RELEASING: [&str; 4] = ["Progressing", "WaitingPromotion", "Promoting", "Finalising"];
