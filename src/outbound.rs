@@ -3,7 +3,11 @@
 //! An address is a secret (a Slack URL is a password, a Prometheus URL may carry one), and the HTTP client's own error
 //! text contains it. So errors are told by [`cause`], and secrets travel in [`Hidden`].
 
+mod reach;
+
 use std::{borrow::Cow, error::Error, fmt, time::Duration};
+
+pub use reach::{OutOfReach, Reach};
 
 /// The name that Serin gives itself in requests.
 const USER_AGENT: &str = concat!("serin/", env!("CARGO_PKG_VERSION"));
@@ -47,7 +51,19 @@ impl Clients {
     /// Clients whose requests may take that long in all, redirects and body included. They honour the proxies of the
     /// environment and follow ten redirects, as Go's do.
     pub fn new(timeout: Duration) -> Result<Self, ClientError> {
-        let build = |insecure| builder(timeout).tls_danger_accept_invalid_certs(insecure).build();
+        Self::build(|| builder(timeout))
+    }
+
+    /// The same, which go no further than `reach`.
+    ///
+    /// # Errors
+    /// The system's certificates or its resolver are unusable.
+    pub fn within(reach: Reach, timeout: Duration) -> Result<Self, ClientError> {
+        Self::build(|| reach.limit(builder(timeout), false))
+    }
+
+    fn build(settings: impl Fn() -> reqwest::ClientBuilder) -> Result<Self, ClientError> {
+        let build = |insecure| settings().tls_danger_accept_invalid_certs(insecure).build();
         Ok(Self {
             verifying: build(false).map_err(ClientError)?,
             trusting: build(true).map_err(ClientError)?,

@@ -179,9 +179,20 @@ impl Analysis {
         positive(self.step_weight_promotion).map(|w| w.min(100))
     }
 
+    /// Checks of a run that counts by them; `None` for one that counts by weight.
+    pub fn iterations(&self) -> Option<u32> {
+        positive(self.iterations)
+    }
+
+    /// Percent of the requests that are copied, where any are: all of them where `mirrorWeight` says nothing.
+    pub fn mirror_weight(&self) -> Option<u32> {
+        self.mirror
+            .then(|| positive(self.mirror_weight).unwrap_or(100).min(100))
+    }
+
     /// How a run moves.
     pub fn strategy(&self) -> Strategy {
-        match (self.iterations.unwrap_or(0) > 0, self.matches.is_empty()) {
+        match (self.iterations().is_some(), self.matches.is_empty()) {
             (true, false) => Strategy::AbTesting,
             (true, true) => Strategy::BlueGreen,
             (false, _) => Strategy::Canary,
@@ -235,6 +246,20 @@ impl Webhook {
             .and_then(GoDuration::to_std)
             .filter(|t| !t.is_zero())
             .unwrap_or(HOOK_TIMEOUT)
+    }
+
+    /// How long a gate may keep a release back; `None`: for ever, also where the text is no span above zero, which is refused.
+    pub fn gate_timeout(&self) -> Option<Duration> {
+        let given = self.gate_timeout.as_ref()?.parse().ok()?;
+        given.to_std().filter(|span| !span.is_zero())
+    }
+
+    /// Whether it is a gate: a closed one keeps the release back.
+    pub fn is_gate(&self) -> bool {
+        matches!(
+            self.type_(),
+            HookType::ConfirmRollout | HookType::ConfirmTrafficIncrease | HookType::ConfirmPromotion
+        )
     }
 
     /// Tries after the first. Default 0.

@@ -6,14 +6,14 @@
 //!
 //! What a traffic provider has no use for, as in Flagger, says its router (`Router::warnings`).
 
-use super::{
-    AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, RouteMatch, ServiceSpec, StringMatch, Webhook,
-};
+use super::{AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, ServiceSpec};
 
 /// The provider that writes an `HTTPProxy`.
 pub const CONTOUR: &str = "contour";
 /// The provider that writes an `HTTPRoute` of Gateway API's v1.
 pub const GATEWAY_API: &str = "gatewayapi:v1";
+/// The provider that has no route: Blue/Green by Services alone.
+pub const KUBERNETES: &str = "kubernetes";
 /// The metrics servers of templates that are built.
 pub const METRICS_BUILT: [&str; 1] = ["prometheus"];
 /// The chat services that are built.
@@ -86,35 +86,6 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.group", "", |c, _| c.spec.group.is_some()),
     field("spec.windows", "", |c, _| !c.spec.windows.is_empty()),
     field("spec.service.ports", "", |c, _| service(c, |s| !s.ports.is_empty())),
-    field("spec.service.mirror", "", |c, p| {
-        is_gateway_api(p) && service(c, |s| !s.mirror.is_empty())
-    }),
-    field("spec.service.match[].uri.exact", "prefix is", |c, p| {
-        p == CONTOUR && uri(c, |u| &u.exact)
-    }),
-    field("spec.service.match[].uri.regex", "prefix is", |c, p| {
-        (p == CONTOUR || is_gateway_api(p)) && uri(c, |u| &u.regex)
-    }),
-    field("spec.service.match[].method", "", |c, p| {
-        is_gateway_api(p) && matching(c, |m| m.method.is_some())
-    }),
-    field("spec.service.match[].headers", "", |c, p| {
-        is_gateway_api(p) && matching(c, |m| !m.headers.is_empty())
-    }),
-    field("spec.service.match[].queryParams", "", |c, p| {
-        is_gateway_api(p) && matching(c, |m| !m.query_params.is_empty())
-    }),
-    field("spec.analysis.iterations", "", |c, _| {
-        analysis(c, |a| a.iterations.is_some_and(|n| n > 0))
-    }),
-    field("spec.analysis.match", "", |c, _| analysis(c, |a| !a.matches.is_empty())),
-    field("spec.analysis.mirror", "", |c, _| analysis(c, |a| a.mirror)),
-    field("spec.analysis.mirrorWeight", "", |c, _| {
-        analysis(c, |a| a.mirror_weight.is_some())
-    }),
-    field("spec.analysis.sessionAffinity", "", |c, p| {
-        p != CONTOUR && analysis(c, |a| a.session_affinity.is_some())
-    }),
     field("spec.analysis.steps", "", |c, _| analysis(c, |a| !a.steps.is_empty())),
     field("spec.analysis.initialDelay", "", |c, _| {
         analysis(c, |a| a.initial_delay.is_some())
@@ -160,48 +131,6 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.analysis.metrics[].compare", "", |c, _| {
         metrics(c, |m| m.compare.is_some())
     }),
-    field("spec.analysis.webhooks[].gateTimeout", "", |c, _| {
-        hooks(c, |h| h.gate_timeout.is_some())
-    }),
-    field("spec.analysis.webhooks[].onTimeout", "", |c, _| {
-        hooks(c, |h| h.on_timeout.is_some())
-    }),
-    field("spec.analysis.webhooks[].headersFrom", "", |c, _| {
-        hooks(c, |h| h.headers_from.is_some())
-    }),
-    field("spec.analysis.webhooks[].clientCertFrom", "", |c, _| {
-        hooks(c, |h| h.client_cert_from.is_some())
-    }),
-    field("spec.analysis.webhooks[].caFrom", "", |c, _| {
-        hooks(c, |h| h.ca_from.is_some())
-    }),
-    field("metadata.annotations[serin.dev/promote]", "", |c, _| {
-        annotated(c, "serin.dev/promote")
-    }),
-    field("metadata.annotations[serin.dev/promote-full]", "", |c, _| {
-        annotated(c, "serin.dev/promote-full")
-    }),
-    field("metadata.annotations[serin.dev/abort]", "", |c, _| {
-        annotated(c, "serin.dev/abort")
-    }),
-    field("metadata.annotations[serin.dev/pause]", "", |c, _| {
-        annotated(c, "serin.dev/pause")
-    }),
-    field("metadata.annotations[serin.dev/resume]", "", |c, _| {
-        annotated(c, "serin.dev/resume")
-    }),
-    field("metadata.annotations[serin.dev/retry]", "", |c, _| {
-        annotated(c, "serin.dev/retry")
-    }),
-    field("metadata.annotations[serin.dev/approve]", "", |c, _| {
-        annotated(c, "serin.dev/approve")
-    }),
-    field("metadata.annotations[serin.dev/reject]", "", |c, _| {
-        annotated(c, "serin.dev/reject")
-    }),
-    field("metadata.annotations[serin.dev/goto]", "", |c, _| {
-        annotated(c, "serin.dev/goto")
-    }),
 ];
 
 const fn field(path: &'static str, note: &'static str, used: fn(&Canary, &str) -> bool) -> Unbuilt {
@@ -212,30 +141,10 @@ fn service(canary: &Canary, used: impl FnOnce(&ServiceSpec) -> bool) -> bool {
     canary.spec.service.as_ref().is_some_and(used)
 }
 
-fn matching(canary: &Canary, used: impl Fn(&RouteMatch) -> bool) -> bool {
-    service(canary, |s| s.matches.iter().any(used))
-}
-
-fn uri(canary: &Canary, way: impl Fn(&StringMatch) -> &Option<String>) -> bool {
-    matching(canary, |m| m.uri.as_ref().is_some_and(|u| way(u).is_some()))
-}
-
 fn analysis(canary: &Canary, used: impl FnOnce(&Analysis) -> bool) -> bool {
     canary.spec.analysis.as_ref().is_some_and(used)
 }
 
 fn metrics(canary: &Canary, used: impl Fn(&Metric) -> bool) -> bool {
     analysis(canary, |a| a.metrics.iter().any(used))
-}
-
-fn hooks(canary: &Canary, used: impl Fn(&Webhook) -> bool) -> bool {
-    analysis(canary, |a| a.webhooks.iter().any(used))
-}
-
-fn annotated(canary: &Canary, key: &str) -> bool {
-    canary
-        .metadata
-        .annotations
-        .as_ref()
-        .is_some_and(|all| all.contains_key(key))
 }

@@ -4,9 +4,11 @@
 //! objects. So they are here: what is dangerous or could never end is refused before traffic moves; what is odd and
 //! harmless keeps Flagger's meaning and is a warning. Whether a field is built at all is asked in `support.rs`.
 
+mod movement;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Analysis, Canary, CanarySpec, DurationText, Metric, ServiceSpec, Strategy, Webhook, support};
+use super::{Analysis, Canary, CanarySpec, DurationText, Metric, ServiceSpec, Webhook, support};
 
 /// Why a spec is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +48,7 @@ pub fn validate(canary: &Canary, provider: &str) -> Result<Vec<Warning>, Vec<Spe
     findings.target(spec, provider);
     findings.service(spec, provider);
     if let Some(analysis) = &spec.analysis {
-        findings.analysis(spec, analysis);
+        findings.analysis(spec, analysis, provider);
     }
     findings.own_durations(spec);
     if findings.errors.is_empty() {
@@ -200,7 +202,7 @@ impl Findings {
         }
     }
 
-    fn analysis(&mut self, spec: &CanarySpec, analysis: &Analysis) {
+    fn analysis(&mut self, spec: &CanarySpec, analysis: &Analysis, provider: &str) {
         if let Some(interval) = analysis.interval.as_ref().filter(|i| !i.is_empty()) {
             match interval.parse() {
                 Err(error) => self.warn("spec.analysis.interval", format!("{error}: 60s is used")),
@@ -228,9 +230,7 @@ impl Findings {
                 );
             }
         }
-        if !spec.skip_analysis && analysis.strategy() == Strategy::Canary && analysis.steps.is_empty() {
-            self.weights(analysis);
-        }
+        self.movement(spec, analysis, provider);
         if let Some(affinity) = &analysis.session_affinity
             && affinity.cookie_name == affinity.primary_cookie_name.as_deref().unwrap_or_default()
         {
@@ -244,67 +244,6 @@ impl Findings {
         }
         for (i, hook) in analysis.webhooks.iter().enumerate() {
             self.hook(&format!("spec.analysis.webhooks[{i}]"), hook);
-        }
-    }
-
-    /// Weights that would never reach the promotion (spec/core.md 7.1 E18 to E20, 7.3 W14).
-    fn weights(&mut self, analysis: &Analysis) {
-        if let Some(step) = analysis.step_weight.filter(|_| analysis.step_weight().is_some()) {
-            if step > 100 {
-                self.warn(
-                    "spec.analysis.stepWeight",
-                    format!("{step} is more than all traffic: 100 is used"),
-                );
-            }
-        } else if analysis.step_weights.is_empty() {
-            let field = match (analysis.step_weight, analysis.iterations) {
-                (None, Some(_)) => "spec.analysis.iterations",
-                _ => "spec.analysis.stepWeight",
-            };
-            self.refuse(field, "must be above 0: with nothing else the weight would never move");
-        } else {
-            self.listed_weights(&analysis.step_weights);
-        }
-
-        match analysis.max_weight {
-            Some(_) if !analysis.step_weights.is_empty() => {
-                self.warn(
-                    "spec.analysis.maxWeight",
-                    "is not used: the last of stepWeights says where the run ends",
-                );
-            }
-            Some(max) if !(1..=100).contains(&max) => {
-                self.warn(
-                    "spec.analysis.maxWeight",
-                    format!("{max} is not from 1 to 100: 100 is used"),
-                );
-            }
-            _ => {}
-        }
-        if let Some(step) = analysis.step_weight_promotion.filter(|s| !(0..=100).contains(s)) {
-            let message = format!("{step} is no percentage: all traffic returns at once");
-            self.warn("spec.analysis.stepWeightPromotion", message);
-        }
-    }
-
-    fn listed_weights(&mut self, weights: &[i64]) {
-        let mut before = 0;
-        for (i, &weight) in weights.iter().enumerate() {
-            let field = format!("spec.analysis.stepWeights[{i}]");
-            if weight < 1 {
-                self.refuse(
-                    field,
-                    format!("{weight} is not from 1 to 100: the weight would never move"),
-                );
-            } else if weight <= before {
-                self.refuse(
-                    field,
-                    format!("{weight} is not above {before}: the weights must ascend"),
-                );
-            } else if weight > 100 {
-                self.warn(field, format!("{weight} is more than all traffic: 100 is used"));
-            }
-            before = before.max(weight);
         }
     }
 
@@ -353,6 +292,31 @@ impl Findings {
         let timeout = hook.timeout.as_ref().filter(|t| t.as_str().len() >= 2);
         self.refuse_unless_duration(format!("{path}.timeout"), timeout);
         self.refuse_unless_duration(format!("{path}.gateTimeout"), hook.gate_timeout.as_ref());
+        let parsed = hook.gate_timeout.as_ref().map(DurationText::parse);
+        if matches!(parsed, Some(Ok(span)) if span.as_nanos() <= 0) {
+            self.refuse(
+                format!("{path}.gateTimeout"),
+                "is not above 0: the gate could never be asked",
+            );
+        }
+        if !hook.is_gate() {
+            for (field, set) in [
+                ("gateTimeout", hook.gate_timeout.is_some()),
+                ("onTimeout", hook.on_timeout.is_some()),
+            ] {
+                if set {
+                    self.warn(
+                        format!("{path}.{field}"),
+                        format!("is not used: a {} hook is no gate", hook.type_()),
+                    );
+                }
+            }
+        } else if hook.on_timeout.is_some() && hook.gate_timeout.is_none() {
+            self.warn(
+                format!("{path}.onTimeout"),
+                "is not used: without gateTimeout the gate is waited for for ever",
+            );
+        }
         if hook.retries.is_some_and(|r| r < 0) {
             self.warn(format!("{path}.retries"), "is below 0: there are no retries");
         }

@@ -23,6 +23,8 @@ pub(super) struct Connection {
     pub client: Client,
     /// The namespace of the pod that this process runs in, where it does.
     pub home: Option<String>,
+    /// The namespace that the kubeconfig's context names, or the pod's own.
+    pub namespace: String,
     /// What people should know about the cluster.
     pub note: Option<String>,
 }
@@ -78,12 +80,18 @@ pub(super) async fn connect(kubeconfig: Option<&str>, master: Option<&str>) -> R
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     let server = config.cluster_url.to_string();
+    let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).map_err(|error| ConnectError::Client {
         server: server.clone(),
         cause: error.to_string(),
     })?;
     let note = greet(&client, server).await?;
-    Ok(Connection { client, home, note })
+    Ok(Connection {
+        client,
+        home,
+        namespace,
+        note,
+    })
 }
 
 async fn from_file(path: &str) -> Result<Config, ConnectError> {

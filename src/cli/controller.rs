@@ -22,7 +22,7 @@ use crate::controller::{self, Outside, StartError, Vitals};
 use crate::hooks::HttpCaller;
 use crate::metrics::{HttpReader, Source};
 use crate::notify::HttpSender;
-use crate::outbound::ClientError;
+use crate::outbound::{ClientError, Reach};
 use crate::telemetry::health::Health;
 use crate::telemetry::http::{self, HttpError, Pages};
 use crate::telemetry::log;
@@ -67,7 +67,7 @@ async fn work(flags: &Flags, notes: Vec<String>) -> Result<(), ControllerError> 
     let level = log::init(flags.format()?, level, clock.clone());
     let mut stop = Stop::on_signals().map_err(ControllerError::Signals)?;
 
-    let Connection { client, home, note } = connect(flags.kubeconfig(), flags.master()).await?;
+    let Connection { client, home, note, .. } = connect(flags.kubeconfig(), flags.master()).await?;
     let host = host();
     let identity = format!("{host}_{}", unique(&clock));
     let environment = |name: &str| std::env::var(name).ok();
@@ -91,7 +91,7 @@ async fn work(flags: &Flags, notes: Vec<String>) -> Result<(), ControllerError> 
         version = env!("CARGO_PKG_VERSION"), identity = %settings.identity, port = flags.port(),
         observe_only = settings.observe_only, "serin starts"
     );
-    let outside = outside()?;
+    let outside = outside(flags.reach())?;
     tokio::spawn(try_metrics_server(outside.clone(), settings.metrics_server.clone()));
     let vitals = Vitals { metrics, health };
     let pod = home.map(|namespace| Pod { namespace, name: host });
@@ -103,10 +103,10 @@ async fn work(flags: &Flags, notes: Vec<String>) -> Result<(), ControllerError> 
     ended
 }
 
-fn outside() -> Result<Outside, ClientError> {
+fn outside(reach: Reach) -> Result<Outside, ClientError> {
     Ok(Outside {
         metrics: Arc::new(HttpReader::new()?),
-        hooks: Arc::new(HttpCaller::new()?),
+        hooks: Arc::new(HttpCaller::new(reach)?),
         alerts: Arc::new(HttpSender::new()?),
     })
 }

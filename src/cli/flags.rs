@@ -1,7 +1,11 @@
 //! The controller's flags: Flagger's by name and default (spec/core.md 6), and what they come to.
 
+use std::num::NonZeroU32;
+
 use crate::controller::settings::{Election, Settings};
 use crate::notify::Destination;
+use crate::outbound::Reach;
+use crate::rollout::Limits;
 use crate::telemetry::log::{Format, Level};
 
 /// Flagger's flags, and Serin's own. Where the environment names a value, it wins over the flag.
@@ -44,6 +48,12 @@ pub(super) struct Flags {
     /// Passes that may run at the same time
     #[arg(long, default_value_t = Settings::default().threadiness)]
     threadiness: usize,
+    /// Releases and initialisations that may be under way at the same time; 0: no limit
+    #[arg(long, default_value_t = most(Settings::default().limits.fleet))]
+    max_concurrent: u32,
+    /// The same for each namespace
+    #[arg(long, default_value_t = most(Settings::default().limits.namespace))]
+    max_concurrent_per_namespace: u32,
     /// Watch this namespace only
     #[arg(long, default_value = "")]
     namespace: String,
@@ -101,6 +111,9 @@ pub(super) struct Flags {
     /// Refuse templates and alert providers of other namespaces
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = boolean)]
     no_cross_namespace_refs: bool,
+    /// Let hooks call link-local addresses and metadata services of clouds
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = boolean)]
+    allow_link_local: bool,
     /// Decide everything and write nothing; runs beside Flagger
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = boolean)]
     observe_only: bool,
@@ -131,6 +144,11 @@ pub(super) struct Outcome {
     pub notes: Vec<String>,
 }
 
+/// A limit as the flag spells it.
+fn most(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(0, NonZeroU32::get)
+}
+
 /// A boolean as Go reads it.
 fn boolean(text: &str) -> Result<bool, String> {
     match text {
@@ -154,6 +172,15 @@ impl Flags {
     /// `-port`.
     pub(super) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// `-allow-link-local`.
+    pub(super) const fn reach(&self) -> Reach {
+        if self.allow_link_local {
+            Reach::Anywhere
+        } else {
+            Reach::Guarded
+        }
     }
 
     /// `-zap-encoding`.
@@ -210,6 +237,10 @@ impl Flags {
             metrics_server: self.metrics_server.clone(),
             namespace: filled(&self.namespace).map(str::to_owned),
             threadiness: self.threadiness.max(1),
+            limits: Limits {
+                fleet: NonZeroU32::new(self.max_concurrent),
+                namespace: NonZeroU32::new(self.max_concurrent_per_namespace),
+            },
             selector_labels: list(&self.selector_labels),
             include_label_prefix: list(&self.include_label_prefix),
             ingress_class: filled(&self.ingress_class).map(str::to_owned),

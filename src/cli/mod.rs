@@ -10,6 +10,7 @@ pub mod demo;
 mod flags;
 mod go_flags;
 mod rbac;
+pub mod release;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -46,6 +47,8 @@ enum Command {
     Rbac,
     /// Print the version
     Version,
+    #[command(flatten)]
+    Release(release::Command),
 }
 
 /// Runs the command line. The first argument is the name of the binary.
@@ -70,6 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => on_all_cores(demo::run(args)),
         Command::Crds(args) => crds::run(&args),
         Command::Rbac => rbac::run(),
+        Command::Release(command) => on_one_thread(release::run(command)),
         Command::Version => {
             println!("serin {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

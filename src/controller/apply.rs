@@ -10,9 +10,10 @@ use super::held::Held;
 use super::look::Look;
 use super::meta;
 use super::obstacle::{Drawn, Place};
+use super::projection;
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
-use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, met};
+use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, Traffic, met};
 use crate::workload::{self, store};
 
 /// Draws the world.
@@ -191,7 +192,12 @@ impl Hands<'_> {
         if let Some(template) = target.filter(|template| workload::fingerprint(template) == *revision) {
             return Some(template.clone());
         }
-        let key = site.keys().revision(&store::name(&site.subject.target, revision));
+        // Stored for this target, or for one that the Canary named before.
+        let stored = site.store.present().into_iter().flatten();
+        let stored = stored.filter(|it| projection::intact(it).as_ref() == Some(revision));
+        let name = stored.map(|it| meta::name(it).to_owned()).next();
+        let name = name.unwrap_or_else(|| store::name(&site.subject.target, revision));
+        let key = site.keys().revision(&name);
         let Known::Present(object) = self.look.whole(&key).await else {
             return None;
         };
@@ -209,7 +215,7 @@ impl Hands<'_> {
     ) -> Went {
         let Assertion::Rehearsed {
             run,
-            first,
+            trials,
             home,
             revision,
         } = assertion
@@ -217,19 +223,13 @@ impl Hands<'_> {
             return failed("no rehearsal".into());
         };
         let (site, now) = (draw.site, self.look.clock.now());
-        let Some(route) = site.route.present() else {
+        let route = site.route.present();
+        if route.is_none() && site.subject.has_route() {
             return failed("the route is not known".into());
-        };
+        }
         let outcome = async {
-            let mut stepped = route.clone();
-            if let Some(act) = draw.route_edit(route, first).map_err(Stop::Undrawable)? {
-                stepped = self.dry(&act).await?.unwrap_or(stepped);
-            }
-            // The way back above all: from the stepped route, but for the version that is stored.
-            let mut stepped = Value::clone(&stepped);
-            stepped["metadata"]["resourceVersion"] = meta::version(route).into();
-            if let Some(act) = draw.route_edit(&stepped, home).map_err(Stop::Undrawable)? {
-                self.dry(&act).await?;
+            if let Some(route) = route {
+                self.rehearse_route(draw, route, trials, home).await?;
             }
             if let Some(act) = draw
                 .primary_written(template, &(revision, *run, 1))
@@ -270,6 +270,29 @@ impl Hands<'_> {
         }
     }
 
+    /// Each thing that the route is to do, from what it does now, and the way back above all: from the last of them, but for the
+    /// version that is stored.
+    async fn rehearse_route(
+        &self,
+        draw: &Draw<'_>,
+        route: &Arc<Value>,
+        trials: &[Traffic],
+        home: &Traffic,
+    ) -> Result<(), Stop> {
+        let mut stepped = route.clone();
+        for traffic in trials {
+            if let Some(act) = draw.route_edit(route, traffic).map_err(Stop::Undrawable)? {
+                stepped = self.dry(&act).await?.unwrap_or(stepped);
+            }
+        }
+        let mut stepped = Value::clone(&stepped);
+        stepped["metadata"]["resourceVersion"] = meta::version(route).into();
+        if let Some(act) = draw.route_edit(&stepped, home).map_err(Stop::Undrawable)? {
+            self.dry(&act).await?;
+        }
+        Ok(())
+    }
+
     async fn dry(&self, act: &Act) -> Result<Option<Arc<Value>>, Stop> {
         self.send(act, Mode::Rehearsal)
             .await
@@ -290,7 +313,7 @@ const fn failed(failure: String) -> Went {
     }
 }
 
-/// Whether the assertion takes weight off the canary: allowed whatever else fails.
+/// Whether the assertion takes requests off the canary: allowed whatever else fails.
 fn retreats(assertion: &Assertion, observation: &Observation) -> bool {
     let Assertion::Route(traffic) = assertion else {
         return false;

@@ -148,6 +148,21 @@ impl Caches {
         self.shelves().neighbours(canary)
     }
 
+    /// All Canaries that are cached.
+    pub fn canaries(&self) -> Vec<Arc<Value>> {
+        let shelves = self.shelves();
+        let now = self.clock.now();
+        let seen = shelves.canaries().map(|key| shelves.seen(&key.object(), now));
+        seen.filter_map(|seen| {
+            if let Seen::Is(canary) = seen {
+                Some(canary)
+            } else {
+                None
+            }
+        })
+        .collect()
+    }
+
     /// The primary of a target, if it is cached.
     pub fn primary_of(&self, namespace: &str, target: &str) -> Option<Arc<Value>> {
         match self.seen(&ObjectKey::new(

@@ -9,7 +9,7 @@ use super::obstacle::Place;
 use super::projection::MANAGER;
 use super::site::Site;
 use crate::object::{list, text};
-use crate::rollout::{Assertion, Block, Known, Observation, Traffic, met};
+use crate::rollout::{Assertion, Block, Known, Observation, met};
 
 /// Compares what was last seen drawn with what stands now, and notes each new deed of a rival.
 pub async fn detect(look: &Look, site: &Site, block: &Block, observation: &Observation, held: &mut Held) {
@@ -17,7 +17,7 @@ pub async fn detect(look: &Look, site: &Site, block: &Block, observation: &Obser
     let undone: Vec<(Place, String)> = held
         .obstacles
         .drawn()
-        .filter(|(_, drawn)| drawn.generation == generation && still_wanted(&drawn.assertion, site, block))
+        .filter(|(_, drawn)| drawn.generation == generation && still_wanted(&drawn.assertion, block))
         .filter(|(_, drawn)| !met(&drawn.assertion, block, observation, &held.memory))
         .map(|(place, drawn)| (place, drawn, version_at(site, place)))
         .filter(|(place, drawn, version)| drawn.version != *version && !held.obstacles.knows(*place, version))
@@ -34,9 +34,9 @@ pub async fn detect(look: &Look, site: &Site, block: &Block, observation: &Obser
 }
 
 /// Whether the present status still asks for it.
-fn still_wanted(assertion: &Assertion, site: &Site, block: &Block) -> bool {
+fn still_wanted(assertion: &Assertion, block: &Block) -> bool {
     match assertion {
-        Assertion::Route(traffic) => *traffic == Traffic::intended(&site.canary, block),
+        Assertion::Route(traffic) => *traffic == block.traffic(),
         _ => true,
     }
 }

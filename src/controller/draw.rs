@@ -9,7 +9,7 @@ use super::resource::ObjectKey;
 use super::site::{Rules, Site};
 use crate::api::FINALIZER;
 use crate::object::{annotation, list, ownership, patch};
-use crate::rollout::{Assertion, Fingerprint, Known, Selects, Side, Traffic};
+use crate::rollout::{Assertion, Fingerprint, Known, Leftover, Selects, Side, Traffic};
 use crate::routing::{RouteContext, RouteError, Router, service};
 use crate::workload::{self, primary, scale, store};
 
@@ -110,6 +110,7 @@ impl Draw<'_> {
             Assertion::RouteLeads(to) => self.route_changed(|router, cx, live| router.lead(cx, live, *to)),
             Assertion::RouteHandedBack { original } => self.route_handed_back(*original),
             Assertion::Released { everything } => Ok(self.released(*everything)),
+            Assertion::Discarded(leftovers) => Ok(leftovers.iter().flat_map(|it| self.discarded(*it)).collect()),
             // Its requests build on each other's answers: see `rehearse`.
             Assertion::Rehearsed { .. } => Ok(Vec::new()),
         }
@@ -337,12 +338,52 @@ impl Draw<'_> {
         released.into_iter().filter_map(release).collect()
     }
 
+    /// Of what others made nothing is taken away.
+    fn discarded(&self, leftover: Leftover) -> Vec<Act> {
+        let (site, keys) = (self.site, self.site.keys());
+        let (key, object) = match leftover {
+            Leftover::Service(Side::Primary) => (keys.side(Side::Primary), &site.primary_service),
+            Leftover::Service(Side::Canary) => (keys.side(Side::Canary), &site.canary_service),
+            Leftover::Primary => (keys.primary(), &site.primary),
+            Leftover::FormerPrimary => return self.former_discarded(),
+        };
+        self.deleted(key, object).into_iter().collect()
+    }
+
+    /// The former target was at zero for the primary's sake: it gets its size before that goes.
+    fn former_discarded(&self) -> Vec<Act> {
+        let (Some(former), Some(keys)) = (&self.site.former, self.site.former_keys()) else {
+            return Vec::new();
+        };
+        let sized = former.target.present().zip(former.primary.present());
+        let sized = sized.and_then(|(target, primary)| {
+            let replicas = primary.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+            let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
+            patched(keys.target(), scale::at_least(target, replicas))
+        });
+        sized
+            .into_iter()
+            .chain(self.deleted(keys.primary(), &former.primary))
+            .collect()
+    }
+
+    fn deleted(&self, key: ObjectKey, object: &Known<Arc<Value>>) -> Option<Act> {
+        let object = object
+            .present()
+            .filter(|object| ownership::controls(self.site.uid(), object))?;
+        Some(Act::Delete(key, object.clone()))
+    }
+
     fn no_selector(&self) -> Undrawable {
         Undrawable::Spec(self.site.selector.as_ref().err().cloned().unwrap_or_default())
     }
 
     fn no_provider(&self) -> Undrawable {
-        Undrawable::Spec(format!("spec.provider: {} is not built", self.site.subject.provider))
+        let provider = &self.site.subject.provider;
+        Undrawable::Spec(match self.site.provider {
+            Some(_) => format!("spec.provider: {provider} moves no traffic"),
+            None => format!("spec.provider: {provider} is not built"),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+use super::ailing::Ailing;
 use super::obstacle::Obstacles;
 use super::record::Attempt;
 use super::resource::CanaryKey;
@@ -19,6 +20,8 @@ pub struct Held {
     pub uid: String,
     /// The core's memory.
     pub memory: Memory,
+    /// Why pods do not come up.
+    pub ailing: Ailing,
     /// What stands in the way of drawing.
     pub obstacles: Obstacles,
     /// The last spec that could be read, while a run goes on.
@@ -52,6 +55,7 @@ impl Held {
         Self {
             uid: uid.to_owned(),
             memory: Memory::default(),
+            ailing: Ailing::default(),
             obstacles: Obstacles::default(),
             readable: None,
             malformed: None,

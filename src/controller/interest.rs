@@ -117,11 +117,11 @@ pub fn names(canary: &Value, routes: &[RouteKind]) -> BTreeSet<ObjectKey> {
         "" => spec_target,
         named => named,
     };
-    let fixed = (
-        text(canary, "/status/serin/subject/target"),
-        text(canary, "/status/serin/subject/apex"),
-    );
-    for (target, apex) in [(spec_target, spec_apex), fixed] {
+    let fixed = ["subject", "former"].map(|names| {
+        let of = |name| text(canary, &format!("/status/serin/{names}/{name}"));
+        (of("target"), of("apex"))
+    });
+    for (target, apex) in [(spec_target, spec_apex)].into_iter().chain(fixed) {
         if target.is_empty() || apex.is_empty() {
             continue;
         }

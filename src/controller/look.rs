@@ -18,6 +18,9 @@ use crate::workload::store;
 /// The time that one request may take.
 pub const REQUEST: Duration = Duration::from_secs(5);
 
+/// So many pods tell what ails the others too.
+const MOST_PODS: u32 = 50;
+
 /// Reads the cluster.
 #[derive(Clone)]
 pub struct Look {
@@ -93,6 +96,17 @@ impl Look {
             }
             other => other.map(|_| Vec::new()),
         }
+    }
+
+    /// The pods with this label, as far as one answer goes.
+    pub async fn pods(&self, namespace: &str, label: &str) -> Known<Vec<Value>> {
+        let params = ListParams::default().labels(label).limit(MOST_PODS);
+        let request = Request::new(Resource::POD.path(namespace)).list(&params);
+        let list = self.answer(Resource::POD, "list", request).await;
+        list.map(|mut list| {
+            let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+            items.unwrap_or_default()
+        })
     }
 
     async fn answer(

@@ -9,16 +9,19 @@
 //!   status, record                   the status, written first
 //!   apply, draw, write               what its assertions still need
 //!   contest, obstacle                rivals and refusals
-//! jobs, asking, lookup               questions to the outside world, beside the passes
+//!   slots                            how many may work at once
+//! jobs, asking, lookup, credentials  questions to the outside world, beside the passes
 //! tell, lanes, channels, warn           what people are told
 //! leader, guard, rights, settings    who may act, whether the cluster lets it, and how
 //! ```
 
+mod ailing;
 mod apply;
 pub mod asking;
 mod caches;
 pub mod channels;
 mod contest;
+mod credentials;
 mod draw;
 pub mod guard;
 mod held;
@@ -49,6 +52,7 @@ pub mod settings;
 mod shelf;
 mod shelves;
 mod site;
+mod slots;
 mod status;
 pub mod tell;
 mod text;
@@ -68,6 +72,7 @@ use tokio::task::JoinSet;
 use self::asking::Inquirer;
 use self::caches::Caches;
 use self::channels::{Alerts, EventHooks};
+use self::credentials::WithCredentials;
 use self::held::Holder;
 use self::interest::{NamedAfter, RouteKind};
 use self::jobs::Jobs;
@@ -79,6 +84,7 @@ use self::queue::Queue;
 use self::resource::{CanaryKey, Resource};
 use self::settings::Settings;
 use self::site::{Rules, destination_resource, route_resource};
+use self::slots::Slots;
 use self::tell::Teller;
 use self::watch::Watches;
 use self::write::Writer;
@@ -177,6 +183,7 @@ pub async fn run(
         teller: teller.clone(),
         metrics: vitals.metrics.clone(),
         holder: Holder::default(),
+        slots: Slots::new(settings.limits, queue.clone()),
         pruned: Notify::new(),
         versions: format!("{}/{kubernetes}", env!("CARGO_PKG_VERSION")),
         started,
@@ -200,6 +207,8 @@ pub async fn run(
             async move { queue.run_timers().await }
         });
         claim.held().await;
+        // Whoever worked before this process came works on, and who waited keeps the place.
+        engine.slots.fill(&caches.canaries());
         caches.wake_all();
     };
     let mut stop = std::pin::pin!(stop);
@@ -279,7 +288,8 @@ fn jobs(
     clock: &Clock,
     queue: &Arc<Queue>,
 ) -> Result<Jobs, SourceError> {
-    let (caller, reader) = (outside.hooks.clone(), outside.metrics.clone());
+    let reader = outside.metrics.clone();
+    let caller = Arc::new(WithCredentials::new(outside.hooks.clone(), references.clone()));
     let metrics = vitals.metrics.clone();
     let inquirer = Inquirer::new(settings, references.clone(), caller, reader, metrics, clock.clone())?;
     let wake = {
@@ -304,7 +314,8 @@ fn teller(writer: &Writer, settings: &Settings, references: &References, outside
         return Teller::silent(clock.clone());
     }
     let alerts = Alerts::new(settings, references.clone(), outside.alerts.clone());
-    let hooks = EventHooks::new(settings, outside.hooks.clone(), clock.clone());
+    let caller = Arc::new(WithCredentials::new(outside.hooks.clone(), references.clone()));
+    let hooks = EventHooks::new(settings, caller, clock.clone());
     Teller::new(
         writer.client.clone(),
         writer.claim.clone(),

@@ -14,8 +14,8 @@ use crate::rollout::{
     DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Traffic,
     Workload,
 };
+use crate::routing::Provider;
 use crate::routing::service::{self, ServiceContext};
-use crate::routing::{self, ROUTERS};
 use crate::workload::{self, endpoints};
 
 /// What else a pass knows about the canary.
@@ -53,6 +53,11 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         primary: known(&site.primary, |it| {
             primary(site, rules, it, threshold.primary_ready_threshold(), &stored)
         }),
+        former_primary: site.former.as_ref().map_or(Known::Absent, |former| {
+            known(&former.primary, |it| {
+                Some(crate::object::ownership::controls(site.uid(), it))
+            })
+        }),
         primary_endpoints: endpoints(&site.primary_slices, Side::Primary),
         canary_endpoints: endpoints(&site.canary_slices, Side::Canary),
         primary_service: service(site, &site.primary_service, |cx, it| {
@@ -69,9 +74,11 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         deleting: meta::deleting(&site.raw),
         namespace_terminating: around.namespace_terminating,
         taken_by: ownership::taken(&site.raw, around.neighbours, around.primary_of),
+        refusals: refusals(site, rules, &around),
         obstacle: around.obstacle,
-        refusals: refusals(site, rules),
+        full: None,
         unreadable: false,
+        words: projection::words(&site.raw),
         versions: around.versions.to_owned(),
     }
 }
@@ -158,7 +165,7 @@ fn service(
 }
 
 /// Everything in the spec that must not be acted on.
-fn refusals(site: &Site, rules: &Rules) -> Vec<Refusal> {
+fn refusals(site: &Site, rules: &Rules, around: &Surroundings<'_>) -> Vec<Refusal> {
     let (canary, provider) = (&site.canary, site.wanted.provider.as_str());
     let refusal = |field: String, message: String| Refusal { field, message };
     let mut all: Vec<Refusal> = validate::validate(canary, provider)
@@ -171,8 +178,8 @@ fn refusals(site: &Site, rules: &Rules) -> Vec<Refusal> {
         let crossing = validate::cross_namespace(canary).into_iter();
         all.extend(crossing.map(|error| refusal(error.field, error.message)));
     }
-    if routing::router(provider).is_none() {
-        let built: Vec<&str> = ROUTERS.iter().map(|router| router.meta().ids[0].text()).collect();
+    if Provider::named(provider).is_none() {
+        let built: Vec<&str> = Provider::all().map(Provider::id).collect();
         let message = format!("{provider} is not built yet ({} are)", built.join(", "));
         all.push(refusal("spec.provider".to_owned(), message));
     }
@@ -184,13 +191,38 @@ fn refusals(site: &Site, rules: &Rules) -> Vec<Refusal> {
         };
         all.push(refusal(unbuilt.path.to_owned(), format!("is not built yet{note}")));
     }
-    if let Some(router) = site.router
-        && site.wanted == site.subject
-    {
-        all.extend(router.check(&site.route_context(rules)));
+    if let Some(wanted) = Provider::named(provider) {
+        all.extend(wanted.check(&site.route_context_of(&site.wanted, rules)));
     }
+    all.extend(unreachable_names(site, around));
     if let (Some(_), Err(words)) = (site.target.present(), &site.selector) {
         all.push(refusal("spec.targetRef".to_owned(), words.clone()));
     }
     all
+}
+
+/// Other names than those that stand, where they cannot be taken over: nothing is given up for them.
+fn unreachable_names(site: &Site, around: &Surroundings<'_>) -> Option<Refusal> {
+    let elsewhere = site.elsewhere.as_ref()?;
+    let (target, apex) = (site.wanted.target.as_str(), site.wanted.apex.as_str());
+    let refusal = |field: &str, message: String| Refusal {
+        field: field.to_owned(),
+        message,
+    };
+    if elsewhere.target.is_absent() {
+        let message = format!("there is no Deployment {target} to move to");
+        return Some(refusal("spec.targetRef.name", message));
+    }
+    if let Known::NoKind { kind } = &elsewhere.route {
+        return Some(refusal(
+            "spec.provider",
+            format!("the API server does not serve {kind}"),
+        ));
+    }
+    if let Known::Forbidden { verb, resource } = &elsewhere.route {
+        return Some(refusal("spec.provider", format!("Serin may not {verb} {resource}")));
+    }
+    let taken = ownership::taken_as(&site.raw, (target, apex), around.neighbours, around.primary_of)?;
+    let message = format!("{} belongs to Canary {}", taken.what, taken.by);
+    Some(refusal("spec.targetRef.name", message))
 }

@@ -37,6 +37,8 @@ pub enum Place {
     Rehearsal,
     /// Owner references that are taken off.
     Release,
+    /// What is no longer needed.
+    Leftovers,
 }
 
 impl Place {
@@ -57,6 +59,7 @@ impl Place {
             Assertion::Apex(_) => Self::Apex,
             Assertion::Rehearsed { .. } => Self::Rehearsal,
             Assertion::Released { .. } => Self::Release,
+            Assertion::Discarded(_) => Self::Leftovers,
         }
     }
 

@@ -15,7 +15,16 @@ use crate::rollout::Taken;
 ///
 /// `others` are the Canaries that name the same objects, and may be more; `primary_of` gives the primary of a target as far as it is known.
 pub fn taken(canary: &Value, others: &[Arc<Value>], primary_of: impl Fn(&str) -> Option<Arc<Value>>) -> Option<Taken> {
-    let (target, apex) = claimed(canary);
+    taken_as(canary, claimed(canary), others, primary_of)
+}
+
+/// The same for a Canary that would work on this target and apex.
+pub fn taken_as(
+    canary: &Value,
+    (target, apex): (&str, &str),
+    others: &[Arc<Value>],
+    primary_of: impl Fn(&str) -> Option<Arc<Value>>,
+) -> Option<Taken> {
     let mut rivals: Vec<_> = others
         .iter()
         .filter(|other| meta::name(other) != meta::name(canary))

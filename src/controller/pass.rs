@@ -17,16 +17,20 @@ use super::jobs::Jobs;
 use super::look::{Look, REQUEST};
 use super::meta;
 use super::observe::{self, Surroundings};
+use super::obstacle::Obstacles;
 use super::projection;
 use super::record::Step;
 use super::resource::CanaryKey;
 use super::site::{Rules, Site};
+use super::slots::Slots;
 use super::status;
 use super::tell::Teller;
 use super::write::Writer;
 use super::{lenient, say, warn};
 use crate::api::{Canary, decode};
-use crate::rollout::{self, Assertion, Block, Decision, Known, Observation, Refusal, RunResult, Stage, Traffic};
+use crate::rollout::{
+    self, Assertion, Block, Decision, Known, Observation, Refusal, RunResult, Stage, Stands, Traffic,
+};
 use crate::telemetry::metrics::{Ending, Metrics, Standing};
 
 /// Passes in a row that may ask for another one at once; more look like a loop and are slowed down.
@@ -35,6 +39,7 @@ const HURRY: u32 = 50;
 const LOUD: u32 = 4;
 /// How long a Canary that goes is kept for its last word.
 const LAST_WORD: Duration = Duration::from_secs(20);
+
 /// Everything that a pass works with.
 pub struct Engine {
     /// Reads.
@@ -53,6 +58,8 @@ pub struct Engine {
     pub metrics: Metrics,
     /// What is kept between passes.
     pub holder: Holder,
+    /// How many may work at once.
+    pub slots: Slots,
     /// Told when the API server did not keep what was written to a status.
     pub pruned: Notify,
     /// `serin/kubernetes`.
@@ -134,6 +141,7 @@ impl Engine {
             self.jobs.forget(&uid);
         }
         self.metrics.forget(&key.namespace, &key.name);
+        self.slots.forget(key);
         self.holder.forget(key);
     }
 
@@ -244,11 +252,14 @@ impl Engine {
         if meta::deleting(&site.raw) {
             self.read_namespace(meta::namespace(&site.raw), held).await;
         }
-        let intended = |block: &Block| Traffic::intended(&site.canary, block);
-        let traffic = block.as_ref().map(intended).unwrap_or_default();
+        let traffic = block.as_ref().map(Block::traffic).unwrap_or_default();
         let mut observation = self.observation(&site, traffic, held);
         if observation.taken_by.is_none() && !observation.deleting && self.inherit(&site).await? {
             return Ok(Turned::again());
+        }
+        if held.memory.about.as_ref().is_some_and(|about| *about != site.subject) {
+            // What stood in the way stood in the way of other objects.
+            held.obstacles = Obstacles::default();
         }
         if let Some(block) = &block {
             contest::detect(&self.look, &site, block, &observation, held).await;
@@ -261,12 +272,23 @@ impl Engine {
         let now = self.look.clock.now();
         let canary = site.canary.clone();
         held.memory = rollout::remember(&held.memory, &canary, block.as_ref(), &observation, now);
+        let ailing = match &block {
+            Some(block) if !canary.spec.suspend => self.ail(&site, block, &mut observation, held).await,
+            _ => None,
+        };
         let mut answers = self.jobs.answers(site.uid());
         if let Some(round) = rollout::ask(&canary, block.as_ref(), &observation, &held.memory, &answers, now) {
             self.jobs.ask(&canary, &round);
             answers = self.jobs.answers(site.uid());
         }
-        let decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
+        let mut decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
+        let begins = |next: &&Block| rollout::begins(block.as_ref(), next);
+        if decision.block.as_ref().filter(begins).is_some()
+            && let Err(full) = self.slots.take(&site.key(), now)
+        {
+            observation.full = Some(full);
+            decision = rollout::advance(&canary, block.as_ref(), &observation, &held.memory, &answers, now);
+        }
         let Decision {
             block: new,
             memory,
@@ -274,7 +296,7 @@ impl Engine {
             round_done,
         } = decision;
         // A time that had come when this was decided has been taken into account.
-        let wake = wake.filter(|wake| *wake > now);
+        let wake = wake.filter(|wake| *wake > now).into_iter().chain(ailing).min();
         let written = new.is_some();
         let step = Step {
             memory,
@@ -283,7 +305,11 @@ impl Engine {
         };
         let restated = block.as_ref().filter(|_| !written && status::is_on_hold(&site.raw));
         if let Some(next) = new.as_ref().or(restated) {
-            self.write_status(&mut site, next, &step, held).await?;
+            if let Err(stop) = self.write_status(&mut site, next, &step, held).await {
+                let stands = block.as_ref().map_or(Stands::Idle, rollout::stands);
+                self.slots.note(&site.key(), stands);
+                return Err(stop);
+            }
         }
         if round_done && let Some(took) = self.jobs.took(site.uid()) {
             let key = site.key();
@@ -293,12 +319,13 @@ impl Engine {
         let Some(block) = new.or(block) else {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
+        self.slots.note(&site.key(), rollout::stands(&block));
         if !lenient::is_running(block.stage) {
             held.readable = None;
         }
         if written {
             // The route may stand already as the new status wants it.
-            observation.route = observe::route(&site, &self.rules, &Traffic::intended(&canary, &block));
+            observation.route = observe::route(&site, &self.rules, &block.traffic());
         }
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
         let drawn = assertions
@@ -393,14 +420,14 @@ fn ended(old: Option<&Block>, new: Option<&Block>) -> Option<Ending> {
     if old.stage != Stage::HoldOnCanary && new.stage == Stage::HoldOnCanary {
         return Some(Ending::Failed);
     }
-    if new.stage != Stage::Resting || matches!(old.stage, Stage::Resting | Stage::Reverting) {
+    if new.stage != Stage::Resting || matches!(old.stage, Stage::Resting | Stage::Reverting | Stage::Initializing) {
         return None;
     }
     let skipped = new
         .plan
         .as_ref()
         .or(old.plan.as_ref())
-        .is_some_and(|plan| plan.steps.is_empty());
+        .is_some_and(|plan| !plan.judges());
     match new.outcome.as_ref()?.result {
         RunResult::Initialized => None,
         RunResult::Succeeded if skipped => Some(Ending::Skipped),

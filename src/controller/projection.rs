@@ -4,13 +4,18 @@ use serde_json::{Map, Value, json};
 
 use super::resource::Resource;
 use crate::object::text;
-use crate::rollout::Fingerprint;
+use crate::rollout::{Fingerprint, Said, Verb};
 use crate::workload::store;
 
 /// The field manager of all our writes.
 pub const MANAGER: &str = "serin";
 /// What the field manager of a person at a terminal begins with.
 const PERSON: &str = "kubectl";
+
+/// Where a projected Canary says which other controller wrote its status.
+const RIVAL: &str = "rival";
+/// Where it says who set the annotations that are a person's word.
+const SPEAKERS: &str = "speakers";
 
 /// Reduces an object as the API server sent it. `apiVersion` and `kind` are filled in: lists leave them out.
 pub fn project(resource: Resource, mut whole: Value) -> Value {
@@ -26,7 +31,7 @@ pub fn project(resource: Resource, mut whole: Value) -> Value {
         fields.insert("kind".into(), resource.kind.into());
     }
     match resource {
-        Resource::CANARY => keep_rival(whole, &managed),
+        Resource::CANARY => keep_rival(keep_speakers(whole, &managed), &managed),
         Resource::ENDPOINT_SLICE => slice(&whole),
         Resource::SERVICE => without(whole, "status"),
         Resource::REVISION => revision(&whole),
@@ -54,11 +59,59 @@ fn keep_rival(mut canary: Value, managed: &Value) -> Value {
         .max_by_key(|entry| text(entry, "/time").to_owned());
     if let (Some(entry), Some(fields)) = (latest, canary.as_object_mut()) {
         fields.insert(
-            "rival".into(),
+            RIVAL.into(),
             json!({"manager": entry["manager"], "time": entry["time"]}),
         );
     }
     canary
+}
+
+/// Who set each annotation that is a person's word, and when.
+fn keep_speakers(mut canary: Value, managed: &Value) -> Value {
+    let entries = managed.as_array().into_iter().flatten();
+    let mut speakers = Map::new();
+    for entry in entries.filter(|entry| text(entry, "/subresource").is_empty()) {
+        let Some(owned) = entry.pointer("/fieldsV1/f:metadata/f:annotations") else {
+            continue;
+        };
+        for verb in Verb::ALL {
+            let before = speakers.get(verb.as_str()).map_or("", |before| text(before, "/time"));
+            if owned.get(format!("f:{}", verb.annotation())).is_some() && text(entry, "/time") >= before {
+                let speaker = json!({"manager": entry["manager"], "time": entry["time"]});
+                speakers.insert(verb.as_str().into(), speaker);
+            }
+        }
+    }
+    if let Some(fields) = canary.as_object_mut().filter(|_| !speakers.is_empty()) {
+        fields.insert(SPEAKERS.into(), speakers.into());
+    }
+    canary
+}
+
+/// What persons say by annotations. Read from a projected Canary.
+pub fn words(canary: &Value) -> Vec<Said> {
+    let annotations = canary.pointer("/metadata/annotations");
+    let said = |verb: Verb| {
+        let value = annotations?.get(verb.annotation())?.as_str()?.to_owned();
+        let speaker = canary.get(SPEAKERS).and_then(|speakers| speakers.get(verb.as_str()));
+        Some(Said {
+            verb,
+            value,
+            by: speaker.map(|speaker| text(speaker, "/manager").to_owned()),
+            at: speaker.and_then(|speaker| text(speaker, "/time").parse().ok()),
+        })
+    };
+    Verb::ALL.into_iter().filter_map(said).collect()
+}
+
+/// A Canary as the API server knows it: without what its projection added.
+pub fn plain(canary: &Value) -> Value {
+    let mut plain = canary.clone();
+    if let Some(fields) = plain.as_object_mut() {
+        fields.remove(RIVAL);
+        fields.remove(SPEAKERS);
+    }
+    plain
 }
 
 /// A slice without addresses, zones and hints: whose pods are ready is all that is asked of it.
@@ -135,6 +188,32 @@ mod tests {
         assert_eq!(rival(&kept).map(|(manager, _)| manager), Some("flagger"));
         assert_eq!(kept.pointer("/metadata/managedFields"), None);
         assert_eq!(rival(&project(Resource::SERVICE, whole)), None);
+    }
+
+    #[test]
+    fn of_a_word_it_is_kept_who_set_it_last() {
+        let set = |manager: &str, time: &str, verb: &str| {
+            let owned = json!({"f:metadata": {"f:annotations": {(format!("f:serin.dev/{verb}")): {}}}});
+            json!({"manager": manager, "time": time, "fieldsV1": owned})
+        };
+        let whole = json!({"metadata": {
+            "annotations": {"serin.dev/abort": "0123456789#1", "serin.dev/else": "x", "serin.dev/pause": "y"},
+            "managedFields": [
+                set("serin-cli", "2026-01-03T00:00:00Z", "abort"),
+                set("flux", "2026-01-02T00:00:00Z", "abort"),
+                set("kubectl", "2026-01-04T00:00:00Z", "resume"),
+            ],
+        }});
+        let kept = project(Resource::CANARY, whole.clone());
+        let words = words(&kept);
+        let heard: Vec<_> = words.iter().map(|said| (said.verb, said.by.as_deref())).collect();
+        assert_eq!(heard, [(Verb::Abort, Some("serin-cli")), (Verb::Pause, None)]);
+        assert!(words[0].at.is_some());
+        assert_eq!(
+            plain(&kept)["metadata"]["annotations"],
+            whole["metadata"]["annotations"]
+        );
+        assert_eq!(plain(&kept).get(SPEAKERS), None);
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl Engine {
             return Ok(Turned::default());
         };
         tracing::warn!(canary = %key, reason, "{words}");
+        self.slots.forget(&key);
         match self.writer.replace_status(&key.object(), &document).await {
             Ok(_) => Ok(Turned::default()),
             Err(WriteError::Withheld) => {

@@ -33,6 +33,9 @@ impl Resource {
     /// Ready pods of a Service.
     pub const ENDPOINT_SLICE: Self = Self::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
 
+    /// What a Deployment is made of; listed when they do not come up, never watched.
+    pub const POD: Self = Self::new("", "v1", "Pod", "pods");
+
     /// Every kind that is watched whatever the provider, the Canary first.
     pub const ALWAYS: [Self; 7] = [
         Self::CANARY,

@@ -46,6 +46,9 @@ const READ: &[&str] = &["get", "list", "watch"];
 const DRAW: &[&str] = &["get", "list", "watch", "create", "patch"];
 const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 
+/// What a Canary leaves that names another target, Service or provider than before.
+const MOVED: &str = "taking away what a Canary that changed its names needs no more";
+
 /// What is needed whatever the traffic provider.
 const FIXED: &[Right] = &[
     Right::new("flagger.app", "canaries", &["get", "list", "watch", "patch"]),
@@ -57,8 +60,11 @@ const FIXED: &[Right] = &[
     Right::new("apps", "deployments", DRAW),
     Right::new("apps", "controllerrevisions", KEEP),
     Right::new("", "services", DRAW),
+    Right::new("apps", "deployments", &["delete"]).only_for(MOVED),
+    Right::new("", "services", &["delete"]).only_for(MOVED),
     Right::new("discovery.k8s.io", "endpointslices", READ),
     Right::new("", "events", &["get", "create"]),
+    Right::new("", "pods", &["list"]).only_for("saying why pods do not come up"),
     Right::new("", "secrets", &["get"]).only_for("metric templates and alert providers with a secretRef"),
     Right::new("", "namespaces", &["get"])
         .at(Place::Cluster)

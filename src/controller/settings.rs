@@ -5,6 +5,7 @@
 
 use crate::notify::Destination;
 use crate::outbound::Hidden;
+use crate::rollout::Limits;
 
 /// How this process is to behave; the same for every canary.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// The number of passes that may run at the same time. Flagger's default of 2 counts workers of another kind; here it is 16.
     pub threadiness: usize,
+    /// How many releases and initialisations may be under way at the same time. Flagger has no such limit.
+    pub limits: Limits,
     /// Labels that may tell a target's pods apart, in order of preference.
     pub selector_labels: Vec<String>,
     /// Prefixes of labels and annotations of the Canary that are copied to what Serin creates; `*`: all of them.
@@ -59,6 +62,7 @@ impl Default for Settings {
             metrics_server: "http://prometheus:9090".into(),
             namespace: None,
             threadiness: 16,
+            limits: Limits::default(),
             selector_labels: ["app", "name", "app.kubernetes.io/name"].map(String::from).to_vec(),
             include_label_prefix: Vec::new(),
             ingress_class: None,

@@ -12,7 +12,7 @@ use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::api::{Canary, GROUP, VERSION};
 use crate::rollout::{Block, Known, Side, Stage, Subject};
 use crate::routing::service::{ServiceContext, side_name};
-use crate::routing::{self, DestinationMeta, Destinations, RouteContext, Router, RouterMeta};
+use crate::routing::{self, DestinationMeta, Destinations, Provider, RouteContext, Router, RouterMeta};
 use crate::workload::{self, Selector, primary::Identity};
 
 /// What the operator decided, in the words of the parts that need it.
@@ -40,7 +40,13 @@ pub struct Site {
     pub wanted: Subject,
     /// The names whose objects were read: those that the status has fixed, where it has.
     pub subject: Subject,
+    /// What stands by the names that the spec asks for, where they are others than those of [`Site::subject`].
+    pub elsewhere: Option<Elsewhere>,
+    /// What served before the present names were taken over, while it may still stand.
+    pub former: Option<Former>,
     /// The provider of the subject; `None`: no such provider is built.
+    pub provider: Option<Provider>,
+    /// Who draws its route; `None` also for a provider that has none.
     pub router: Option<&'static dyn Router>,
     /// The Deployment that the team edits.
     pub target: Known<Arc<Value>>,
@@ -66,6 +72,24 @@ pub struct Site {
     pub canary_slices: Known<Vec<Arc<Value>>>,
     /// The label that tells the pods, or why there is none.
     pub selector: Result<Selector, String>,
+}
+
+/// What is looked at before a canary moves to other names.
+pub struct Elsewhere {
+    /// The Deployment.
+    pub target: Known<Arc<Value>>,
+    /// The route; not known where the provider is not built.
+    pub route: Known<Arc<Value>>,
+}
+
+/// A target that is not the canary's any more, and its primary, which served until another did.
+pub struct Former {
+    /// Their names.
+    pub subject: Subject,
+    /// The Deployment that the team edits, or edited.
+    pub target: Known<Arc<Value>>,
+    /// `<target>-primary`.
+    pub primary: Known<Arc<Value>>,
 }
 
 /// The kind that a provider draws.
@@ -113,16 +137,26 @@ impl Site {
             .filter(|block| block.stage != Stage::Initializing)
             .map(|block| block.subject.clone());
         let subject = fixed.unwrap_or_else(|| wanted.clone());
-        let router = routing::router(&subject.provider);
+        let provider = Provider::named(&subject.provider);
+        let router = provider.and_then(Provider::router);
         let (namespace, name) = (meta::namespace(&raw).to_owned(), meta::name(&raw).to_owned());
         let keys = Keys {
             namespace: &namespace,
             subject: &subject,
         };
+        let mut elsewhere = None;
+        if wanted != subject {
+            elsewhere = Some(Elsewhere::survey(look, &namespace, &wanted).await);
+        }
+        let former = match block.and_then(|block| block.former.clone()) {
+            Some(former) if former.target != subject.target => Some(Former::survey(look, &namespace, former).await),
+            _ => None,
+        };
         let target = look.object(&keys.target()).await;
         let primary = look.object(&keys.primary()).await;
         let route = match router {
             Some(router) => look.object(&keys.route(router)).await,
+            None if provider.is_some() => Known::Absent,
             None => Known::NoKind {
                 kind: format!("the object of provider {}", subject.provider),
             },
@@ -149,6 +183,9 @@ impl Site {
             raw,
             canary,
             wanted,
+            provider,
+            elsewhere,
+            former,
             router,
             target,
             primary,
@@ -178,6 +215,15 @@ impl Site {
         }
     }
 
+    /// The keys of what served before.
+    pub fn former_keys(&self) -> Option<Keys<'_>> {
+        let former = self.former.as_ref()?;
+        Some(Keys {
+            namespace: meta::namespace(&self.raw),
+            subject: &former.subject,
+        })
+    }
+
     /// The keys of its objects.
     pub fn keys(&self) -> Keys<'_> {
         Keys {
@@ -186,11 +232,16 @@ impl Site {
         }
     }
 
-    /// What a provider needs to know.
+    /// What the provider of the subject needs to know.
     pub fn route_context<'a>(&'a self, rules: &'a Rules) -> RouteContext<'a> {
+        self.route_context_of(&self.subject, rules)
+    }
+
+    /// What a provider needs to know to draw by these names.
+    pub fn route_context_of<'a>(&'a self, subject: &'a Subject, rules: &'a Rules) -> RouteContext<'a> {
         RouteContext {
             canary: &self.canary,
-            subject: &self.subject,
+            subject,
             owner: &self.owner,
             settings: &rules.routing,
         }
@@ -220,6 +271,35 @@ impl Site {
             selector,
             settings: &rules.workload,
         })
+    }
+}
+
+impl Elsewhere {
+    async fn survey(look: &Look, namespace: &str, subject: &Subject) -> Self {
+        let keys = Keys { namespace, subject };
+        let route = match routing::router(&subject.provider) {
+            Some(router) => look.object(&keys.route(router)).await,
+            None => Known::Unknown,
+        };
+        Self {
+            target: look.object(&keys.target()).await,
+            route,
+        }
+    }
+}
+
+impl Former {
+    async fn survey(look: &Look, namespace: &str, subject: Subject) -> Self {
+        let keys = Keys {
+            namespace,
+            subject: &subject,
+        };
+        let (target, primary) = (look.object(&keys.target()).await, look.object(&keys.primary()).await);
+        Self {
+            subject,
+            target,
+            primary,
+        }
     }
 }
 

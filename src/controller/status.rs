@@ -3,6 +3,7 @@
 use chrono::{DateTime, SubsecRound as _, Utc};
 use serde_json::{Map, Value, json};
 
+use super::projection::plain;
 use crate::api::{Canary, CanaryStatus, Phase, condition};
 use crate::object::{list, text};
 use crate::rollout::{self, Block, VERSION};
@@ -35,6 +36,13 @@ pub const INVALID: &str = "MalformedSpec";
 /// The reason in conditions while another controller writes the status.
 pub const RIVAL: &str = "RivalController";
 
+/// Fields of ours that stand only while there is something to say in them.
+const COOKIES: [&str; 3] = [
+    "sessionAffinityCookie",
+    "primarySessionAffinityCookie",
+    "previousSessionAffinityCookie",
+];
+
 /// The block of a Canary, if it has one.
 pub fn block(canary: &Value) -> Result<Option<Block>, BlockError> {
     let Some(serin) = canary.pointer("/status/serin").filter(|serin| !serin.is_null()) else {
@@ -52,6 +60,11 @@ pub fn block(canary: &Value) -> Result<Option<Block>, BlockError> {
 /// The Canary with this status, for a PUT that holds for the resourceVersion it was read with. Keys that we do not know stay.
 pub fn document(canary: &Value, status: &CanaryStatus) -> Value {
     let mut next = plain(canary);
+    if let Some(status) = next.get_mut("status").and_then(Value::as_object_mut) {
+        for cookie in COOKIES {
+            status.remove(cookie);
+        }
+    }
     let said = serde_json::to_value(status).unwrap_or_default();
     merge(&mut next, said);
     next
@@ -153,15 +166,6 @@ pub fn is_on_hold(canary: &Value) -> bool {
         .find(|it| it["type"] == condition::STALLED);
     stalled
         .is_some_and(|it| it["status"] == "True" && [NEWER, UNREADABLE, INVALID, RIVAL].contains(&text(it, "/reason")))
-}
-
-/// Without what the cache added.
-fn plain(canary: &Value) -> Value {
-    let mut next = canary.clone();
-    if let Some(fields) = next.as_object_mut() {
-        fields.remove("rival");
-    }
-    next
 }
 
 fn merge(document: &mut Value, said: Value) {

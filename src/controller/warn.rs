@@ -15,8 +15,8 @@ pub fn notices(site: &Site, rules: &Rules) -> Vec<Notice> {
     let canary = &site.canary;
     let understood = validate::validate(canary, &site.wanted.provider).unwrap_or_default();
     let mut texts: Vec<String> = understood.iter().map(ToString::to_string).collect();
-    if let Some(router) = site.router {
-        texts.extend(router.warnings(&site.route_context(rules)));
+    if let Some(provider) = site.provider {
+        texts.extend(provider.warnings(&site.route_context(rules)));
     }
     let generation = canary.metadata.generation.unwrap_or_default();
     let phase = canary.status.as_ref().map(|status| status.phase.as_str().to_owned());

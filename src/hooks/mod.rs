@@ -4,6 +4,7 @@
 //! ([`payload`]) and sends it ([`HttpCaller`]); when a hook is asked and what its answer means is the core's matter.
 
 mod checksum;
+mod credentials;
 pub mod payload;
 mod webhook;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use checksum::checksum;
+pub use credentials::{Credentials, CredentialsError, SecretNames};
 pub use payload::Payload;
 pub use webhook::HttpCaller;
 
@@ -35,6 +37,10 @@ pub struct HookCall {
     pub body: Payload,
     /// Equal for every delivery of the same question, so that a receiver can tell a repetition.
     pub idempotency_key: String,
+    /// The Secrets that it needs.
+    pub secrets: SecretNames,
+    /// What they hold, read right before the call.
+    pub credentials: Credentials,
 }
 
 /// A hook said no, or could not be asked. The text is for people and names no secret.
@@ -54,6 +60,14 @@ pub enum HookError {
         /// Tries that were made.
         attempts: u32,
         /// What went wrong the last time: status and body, or why there was no answer.
+        cause: String,
+    },
+    /// A Secret that the hook refers to cannot be read, or holds nothing that can be used.
+    #[error("secret {secret}: {cause}")]
+    Secret {
+        /// Name and namespace.
+        secret: String,
+        /// Why; names keys, never values.
         cause: String,
     },
     /// A failure that another try would not change: a bad address, a certificate that is not trusted.
@@ -87,6 +101,8 @@ impl HookCall {
             insecure_skip_verify: hook.disable_tls,
             body,
             idempotency_key: key.to_owned(),
+            secrets: SecretNames::of(hook),
+            credentials: Credentials::default(),
         })
     }
 }

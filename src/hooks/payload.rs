@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{DEFAULT_TIMEOUT, HookCall, HookError, checksum};
+use super::{Credentials, DEFAULT_TIMEOUT, HookCall, HookError, SecretNames, checksum};
 use crate::api::{Canary, HookType};
 use crate::rollout::Notice;
 
@@ -78,6 +78,8 @@ pub fn event_calls(
             insecure_skip_verify: false,
             body: body(&BTreeMap::new()),
             idempotency_key: key("events"),
+            secrets: SecretNames::default(),
+            credentials: Credentials::default(),
         })
     });
     global.into_iter().collect()

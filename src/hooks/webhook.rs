@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
 use super::{Caller, HookCall, HookError};
-use crate::outbound::{self, ClientError, Clients};
+use crate::outbound::{self, ClientError, Clients, OutOfReach, Reach};
 
 /// Tells deliveries of one question apart from new questions.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -26,7 +26,9 @@ const LONGEST_CALL: Duration = Duration::from_hours(24);
 /// Calls hooks over HTTP. One for the whole process: connections are kept and shared.
 #[derive(Debug, Clone)]
 pub struct HttpCaller {
+    /// For hooks without credentials.
     clients: Clients,
+    reach: Reach,
 }
 
 /// How one try ended, other than well.
@@ -38,19 +40,57 @@ enum Miss {
 }
 
 impl HttpCaller {
-    /// A caller with connections of its own.
-    pub fn new() -> Result<Self, ClientError> {
-        Clients::new(LONGEST_CALL).map(|clients| Self { clients })
+    /// A caller with connections of its own, which goes no further than `reach`.
+    ///
+    /// # Errors
+    /// The system's certificates or its resolver are unusable.
+    pub fn new(reach: Reach) -> Result<Self, ClientError> {
+        Clients::within(reach, LONGEST_CALL).map(|clients| Self { clients, reach })
     }
 
-    async fn attempt(&self, call: &HookCall, origin: &str) -> Result<(), Miss> {
-        let request = self
-            .clients
-            .get(call.insecure_skip_verify)
+    /// The client for a call: the shared one, or where there are credentials one of its own, which shows them to nobody else.
+    fn client(&self, call: &HookCall) -> Result<reqwest::Client, reqwest::Error> {
+        let shown = &call.credentials;
+        if shown.is_empty() {
+            return Ok(self.clients.get(call.insecure_skip_verify).clone());
+        }
+        let mut builder = self
+            .reach
+            .limit(outbound::builder(LONGEST_CALL), true)
+            .tls_danger_accept_invalid_certs(call.insecure_skip_verify);
+        if let Some(pem) = &shown.client_cert {
+            builder = builder.identity(reqwest::Identity::from_pem(pem.reveal().as_bytes())?);
+        }
+        if let Some(pem) = &shown.ca {
+            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.reveal().as_bytes())?);
+        }
+        builder.build()
+    }
+
+    /// The request, where the hook may be called at all.
+    fn request(&self, call: &HookCall, origin: &str) -> Result<reqwest::RequestBuilder, HookError> {
+        let unsendable = |cause: String| HookError::Unsendable {
+            origin: origin.to_owned(),
+            cause,
+        };
+        if let Ok(url) = reqwest::Url::parse(call.url.reveal()) {
+            self.reach.admit(&url).map_err(|error| unsendable(error.to_string()))?;
+        }
+        let client = self.client(call).map_err(|error| {
+            let cause = outbound::cause(&error);
+            unsendable(format!("the certificates in its secrets cannot be used: {cause}"))
+        })?;
+        let request = client
             .post(call.url.reveal())
             .timeout(call.timeout)
             .header(IDEMPOTENCY_KEY, &call.idempotency_key)
             .json(&call.body);
+        let headers = call.credentials.headers.iter();
+        Ok(headers.fold(request, |request, (name, value)| request.header(name, value.reveal())))
+    }
+
+    async fn attempt(&self, call: &HookCall, origin: &str) -> Result<(), Miss> {
+        let request = self.request(call, origin).map_err(Miss::Final)?;
         let response = request.send().await.map_err(|error| unsent(&error, origin))?;
         let status = response.status();
         if status.is_success() {
@@ -126,7 +166,7 @@ fn asked_wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
 /// A request that got no answer.
 fn unsent(error: &reqwest::Error, origin: &str) -> Miss {
     let cause = outbound::cause(error);
-    if error.is_builder() || error.is_redirect() || distrusts(error) {
+    if error.is_builder() || error.is_redirect() || distrusts(error) || is_out_of_reach(error) {
         return Miss::Final(HookError::Unsendable {
             origin: origin.to_owned(),
             cause,
@@ -145,6 +185,18 @@ fn distrusts(error: &reqwest::Error) -> bool {
         // An I/O error leaves the error it was made of out of the chain.
         let made_of = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         link = made_of.map_or_else(|| error.source(), |inner| Some(inner));
+    }
+    false
+}
+
+/// Whether the name stands for an address that must not be called.
+fn is_out_of_reach(error: &reqwest::Error) -> bool {
+    let mut link = error.source();
+    while let Some(error) = link {
+        if error.is::<OutOfReach>() {
+            return true;
+        }
+        link = error.source();
     }
     false
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::advance;
 use super::mark::OWED;
 use super::observation::{Memory, Observation};
 use super::question::{Answers, Round};
@@ -24,7 +25,7 @@ pub fn ask(
     if observation.deleting
         || canary.spec.suspend
         || observation.taken_by.is_some()
-        || (block.subject != observation.subject && !ends(block))
+        || (advance::is_renamed(block, observation) && !ends(block))
     {
         return None;
     }

@@ -14,6 +14,17 @@ pub enum Destination {
     Apex,
 }
 
+/// Something that Serin made and needs no more, because its Canary names something else now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftover {
+    /// `<apex>-primary` or `<apex>-canary`.
+    Service(Side),
+    /// `<target>-primary`.
+    Primary,
+    /// The primary by the names of [`super::Block::former`]. The Deployment that it was made of gets its size.
+    FormerPrimary,
+}
+
 /// One statement about the world. `apply` sends a write only where the observation does not already show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assertion {
@@ -60,12 +71,12 @@ pub enum Assertion {
     RouteLeads(Destination),
     /// The apex Service stands as rendered and selects these pods.
     Apex(Selects),
-    /// Every kind of write that the run will send was accepted as a dry run: first weight, way back, primary's template, target down.
+    /// Every kind of write that the run will send was accepted as a dry run: first weight and copies, way back, primary's template, target down.
     Rehearsed {
         /// The run.
         run: u64,
-        /// What the route does first.
-        first: Traffic,
+        /// What the route is to do in it for the first time.
+        trials: Vec<Traffic>,
         /// What it does when the run was called off.
         home: Traffic,
         /// The revision under test.
@@ -83,6 +94,8 @@ pub enum Assertion {
         /// Also the primary and the Services of both sides: it is the primary that serves.
         everything: bool,
     },
+    /// Of these nothing is left that this Canary controls.
+    Discarded(Vec<Leftover>),
     /// The finalizer is gone. Nothing is done after it.
     Unfinalized {
         /// What stood before the Canary gets its own ports back with it.

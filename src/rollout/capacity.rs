@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::observation::{Memory, Observation};
 use super::state::Block;
+use super::traffic::Traffic;
 use super::weight::{Side, Weight};
 use crate::api::CanarySpec;
 
@@ -49,20 +50,43 @@ impl<'a> Capacity<'a> {
 
     /// Pods that this side needs at this weight.
     pub fn need(&self, side: Side, weight: Weight) -> u32 {
+        self.need_share(side, weight.of(side))
+    }
+
+    fn need_share(&self, side: Side, share: u8) -> u32 {
         let threshold = match side {
             Side::Primary => self.spec.primary_ready_threshold(),
             Side::Canary => self.spec.canary_ready_threshold(),
         };
-        need(self.block.capacity, weight.of(side), threshold)
+        need(self.block.capacity, share, threshold)
     }
 
     /// Whether the pods that are known to be ready carry this side at this weight. Unknown is no.
     pub fn carries(&self, side: Side, weight: Weight) -> bool {
+        self.has(side, self.need(side, weight))
+    }
+
+    fn has(&self, side: Side, needed: u32) -> bool {
         let ready = match side {
             Side::Primary => self.observation.primary_endpoints,
             Side::Canary => self.observation.canary_endpoints,
         };
-        ready.is_some_and(|ready| ready >= self.need(side, weight))
+        ready.is_some_and(|ready| ready >= needed)
+    }
+
+    /// Pods that this side needs for the most that may come to it by this traffic.
+    pub fn need_of(&self, side: Side, traffic: &Traffic) -> u32 {
+        self.need_share(side, traffic.most(side))
+    }
+
+    /// Whether the pods that are known to be ready carry that.
+    pub fn bears(&self, side: Side, traffic: &Traffic) -> bool {
+        self.has(side, self.need_of(side, traffic))
+    }
+
+    /// Whether the canary may be given everything: never without a route, which alone could lead it there.
+    pub fn canary_takes_all(&self) -> bool {
+        self.block.subject.has_route() && self.carries(Side::Canary, Weight::FULL)
     }
 
     /// The primary's ready pods, from the last minute when they cannot be counted now.
@@ -111,12 +135,16 @@ impl<'a> Capacity<'a> {
         self.block.weight.min(left)
     }
 
-    /// Whether the primary keeps its share through the worst moment of a roll to the target's template and strategy.
+    /// Whether the primary may be rolled now: it keeps its share through the worst moment of a roll to the target's template and
+    /// strategy. Without a route its traffic has nowhere else to go, and the roll is that of any Deployment.
     pub fn primary_rolls_safely(&self) -> bool {
         let (Some(primary), Some(target)) = (self.observation.primary.present(), self.observation.target.present())
         else {
             return false;
         };
+        if !self.block.subject.has_route() {
+            return true;
+        }
         // The promotion writes the target's strategy together with its template, so the roll follows whichever is worse.
         let by_target = if target.worst_ready == 0 {
             0
@@ -125,12 +153,12 @@ impl<'a> Capacity<'a> {
                 .replicas
                 .saturating_sub(target.replicas.saturating_sub(target.worst_ready))
         };
-        primary.worst_ready.min(by_target) >= self.need(Side::Primary, self.block.weight)
+        primary.worst_ready.min(by_target) >= self.need_of(Side::Primary, &self.block.traffic())
     }
 
     /// The same by its own strategy alone, at rest, when the target at zero replicas tells nothing about a roll.
     pub fn primary_returns_safely(&self) -> bool {
-        let needed = self.need(Side::Primary, self.block.weight);
+        let needed = self.need_of(Side::Primary, &self.block.traffic());
         let primary = &self.observation.primary;
         primary.is_present_and(|primary| primary.worst_ready >= needed)
     }

@@ -1,5 +1,5 @@
-//! Leaving: how far the target has taken over from the primary (`design.md`, "Leaving"). Shared by `advance`, which tells it, and
-//! `render`, which draws it.
+//! Handing back what stands by the names of the subject: to the target's pods when the Canary leaves (`design.md`, "Leaving"), and
+//! to those that go on serving when it moves to other names. Shared by `advance`, which tells it, and `render`, which draws it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -7,7 +7,8 @@ use super::advance;
 use super::announcement::parted;
 use super::assertion::Destination;
 use super::observation::{Memory, Observation, Selects};
-use super::state::Block;
+use super::state::{Block, Stage};
+use super::weight::Side;
 use crate::api::Canary;
 
 /// How long, after the deadline, the hand-back is still tried without waiting for pods.
@@ -22,7 +23,7 @@ pub enum Handover {
     Unknown,
     /// The target gets the primary's size and becomes ready.
     Raising,
-    /// The apex Service is pointed at the target's pods.
+    /// The apex Service is pointed at the heir's pods.
     SwitchingApex,
     /// The route names the apex Service beside the sides, so that the data plane loads it before it gets traffic.
     Announcing,
@@ -43,6 +44,25 @@ pub enum Handover {
     },
 }
 
+/// Whose pods serve behind the apex Service when everything is handed back.
+///
+/// The target's when the Canary leaves. When it moves, the primary's: they are to serve by the new names too, or until other pods do.
+/// Only where neither target nor Service is to be kept, the target has to stand on its own again, if it is still there.
+pub fn heir(block: &Block, observation: &Observation) -> Side {
+    let (old, new) = (&block.subject, &observation.subject);
+    let keeps_something = old.target == new.target || old.apex == new.apex;
+    let moves = block.stage == Stage::Moving && !observation.deleting;
+    if moves && (keeps_something || target_goes(observation)) {
+        Side::Primary
+    } else {
+        Side::Canary
+    }
+}
+
+fn target_goes(observation: &Observation) -> bool {
+    observation.target.is_absent() || observation.target.is_present_and(|target| target.deleting)
+}
+
 /// Reads how far it is.
 pub fn handover(
     canary: &Canary,
@@ -52,49 +72,52 @@ pub fn handover(
     now: DateTime<Utc>,
 ) -> Handover {
     let past = now >= deadline(canary, block, memory);
+    let heir = heir(block, observation);
     let nothing_stands = observation.primary.is_absent() && block.promoted.is_none();
-    let target_goes = observation.target.is_absent() || observation.target.is_present_and(|target| target.deleting);
+    let nobody_to_take_it = heir == Side::Canary && target_goes(observation);
     // What another Canary has is not ours to hand back.
     let not_ours = observation.taken_by.is_some();
-    if target_goes || observation.namespace_terminating || nothing_stands || not_ours {
+    if nobody_to_take_it || observation.namespace_terminating || nothing_stands || not_ours {
         return Handover::Nothing;
     }
     let end = deadline(canary, block, memory) + LAST_TRIES;
-    let over = now >= end;
+    // A canary that moves is not given up: the sides may get other pods only when the route does not lead there any more.
+    let over = now >= end && block.stage != Stage::Moving;
     let abandoned = Handover::Abandoned {
         keep: now < end + LAST_TRIES,
     };
-    let Some(target) = observation.target.present() else {
-        return if over { abandoned } else { Handover::Unknown };
-    };
-    let settle = advance::delta(canary.spec.traffic_settle());
-    let settled = |since: Option<DateTime<Utc>>| past || since.is_some_and(|since| now >= since + settle);
-    let apex_is_ours = observation
-        .apex_service
-        .is_present_and(|apex| apex.selects == Selects::Target);
     let route_is_ours = observation.route.is_present_and(|route| route.handed_back);
-    let enough = observation
-        .primary_endpoints
-        .unwrap_or_else(|| size(block, observation))
-        .max(1);
-    let up = target.rollout.complete && observation.canary_endpoints.is_some_and(|ready| ready >= enough);
-    // Where there is an apex Service it goes first: a route that leads to it already may have been put back by somebody else.
-    let begun = match observation.apex_service.present() {
-        Some(_) => apex_is_ours,
-        None => route_is_ours,
-    };
-    if !up && !past && !begun {
-        return Handover::Raising;
-    }
-    if !over && !up && !begun && observation.primary_endpoints > observation.canary_endpoints {
-        return Handover::Kept;
+    let selects = selected(heir);
+    let apex_is_ours = observation.apex_service.is_present_and(|apex| apex.selects == selects);
+    if heir == Side::Canary {
+        let Some(target) = observation.target.present() else {
+            return if over { abandoned } else { Handover::Unknown };
+        };
+        let enough = observation
+            .primary_endpoints
+            .unwrap_or_else(|| size(block, observation))
+            .max(1);
+        let up = target.rollout.complete && observation.canary_endpoints.is_some_and(|ready| ready >= enough);
+        // Where there is an apex Service it goes first: a route that leads to it already may have been put back by somebody else.
+        let begun = match observation.apex_service.present() {
+            Some(_) => apex_is_ours,
+            None => route_is_ours,
+        };
+        if !up && !past && !begun {
+            return Handover::Raising;
+        }
+        if !over && !up && !begun && observation.primary_endpoints > observation.canary_endpoints {
+            return Handover::Kept;
+        }
     }
     if over {
         return abandoned;
     }
+    let settle = advance::delta(canary.spec.traffic_settle());
+    let settled = |since: Option<DateTime<Utc>>| past || since.is_some_and(|since| now >= since + settle);
     let switched = memory
         .apex_seen
-        .filter(|(selects, _)| *selects == Selects::Target)
+        .filter(|(seen, _)| *seen == selects)
         .map(|(_, since)| since);
     if observation.apex_service.present().is_some() && !(apex_is_ours && settled(switched)) {
         return Handover::SwitchingApex;
@@ -109,6 +132,14 @@ pub fn handover(
         return Handover::HandingBack;
     }
     Handover::Done
+}
+
+/// What the apex Service says when that side's pods are behind it.
+pub const fn selected(heir: Side) -> Selects {
+    match heir {
+        Side::Primary => Selects::Primary,
+        Side::Canary => Selects::Target,
+    }
 }
 
 /// The replicas that the target gets: as many as the primary has, or had when it was last there.

@@ -47,11 +47,16 @@ pub fn short(name: &str) -> String {
         return name.to_owned();
     }
     let beginning: String = name.chars().filter(|c| is_plain(*c)).take(PLAIN / 2).collect();
-    format!("{beginning}~{:016x}", sum(name))
+    format!("{beginning}~{}", sum_of(name))
+}
+
+/// A text of any length as 16 digits.
+pub fn sum_of(text: &str) -> String {
+    format!("{:016x}", sum(text))
 }
 
 /// FNV-1a, 64 bits: it must say the same in each process and version, since it stands in the status.
-fn sum(text: &str) -> u64 {
+pub fn sum(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::advance;
 use super::observation::{Confirmation, Memory, Observation, Obstacle, Progress, RouteFacts, Selects};
-use super::state::{Block, GateState, Stage};
+use super::pods::awaited_side;
+use super::state::{Block, GateState, Stage, Subject};
 use super::traffic::Traffic;
+use super::weight::Side;
 use crate::api::{Canary, CanarySpec};
 
 /// The memory after looking at the world once more.
@@ -29,12 +31,24 @@ pub fn remember(
             ..Memory::default()
         };
     }
-    let mut next = memory.clone();
+    let about = names(block, observation);
+    let elsewhere = Memory {
+        acting_since: memory.acting_since,
+        checks: memory.checks,
+        ..Memory::default()
+    };
+    let same = memory.about.as_ref().is_none_or(|before| before == about);
+    // What was seen was seen of other objects where the names have changed.
+    let memory = if same { memory } else { &elsewhere };
+    let mut next = Memory {
+        about: Some(about.clone()),
+        ..memory.clone()
+    };
     if next.acting_since.is_none() {
         next.checks = block.map_or(0, |block| checks_before(canary, block, now));
     }
     next.acting_since.get_or_insert(now);
-    next.traffic_seen = since(memory.traffic_seen.clone(), traffic_drawn(observation), now);
+    next.traffic_seen = since(memory.traffic_seen.clone(), traffic_drawn(block, observation), now);
     next.apex_seen = since(memory.apex_seen, apex_drawn(observation), now);
     let route = observation.route.present().filter(|route| accepted(route));
     next.announced_seen = route
@@ -75,10 +89,17 @@ pub fn remember(
             // What was ready before this process looked got ready no later than now and no earlier than the stage.
             None => Some(Progress { ready, at: block.since }),
         };
-        let drawn = next.drawn_since(&Traffic::intended(canary, block)).is_some();
+        let drawn = next.drawn_since(&block.traffic()).is_some();
         next.undrawn_since = (!drawn).then(|| memory.undrawn_since.unwrap_or(now));
     }
     next
+}
+
+/// The names whose objects are observed: those that the status has fixed. Until an application was taken over it has fixed none.
+pub(super) fn names<'a>(block: Option<&'a Block>, observation: &'a Observation) -> &'a Subject {
+    block
+        .filter(|block| block.stage != Stage::Initializing)
+        .map_or(&observation.subject, |block| &block.subject)
 }
 
 impl Memory {
@@ -98,12 +119,10 @@ impl Memory {
     }
 }
 
-/// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed,
-/// data that is still missing) is not written down, and there is at most one of those in an interval.
+/// How many checks a predecessor may have ended at this stage and weight. Only one that changes nothing (a gate that is still closed)
+/// is not written down, and there is at most one of those in an interval.
 fn checks_before(canary: &Canary, block: &Block, now: DateTime<Utc>) -> u32 {
-    let is_repeated = block.stage == Stage::Waiting
-        || block.gates.values().any(|state| *state == GateState::Refused)
-        || block.why.reason == "NoData";
+    let is_repeated = block.stage == Stage::Waiting || block.gates.values().any(|state| *state == GateState::Refused);
     if !is_repeated {
         return block.checks;
     }
@@ -129,8 +148,16 @@ fn lists(canary: &Canary) -> u64 {
 }
 
 /// What the data plane has been told, when everything about the route is as it should be.
-fn traffic_drawn(observation: &Observation) -> Option<Traffic> {
+fn traffic_drawn(block: Option<&Block>, observation: &Observation) -> Option<Traffic> {
     let contested = matches!(&observation.obstacle, Some(Obstacle::Contested { .. }));
+    let subject = block.map_or(&observation.subject, |block| &block.subject);
+    if !subject.has_route() {
+        // The apex Service leads to the primary, and nothing else has a share.
+        let apex = apex_drawn(observation).filter(|_| !contested);
+        return apex
+            .filter(|selects| *selects == Selects::Primary)
+            .map(|_| Traffic::default());
+    }
     let route = observation.route.present()?;
     if contested || !accepted(route) {
         None
@@ -154,17 +181,9 @@ fn apex_drawn(observation: &Observation) -> Option<Selects> {
 
 /// Pods of the side that the stage waits for.
 fn awaited_ready(block: &Block, observation: &Observation) -> u32 {
-    let (workload, endpoints) = match block.stage {
-        Stage::Initializing
-        | Stage::Promoting
-        | Stage::Returning
-        | Stage::Finalising
-        | Stage::HoldOnCanary
-        | Stage::Restoring
-        | Stage::RollingBack
-        | Stage::Reverting
-        | Stage::Restarting => (&observation.primary, observation.primary_endpoints),
-        _ => (&observation.target, observation.canary_endpoints),
+    let (workload, endpoints) = match awaited_side(block.stage) {
+        Some(Side::Primary) => (&observation.primary, observation.primary_endpoints),
+        Some(Side::Canary) | None => (&observation.target, observation.canary_endpoints),
     };
     // Only pods of the present template are progress: those of the old one are ready from the start.
     let updated = workload.present().map_or(0, |workload| workload.rollout.updated);

@@ -1,6 +1,6 @@
 //! `met`: whether an assertion holds in what was observed. What holds is not written.
 
-use super::assertion::{Assertion, Destination};
+use super::assertion::{Assertion, Destination, Leftover};
 use super::known::Known;
 use super::observation::{Memory, Observation, Rehearsal, Selects, ServiceFacts, Workload};
 use super::state::Block;
@@ -51,6 +51,7 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             matches!(&memory.rehearsal, Some((rehearsed, Rehearsal::Accepted)) if rehearsed == run && *run == block.run)
         }
         Assertion::RouteHandedBack { .. } => observation.route.present().is_none_or(|route| route.handed_back),
+        Assertion::Discarded(leftovers) => leftovers.iter().all(|leftover| is_gone(*leftover, observation)),
         Assertion::Released { everything } => {
             let free = |service: &Known<ServiceFacts>| service.present().is_none_or(|service| !service.owned);
             let sides = free(&observation.primary_service) && free(&observation.canary_service);
@@ -58,6 +59,19 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             free(&observation.apex_service)
                 && observation.route.present().is_none_or(|route| !route.owned)
                 && (!everything || (sides && primary))
+        }
+    }
+}
+
+/// Whether nothing of it is left that this Canary controls.
+fn is_gone(leftover: Leftover, observation: &Observation) -> bool {
+    let service = |service: &Known<ServiceFacts>| service.is_absent() || service.is_present_and(|it| !it.owned);
+    match leftover {
+        Leftover::Service(Side::Primary) => service(&observation.primary_service),
+        Leftover::Service(Side::Canary) => service(&observation.canary_service),
+        Leftover::Primary => observation.primary.is_absent() || observation.primary.is_present_and(|it| !it.owned),
+        Leftover::FormerPrimary => {
+            observation.former_primary.is_absent() || observation.former_primary.is_present_and(|owned| !owned)
         }
     }
 }

@@ -17,6 +17,7 @@ mod announcement;
 mod ask;
 mod assertion;
 mod capacity;
+mod cookies;
 mod handover;
 mod known;
 mod mark;
@@ -24,19 +25,22 @@ mod memory;
 mod met;
 mod notice;
 mod observation;
+mod pods;
 mod public;
 mod question;
 mod render;
 mod round;
 mod size;
+mod slots;
 mod state;
 mod steps;
 mod traffic;
 mod weight;
+mod word;
 
 pub use advance::{Decision, advance};
 pub use ask::ask;
-pub use assertion::{Assertion, Destination};
+pub use assertion::{Assertion, Destination, Leftover};
 pub use capacity::need;
 pub use known::Known;
 pub use memory::remember;
@@ -46,12 +50,16 @@ pub use observation::{
     Confirmation, DestinationFacts, Memory, Observation, Obstacle, Progress, Refusal, Rehearsal, Rollout, RouteFacts,
     Selects, ServiceFacts, Taken, Workload,
 };
+pub use pods::awaited_pods;
 pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;
+pub use slots::{Contender, Full, Limits, Line, QUEUED, Queued, Stands, begins, stands};
 pub use state::{
-    Baseline, Block, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage, Subject, TEXT_LIMIT,
-    VERSION, Why,
+    Baseline, Block, ClosedGate, Cookies, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage,
+    Subject, TEXT_LIMIT, VERSION, Why,
 };
+pub use steps::Next;
 pub use traffic::{Affinity, Cookie, Traffic};
 pub use weight::{Side, Weight, WeightError};
+pub use word::{Heard, Said, Verb, Word, WordError, Words};

@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::assertion::Destination;
 use super::known::Known;
+use super::slots::Full;
 use super::state::{Fingerprint, Subject};
 use super::traffic::Traffic;
 use super::weight::{Side, Weight};
+use super::word::Said;
 
 /// The world around one canary at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,6 +27,8 @@ pub struct Observation {
     pub primary_endpoints: Option<u32>,
     /// Ready pods of the target by `EndpointSlices`, like `primary_endpoints`.
     pub canary_endpoints: Option<u32>,
+    /// The primary that stood by the names of [`super::Block::former`]: whether this Canary controls it. Read while it is to go.
+    pub former_primary: Known<bool>,
     /// `<apex>-primary`.
     pub primary_service: Known<ServiceFacts>,
     /// `<apex>-canary`.
@@ -47,10 +51,14 @@ pub struct Observation {
     pub taken_by: Option<Taken>,
     /// A write that the API server refused or a rival undid, and that has not succeeded since.
     pub obstacle: Option<Obstacle>,
+    /// Why there is no slot for a release or an initialisation that wanted to begin in this pass.
+    pub full: Option<Full>,
     /// What the spec asks for that must not be acted on: the field and what is wrong. A run that is on goes on; nothing new starts.
     pub refusals: Vec<Refusal>,
     /// The analysis is not known: the spec cannot be read, and this process has never seen one that could.
     pub unreadable: bool,
+    /// What persons say by annotations of the Canary, whether it was heard already or not.
+    pub words: Vec<Said>,
     /// The versions of Serin and Kubernetes, as `serin/kubernetes`.
     pub versions: String,
 }
@@ -237,6 +245,8 @@ pub enum Obstacle {
 /// What this process remembers of one canary and may lose: after a restart intervals begin again, deadlines are re-read.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Memory {
+    /// The names of the objects that it is about.
+    pub about: Option<Subject>,
     /// Since when the route has been seen drawn, confirmed and uncontested at this traffic, without a break.
     pub traffic_seen: Option<(Traffic, DateTime<Utc>)>,
     /// Since when the route has not been seen so, at the traffic of the status.

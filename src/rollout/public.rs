@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 
+use super::slots::QUEUED;
 use super::state::{Block, RunResult, Stage};
+use super::weight::Weight;
 use crate::api::{Canary, CanaryStatus, Condition, ConditionStatus, Phase, condition};
 
 /// The Canary's name.
@@ -18,7 +20,7 @@ pub fn namespace(canary: &Canary) -> &str {
 /// Flagger's phase for a stage.
 pub fn phase(block: &Block) -> Phase {
     match block.stage {
-        Stage::Initializing => Phase::Initializing,
+        Stage::Initializing | Stage::Moving => Phase::Initializing,
         Stage::Resting => match block.outcome.as_ref().map(|outcome| outcome.result) {
             None | Some(RunResult::Initialized) => Phase::Initialized,
             Some(RunResult::Succeeded) => Phase::Succeeded,
@@ -43,7 +45,7 @@ pub fn phase(block: &Block) -> Phase {
 /// The whole status for a block (`spec/core.md` 1.4). What Flagger wrote and we do not know is kept.
 pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStatus {
     let before = canary.status.clone().unwrap_or_default();
-    let phase = phase(block);
+    let (phase, cookies) = (phase(block), &block.cookies);
     let applied = block
         .running
         .as_ref()
@@ -53,7 +55,10 @@ pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStat
         phase,
         failed_checks: i64::from(block.failed_checks),
         canary_weight: i64::from(block.weight.percent()),
-        iterations: 0,
+        iterations: iterations(block, phase),
+        session_affinity_cookie: cookies.canary.clone().filter(|_| block.weight > Weight::ZERO),
+        primary_session_affinity_cookie: cookies.primary.clone(),
+        previous_session_affinity_cookie: cookies.previous.clone(),
         last_applied_spec: applied
             .map(ToString::to_string)
             .or_else(|| before.last_applied_spec.clone()),
@@ -70,6 +75,12 @@ pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStat
     }
 }
 
+/// The counter of a run by iterations, which Flagger keeps until the traffic is home.
+fn iterations(block: &Block, phase: Phase) -> i64 {
+    let counts = matches!(phase, Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting);
+    if counts { block.iterations.into() } else { 0 }
+}
+
 fn conditions(
     canary: &Canary,
     block: &Block,
@@ -79,8 +90,9 @@ fn conditions(
 ) -> Vec<Condition> {
     let stalled = stalled(block, phase);
     let lost = matches!(block.why.reason.as_str(), "PrimaryLost" | "PrimaryOvertaken");
-    let busy = (lost || !matches!(block.stage, Stage::Resting | Stage::HoldOnCanary)) && !stalled;
-    let ready = matches!(phase, Phase::Initialized | Phase::Succeeded) && !stalled && !lost;
+    let unfinished = lost || block.why.reason == QUEUED;
+    let busy = (unfinished || !matches!(block.stage, Stage::Resting | Stage::HoldOnCanary)) && !stalled;
+    let ready = matches!(phase, Phase::Initialized | Phase::Succeeded) && !stalled && !unfinished;
     let why = &block.why;
     let (promoted, text) = promoted(canary, phase);
     let flag = |on| {
@@ -143,17 +155,15 @@ fn conditions(
 
 /// Whether only a person, a new revision or a change of the cluster helps.
 fn stalled(block: &Block, phase: Phase) -> bool {
-    phase == Phase::Failed
-        || matches!(
-            block.why.reason.as_str(),
-            "TargetTaken"
-                | "InvalidSpec"
-                | "NamesChanged"
-                | "TargetNotFound"
-                | "Forbidden"
-                | "KindNotServed"
-                | "PrimaryNotReady"
-        )
+    phase == Phase::Failed || needs_help(block)
+}
+
+/// Whether what is in the way goes only by a person's hand.
+pub(super) fn needs_help(block: &Block) -> bool {
+    matches!(
+        block.why.reason.as_str(),
+        "TargetTaken" | "InvalidSpec" | "TargetNotFound" | "Forbidden" | "KindNotServed" | "PrimaryNotReady"
+    )
 }
 
 /// Flagger's condition for a phase (`spec/core.md` 1.4, "Conditions").

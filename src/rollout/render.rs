@@ -6,10 +6,10 @@ use super::advance;
 use super::announcement::{Takeover, takeover};
 use super::assertion::{Assertion, Destination};
 use super::capacity::Capacity;
-use super::handover::{Handover, handover, size};
+use super::handover::{Handover, handover, heir, selected, size};
+use super::memory::names;
 use super::observation::{Memory, Observation, Selects};
 use super::state::{Block, Fingerprint, Stage};
-use super::traffic::Traffic;
 use super::weight::{Side, Weight};
 use crate::api::Canary;
 
@@ -36,12 +36,18 @@ pub fn render(
     {
         return Vec::new();
     }
+    let elsewhere = memory
+        .about
+        .as_ref()
+        .is_some_and(|about| about != names(Some(block), observation));
     match block.stage {
+        // The status has just taken other names: their objects are looked at first.
+        _ if elsewhere => Vec::new(),
         _ if observation.deleting => scene.leave(),
         Stage::Initializing if observation.refusals.is_empty() => scene.initialize(),
         Stage::Initializing => Vec::new(),
         Stage::Leaving => scene.leave(),
-        _ if block.subject != observation.subject && block.stage == Stage::Resting => Vec::new(),
+        Stage::Moving => scene.hand_over(),
         _ => scene.released(),
     }
 }
@@ -64,23 +70,9 @@ impl Scene<'_> {
         since.is_some_and(|since| self.now >= since + advance::delta(self.canary.spec.traffic_settle()))
     }
 
-    /// What the route is to do.
-    fn traffic(&self) -> Traffic {
-        Traffic::intended(self.canary, self.block)
-    }
-
-    /// What the route is to do once the weight is that.
-    fn traffic_at(&self, weight: Weight) -> Traffic {
-        let block = Block {
-            weight,
-            ..self.block.clone()
-        };
-        Traffic::intended(self.canary, &block)
-    }
-
     /// Since when the route does so.
     fn drawn_since(&self) -> Option<DateTime<Utc>> {
-        self.memory.drawn_since(&self.traffic())
+        self.memory.drawn_since(&self.block.traffic())
     }
 
     /// Primary ready, Services, announcement, parting, route at 100/0, apex selector, settle, target down: each when the one before is seen.
@@ -101,21 +93,23 @@ impl Scene<'_> {
                 revision: revision.clone(),
                 replicas,
             },
-            Assertion::PrimaryTemplate {
+        ];
+        let keeps_primary = advance::keeps_primary(self.block);
+        if !keeps_primary {
+            all.push(Assertion::PrimaryTemplate {
                 revision: revision.clone(),
                 run: 0,
                 replicas,
-            },
-            Assertion::Floor {
-                side: Side::Primary,
-                replicas: self.block.capacity.max(1),
-            },
-        ];
+            });
+        }
+        all.push(Assertion::Floor {
+            side: Side::Primary,
+            replicas: self.block.capacity.max(1),
+        });
         all.extend(self.sides());
-        let primary_up = observation
-            .primary
-            .is_present_and(|primary| primary.rollout.complete && primary.fingerprint.as_ref() == Some(&revision))
-            && self.capacity().carries(Side::Primary, Weight::ZERO);
+        let primary_up = observation.primary.is_present_and(|primary| {
+            primary.rollout.complete && (keeps_primary || primary.fingerprint.as_ref() == Some(&revision))
+        }) && self.capacity().carries(Side::Primary, Weight::ZERO);
         if !primary_up {
             return all;
         }
@@ -130,9 +124,11 @@ impl Scene<'_> {
             }
             Takeover::Over => {}
         }
-        all.push(Assertion::Route(self.traffic()));
-        if self.drawn_since().is_none() {
-            return all;
+        if self.block.subject.has_route() {
+            all.push(Assertion::Route(self.block.traffic()));
+            if self.drawn_since().is_none() {
+                return all;
+            }
         }
         all.push(Assertion::Apex(Selects::Primary));
         let switched = self
@@ -142,8 +138,15 @@ impl Scene<'_> {
             .map(|(_, since)| since);
         if self.settled(switched) {
             all.push(Assertion::TargetDown);
+            all.extend(self.discarded());
         }
         all
+    }
+
+    /// What is needed no more, once everything is on the new names.
+    fn discarded(&self) -> Option<Assertion> {
+        let leftovers = advance::leftovers(self.block, self.observation);
+        (!leftovers.is_empty()).then_some(Assertion::Discarded(leftovers))
     }
 
     /// Every stage after initialisation and before deletion.
@@ -168,22 +171,19 @@ impl Scene<'_> {
                 replicas: block.capacity.max(1),
             });
         }
-        all.push(Assertion::Route(self.traffic()));
+        if block.subject.has_route() {
+            all.push(Assertion::Route(block.traffic()));
+        }
         all.push(Assertion::Apex(Selects::Primary));
         match block.stage {
             Stage::Raising => {
-                let first = block
-                    .plan
-                    .as_ref()
-                    .and_then(|plan| plan.after(Weight::ZERO))
-                    .unwrap_or(Weight::FULL);
                 if advance::pods_ready(self.canary, block, self.observation, self.memory, self.now)
                     && let Some(revision) = block.running.clone()
                 {
                     all.push(Assertion::Rehearsed {
                         run: block.run,
-                        first: self.traffic_at(first),
-                        home: self.traffic_at(Weight::ZERO),
+                        trials: block.trials(),
+                        home: block.traffic_after(),
                         revision,
                     });
                 }
@@ -249,7 +249,7 @@ impl Scene<'_> {
     /// The revisions whose content must be safe before anything else is done.
     fn stored(&self) -> Vec<Assertion> {
         let wanted = match self.block.stage {
-            Stage::Resting | Stage::Waiting => [self.block.promoted.as_ref(), None],
+            Stage::Resting | Stage::Waiting | Stage::Moving => [self.block.promoted.as_ref(), None],
             _ => [self.block.promoted.as_ref(), self.block.running.as_ref()],
         };
         let mut stored: Vec<Assertion> = Vec::new();
@@ -288,7 +288,7 @@ impl Scene<'_> {
     const fn in_run(&self) -> bool {
         !matches!(
             self.block.stage,
-            Stage::Resting | Stage::Waiting | Stage::Leaving | Stage::Initializing
+            Stage::Resting | Stage::Waiting | Stage::Moving | Stage::Leaving | Stage::Initializing
         )
     }
 
@@ -322,25 +322,8 @@ impl Scene<'_> {
             return Vec::new();
         }
         let original = self.canary.spec.revert_on_deletion;
-        let floor = Assertion::Floor {
-            side: Side::Canary,
-            replicas: size(block, observation),
-        };
-        let apex = observation
-            .apex_service
-            .present()
-            .map(|_| Assertion::Apex(Selects::Target));
-        let route = observation
-            .route
-            .present()
-            .map(|_| Assertion::RouteHandedBack { original });
-        let home = observation
-            .route
-            .is_present_and(|route| route.weight.is_some())
-            .then_some(Assertion::Route(self.traffic()));
-        let up_and_switched = [Some(floor.clone()), apex];
-        let with = |last: Option<Assertion>| up_and_switched.clone().into_iter().flatten().chain(last).collect();
-        match handover(self.canary, block, observation, self.memory, self.now) {
+        let state = handover(self.canary, block, observation, self.memory, self.now);
+        match state {
             Handover::Nothing | Handover::Abandoned { keep: false } if told => {
                 let hand_back = observation.taken_by.is_none();
                 vec![Assertion::Unfinalized { hand_back }]
@@ -349,12 +332,8 @@ impl Scene<'_> {
                 Assertion::Released { everything: true },
                 Assertion::Unfinalized { hand_back: false },
             ],
-            Handover::Raising => [Some(floor), home].into_iter().flatten().collect(),
-            Handover::SwitchingApex => with(home),
-            Handover::Announcing => with(Some(Assertion::RouteAnnounced(Destination::Apex))),
-            Handover::Parting => with(Some(Assertion::RouteLeads(Destination::Apex))),
-            Handover::HandingBack => with(route),
-            Handover::Done if told => with(route)
+            Handover::Done if told => self
+                .handed_back(state, original)
                 .into_iter()
                 .chain([
                     Assertion::Released { everything: false },
@@ -362,9 +341,63 @@ impl Scene<'_> {
                 ])
                 .collect(),
             // The last word comes first, so that nobody misses it.
-            Handover::Nothing | Handover::Kept | Handover::Abandoned { .. } | Handover::Unknown | Handover::Done => {
-                Vec::new()
-            }
+            Handover::Done => Vec::new(),
+            _ => self.handed_back(state, original),
         }
+    }
+
+    /// The way from the old names: everything handed back, then what is needed no more taken away.
+    fn hand_over(&self) -> Vec<Assertion> {
+        let (block, observation) = (self.block, self.observation);
+        let mut all = vec![Assertion::Finalizer];
+        all.extend(self.stored());
+        let stands_alone = heir(block, observation) == Side::Canary;
+        // A primary that serves on is rebuilt where it is lost.
+        if let Some(revision) = self.primary_revision().filter(|_| !stands_alone) {
+            let replicas = self.primary_size();
+            all.push(Assertion::PrimaryExists { revision, replicas });
+        }
+        let state = handover(self.canary, block, observation, self.memory, self.now);
+        all.extend(self.handed_back(state, false));
+        if state == Handover::Done {
+            all.extend(stands_alone.then_some(Assertion::Released { everything: false }));
+            all.extend(self.discarded());
+        }
+        all
+    }
+
+    /// The step of a hand-back that comes next, behind what the steps before have drawn.
+    fn handed_back(&self, state: Handover, original: bool) -> Vec<Assertion> {
+        let (block, observation) = (self.block, self.observation);
+        let heir = heir(block, observation);
+        let floor = (heir == Side::Canary).then(|| Assertion::Floor {
+            side: Side::Canary,
+            replicas: size(block, observation),
+        });
+        let apex = observation
+            .apex_service
+            .present()
+            .map(|_| Assertion::Apex(selected(heir)));
+        // A takeover that is called off may have left the apex named beside the sides, and it had the traffic until then.
+        let home = observation
+            .route
+            .is_present_and(|route| {
+                let parts = route.apex_announced && route.weight == Some(block.weight);
+                route.weight.is_some() && !parts
+            })
+            .then(|| Assertion::Route(block.traffic()));
+        let route = observation
+            .route
+            .present()
+            .map(|_| Assertion::RouteHandedBack { original });
+        let steps = match state {
+            Handover::Raising => [floor, None, home],
+            Handover::SwitchingApex => [floor, apex, home],
+            Handover::Announcing => [floor, apex, Some(Assertion::RouteAnnounced(Destination::Apex))],
+            Handover::Parting => [floor, apex, Some(Assertion::RouteLeads(Destination::Apex))],
+            Handover::HandingBack | Handover::Done => [floor, apex, route],
+            Handover::Nothing | Handover::Kept | Handover::Abandoned { .. } | Handover::Unknown => [None, None, None],
+        };
+        steps.into_iter().flatten().collect()
     }
 }

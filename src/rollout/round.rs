@@ -11,7 +11,7 @@ use super::observation::{Memory, Observation};
 use super::public;
 use super::question::{Answers, Judged, Question, QuestionKey, RoundId, Says, Verdict};
 use super::state::{Block, GateState, SampleRecord, Stage};
-use super::traffic::Traffic;
+use super::steps::Next;
 use super::weight::Side;
 use crate::api::{Canary, HookType, Webhook};
 
@@ -105,8 +105,8 @@ pub fn check(canary: &Canary, block: &Block, observation: &Observation, memory: 
     };
     let after = |at: DateTime<Utc>| at + advance::delta(canary.spec.interval());
     let interval_ends = match block.stage {
-        Stage::Stepping | Stage::WaitingPromotion => match memory.drawn_since(&Traffic::intended(canary, block)) {
-            Some(drawn) => Some(after(memory.last_check.map_or(drawn, |last| last.max(drawn)))),
+        Stage::Stepping | Stage::WaitingPromotion => match stands_since(block, memory) {
+            Some(since) => Some(after(since)),
             None => return Check::Nothing,
         },
         Stage::Resting | Stage::Waiting | Stage::Raising => memory.last_check.map(after),
@@ -146,14 +146,25 @@ fn batches(
         }
         Stage::Resting | Stage::Waiting => {
             advance::unreleased(block, observation, memory, now)?;
-            Some(list.open(HookType::ConfirmRollout))
+            // Flagger's pages promise that a rollback hook counts while a revision waits; Flagger never asks it then.
+            let mut batches = match block.stage {
+                Stage::Waiting => list.each(HookType::Rollback),
+                _ => Vec::new(),
+            };
+            batches.extend(list.open(HookType::ConfirmRollout));
+            Some(batches)
         }
         // A run without steps asks nobody between its two gates.
-        Stage::Raising if block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) => None,
+        Stage::Raising if block.plan.as_ref().is_none_or(|plan| !plan.judges()) => None,
         Stage::Raising if advance::ready_for_traffic(canary, block, observation, memory, now) => {
             let mut batches = list.each(HookType::Rollback);
+            if block.words.paused.is_some() {
+                return (!batches.is_empty()).then_some(batches);
+            }
             batches.extend(list.open(HookType::PreRollout));
-            batches.extend(list.open(HookType::ConfirmTrafficIncrease));
+            if counts_by_weight(block) {
+                batches.extend(list.open(HookType::ConfirmTrafficIncrease));
+            }
             Some(batches)
         }
         Stage::Stepping | Stage::WaitingPromotion => {
@@ -189,18 +200,36 @@ fn step(canary: &Canary, block: &Block, capacity: Capacity<'_>, list: &Hooks<'_>
     if metrics > 0 {
         batches.push((0..metrics).map(|index| Question::Metric { index }).collect());
     }
-    let next = block.plan.as_ref().and_then(|plan| plan.after(block.weight));
+    let next = block.next();
     // A gate is asked right before the write that it guards, so not while that write could not be made.
-    let carried = capacity.carries(Side::Canary, block.weight);
-    if carried && next.is_none_or(|weight| capacity.carries(Side::Canary, weight)) {
-        if block.stage == Stage::Stepping {
+    let paused = block.words.paused.is_some();
+    let carried = capacity.bears(Side::Canary, &block.traffic())
+        && match next {
+            Next::Weight(weight) => capacity.bears(Side::Canary, &block.traffic_at(weight)),
+            Next::Iteration(_) | Next::Promotion => true,
+        };
+    if !paused && carried {
+        let weighted = counts_by_weight(block);
+        if weighted && block.stage == Stage::Stepping {
             batches.extend(list.open(HookType::ConfirmTrafficIncrease));
         }
-        if next.is_none() {
+        // All traffic of Blue/Green is part of its promotion.
+        if next == Next::Promotion || (!weighted && matches!(next, Next::Weight(_))) {
             batches.extend(list.open(HookType::ConfirmPromotion));
         }
     }
     batches
+}
+
+/// Whether the run raises a weight step by step, which is what `confirm-traffic-increase` guards.
+fn counts_by_weight(block: &Block) -> bool {
+    block.plan.as_ref().is_none_or(|plan| plan.iterations == 0)
+}
+
+/// Since when the step stands as it does: begun, its traffic seen drawn, and no check of it ended since.
+pub fn stands_since(block: &Block, memory: &Memory) -> Option<DateTime<Utc>> {
+    let drawn = memory.drawn_since(&block.traffic())?;
+    Some(drawn.max(block.since).max(memory.last_check.unwrap_or(drawn)))
 }
 
 /// Reads the answers of this check: what to ask next, or what it all comes to.

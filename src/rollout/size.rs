@@ -1,6 +1,7 @@
 //! Keeps the block below its 16 KiB, whatever users name their metrics and whatever hooks answer (`design.md`, "The status").
 
 use super::state::{Block, GateState, SampleRecord, TEXT_LIMIT};
+use super::word::MOST_WORDS;
 
 /// What the block may have as JSON; the rest is for the server's spelling of it.
 const LIMIT: usize = 15 * 1024;
@@ -23,6 +24,7 @@ pub fn fit(block: &mut Block) {
     for share in [1, 2, 4, 8, 16] {
         let limit = TEXT_LIMIT / share;
         block.samples.truncate(MOST_GATES / share);
+        block.words.keep(MOST_WORDS / share);
         block.samples.iter_mut().for_each(|sample| shorten(sample, limit / 2));
         for notice in &mut block.notices {
             notice.text = cut(&notice.text, limit);

@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::notice::Notice;
+use super::slots::Queued;
 use super::weight::Weight;
+use super::word::Words;
+use crate::api::support;
 
 /// The layout of [`Block`] that this version writes. A block of a newer layout is left alone, and the canary is held.
 pub const VERSION: u32 = 1;
@@ -26,6 +29,10 @@ pub struct Block {
     pub since: DateTime<Utc>,
     /// What the canary rolls out, fixed from initialisation on.
     pub subject: Subject,
+    /// The names by which the primary stood that serves while the canary is taken over anew: set from the end of
+    /// [`Stage::Moving`] to the end of the initialisation behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Subject>,
     /// The number of the current or last run; 0 before the first.
     pub run: u64,
     /// The plan of the run that is on.
@@ -33,6 +40,19 @@ pub struct Block {
     pub plan: Option<Plan>,
     /// The canary's intended share of the traffic.
     pub weight: Weight,
+    /// The share is one of the requests that meet `spec.analysis.match`; all others go to the primary.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub matched: bool,
+    /// The iteration that is on, from 1; 0 in a run that counts by weight, and outside of one. One more than the plan has while all
+    /// traffic is on the canary behind them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub iterations: u32,
+    /// The cookies that keep callers on their side.
+    #[serde(default, skip_serializing_if = "Cookies::is_empty")]
+    pub cookies: Cookies,
+    /// The weight that the route was seen to carry when the reason was that it does not carry the intended one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_weight: Option<Weight>,
     /// What the primary runs, or is to run: the last good revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Fingerprint>,
@@ -61,6 +81,9 @@ pub struct Block {
     /// Checks in a row in which the metrics could not be read (`onError: hold`).
     #[serde(default)]
     pub unreachable_checks: u32,
+    /// Checks in a row in which a metric had no number (`onNoData: hold`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dataless_checks: u32,
     /// Checks that had ended at this stage and weight when this was written. A successor counts on from here, so that no two checks
     /// go by the same `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -69,6 +92,15 @@ pub struct Block {
     /// run once a run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gates: BTreeMap<String, GateState>,
+    /// Its place in line for a slot, while it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<Queued>,
+    /// The gate that keeps the run, or the revision that waits, back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<ClosedGate>,
+    /// What persons said, and what holds because of it.
+    #[serde(default, skip_serializing_if = "Words::is_empty")]
+    pub words: Words,
     /// How the last run ended, or the present one is ending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -123,11 +155,14 @@ pub enum Stage {
     HoldOnCanary,
     /// A new revision came while traffic is held on the canary: the primary gets the last good template back.
     Restoring,
+    /// The spec names another target, Service or provider: what stands by the old names is handed back, then the new ones are
+    /// taken over.
+    Moving,
     /// The Canary is being deleted: the target gets everything back.
     Leaving,
 }
 
-/// The names a canary works on. They are fixed once objects exist by them.
+/// The names a canary works on. Once objects exist by them they change by a move only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject {
@@ -139,15 +174,59 @@ pub struct Subject {
     pub provider: String,
 }
 
+impl Subject {
+    /// Whether a route shares its traffic. Without one all of it goes to the primary's pods, through the apex Service (`spec/routers.md`
+    /// 6.1).
+    pub fn has_route(&self) -> bool {
+        self.provider != support::KUBERNETES
+    }
+}
+
 /// What a run does, decided when it starts. Thresholds, metrics and hooks are read live instead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// One list of weights serves all strategies: a weighted run climbs it; an A/B test has one entry, all of the requests that match, and
+/// stays there for its iterations; Blue/Green stays at nothing for its iterations, then has one entry, everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// The weights in ascending order; the last one is where promotion is decided. Empty when analysis is skipped.
+    /// The weights in ascending order; the last one is where promotion is decided. Empty when analysis is skipped, and for Blue/Green
+    /// without a route.
     pub steps: Vec<Weight>,
+    /// Checks that the revision has to pass where it is tried first; 0 for a run that counts by weight.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub iterations: u32,
+    /// The weights are of the requests that meet `spec.analysis.match`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub matched: bool,
+    /// Percent of the requests that are copied to the canary before it has a share of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Weight>,
     /// How much traffic goes home at a time during promotion; `None`: all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion_step: Option<Weight>,
+}
+
+/// The cookies of session affinity, each as `name=value` (`spec/core.md` 2.13). They stand here before any route names them, so that no
+/// crash and no conflict gives a caller another one (W15).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cookies {
+    /// Of callers that the canary answered, while it has a share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
+    /// Of callers that the primary answered, where the spec names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+    /// The canary's of the last run: taken back from whoever shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+}
+
+impl Cookies {
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.canary.is_none() && self.primary.is_none() && self.previous.is_none()
+    }
 }
 
 /// The identity of a pod template: `v1:` and a sha-256 in hex over its canonical JSON.
@@ -190,6 +269,16 @@ pub enum GateState {
     Refused,
     /// No gate: something that is said once in a stage was said.
     Told,
+}
+
+/// A gate that was asked and said no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClosedGate {
+    /// Its key in [`Block::gates`].
+    pub mark: String,
+    /// Since when it has kept the release back.
+    pub since: DateTime<Utc>,
 }
 
 /// How a run ended, or is about to end.

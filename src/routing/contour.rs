@@ -2,18 +2,22 @@
 //!
 //! A generated one has no `virtualhost`: the user owns a root `HTTPProxy` that includes it. A root one of that name is
 //! adopted and stays one. Weights are always written out; Flagger leaves a zero out.
+//!
+//! Answers get headers set, not added, so a cookie would take the application's own: callers cannot be kept on their side.
+
+mod conditions;
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Capabilities, Confirms, ProviderId, RbacRule, RouteContext, RouteError, Router, RouterMeta, capability,
-    route::{self, Backends, Drawing, Layout, Route},
+    Capabilities, Confirms, ProviderId, RbacRule, RouteContext, RouteError, Router, RouterMeta, capability, experiment,
+    route::{self, Backends, Drawing, Layout, Mirror, Route},
 };
 use crate::{
     api::{DurationText, GoDuration, Retries, RouteMatch, ServiceSpec},
-    object::{list, text},
-    rollout::{Confirmation, Destination, Refusal, RouteFacts, Traffic},
+    object::{as_map, list, text},
+    rollout::{Confirmation, Destination, Refusal, RouteFacts, Traffic, Weight},
 };
 
 /// Contour's `HTTPProxy`.
@@ -27,8 +31,8 @@ const META: RouterMeta = RouterMeta {
     plural: "httpproxies",
     capabilities: Capabilities {
         weights: true,
-        headers: false,
-        mirror: false,
+        matching: true,
+        mirror: true,
         session_affinity: false,
     },
     confirms: Confirms::Conditions,
@@ -69,8 +73,41 @@ const LAYOUT: Layout = Layout {
     absent_weight: 0,
     name: "/name",
     port: "/port",
-    service: route::named,
+    service: |backend, namespace| route::named(backend, namespace).filter(|_| !is_copy(backend)),
+    conditions: Some(conditions::CONDITIONS),
+    mirror: Some(MIRROR),
+    cookies: None,
 };
+
+/// A service that gets copies stands among those that share, marked, and with a percentage for a weight. No weight, and 0, stand for
+/// all of them.
+const MIRROR: Mirror = Mirror {
+    draw: |rule, to, share| {
+        let services = list(rule, "/services");
+        if services.iter().any(is_copy) {
+            return false;
+        }
+        let mut copy = to.clone();
+        copy["mirror"] = true.into();
+        if share < Weight::FULL {
+            copy["weight"] = share.percent().into();
+        }
+        let with_copy: Vec<Value> = services.iter().cloned().chain([copy]).collect();
+        as_map(rule).insert("services".to_owned(), with_copy.into());
+        true
+    },
+    undraw: |rule, canary, _| {
+        let is_ours = |service: &Value| is_copy(service) && service["name"] == canary["name"];
+        if let Some(services) = rule.get_mut("services").and_then(Value::as_array_mut) {
+            services.retain(|service| !is_ours(service));
+        }
+    },
+    is_copy,
+};
+
+fn is_copy(service: &Value) -> bool {
+    service.get("mirror") == Some(&Value::Bool(true))
+}
 
 /// What `retryOn` may say (the `HTTPProxy` CRD's enum).
 const RETRY_ON: [&str; 14] = [
@@ -96,7 +133,7 @@ impl Router for Contour {
     }
 
     fn check(&self, cx: &RouteContext<'_>) -> Vec<Refusal> {
-        let mut refusals = capability::refusals(cx, &META);
+        let mut refusals = capability::refusals(cx, META.capabilities);
         refusals.extend(drawing(cx).err().into_iter().flatten());
         refusals
     }
@@ -132,6 +169,7 @@ impl Router for Contour {
         {
             ignored.push("spec.service.retries has no retryOn: Contour retries on 5xx".to_owned());
         }
+        ignored.extend(capability::warnings(cx));
         ignored
     }
 
@@ -195,6 +233,8 @@ fn drawing(cx: &RouteContext<'_>) -> Result<Drawing, Vec<Refusal>> {
     if let Some(service) = &cx.canary.spec.service {
         draw_service(service, &mut drawing.rule, &mut refusals);
     }
+    let tests = experiment::read(cx.canary.spec.analysis.as_ref(), &mut refusals);
+    drawing.tests = tests.iter().map(|it| conditions::of(it, &mut refusals)).collect();
     if refusals.is_empty() {
         Ok(drawing)
     } else {
@@ -203,16 +243,9 @@ fn drawing(cx: &RouteContext<'_>) -> Result<Drawing, Vec<Refusal>> {
 }
 
 fn draw_service(service: &ServiceSpec, rule: &mut Map<String, Value>, refusals: &mut Vec<Refusal>) {
-    if let Some(uri) = service.matches.first().and_then(|entry| entry.uri.as_ref()) {
-        match &uri.prefix {
-            Some(prefix) => {
-                rule.insert("conditions".to_owned(), json!([{"prefix": prefix}]));
-            }
-            None => refusals.push(Refusal {
-                field: "spec.service.match[0].uri".to_owned(),
-                message: "Contour routes by prefix here; anything else would take in every path".to_owned(),
-            }),
-        }
+    let uri = service.matches.first().and_then(|entry| entry.uri.as_ref());
+    if let Some(path) = uri.and_then(|uri| conditions::path(uri, refusals)) {
+        rule.insert("conditions".to_owned(), json!([path]));
     }
     if let Some(timeout) = given(service.timeout.as_ref()) {
         check_duration("spec.service.timeout", timeout, refusals);

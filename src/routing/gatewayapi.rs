@@ -7,8 +7,9 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 use super::{
-    Capabilities, Confirms, ProviderId, RbacRule, RouteContext, RouteError, Router, RouterMeta, capability, httproute,
-    route::{self, Backends, Drawing, Layout, Route},
+    Capabilities, Confirms, ProviderId, RbacRule, RouteContext, RouteError, Router, RouterMeta, capability, experiment,
+    httproute,
+    route::{Backends, Drawing, Layout, Route},
 };
 use crate::{
     object::{as_map, list, text},
@@ -33,9 +34,9 @@ const META: RouterMeta = RouterMeta {
     plural: "httproutes",
     capabilities: Capabilities {
         weights: true,
-        headers: false,
-        mirror: false,
-        session_affinity: false,
+        matching: true,
+        mirror: true,
+        session_affinity: true,
     },
     confirms: Confirms::Conditions,
     rbac: &[RbacRule {
@@ -57,7 +58,10 @@ const LAYOUT: Layout = Layout {
     absent_weight: 1,
     name: "/name",
     port: "/port",
-    service,
+    service: httproute::service,
+    conditions: Some(httproute::matches::CONDITIONS),
+    mirror: Some(httproute::filters::MIRROR),
+    cookies: Some(httproute::filters::COOKIES),
 };
 
 impl Router for GatewayApi {
@@ -66,7 +70,7 @@ impl Router for GatewayApi {
     }
 
     fn check(&self, cx: &RouteContext<'_>) -> Vec<Refusal> {
-        let mut refusals = capability::refusals(cx, &META);
+        let mut refusals = capability::refusals(cx, META.capabilities);
         refusals.extend(drawing(cx).err().into_iter().flatten());
         refusals
     }
@@ -96,6 +100,7 @@ impl Router for GatewayApi {
                 ("spec.service.appProtocol tcp", tcp),
             ],
         );
+        ignored.extend(capability::warnings(cx));
         for (index, entry) in service.matches.iter().enumerate() {
             let conditions = httproute::ignored_conditions(entry);
             let named = conditions.map(|(field, set)| (format!("spec.service.match[{index}].{field}"), set));
@@ -184,6 +189,12 @@ fn drawing(cx: &RouteContext<'_>) -> Result<Drawing, Vec<Refusal>> {
         }
         drawing.rule = httproute::rule(service, &mut refusals);
     }
+    let tests = experiment::read(cx.canary.spec.analysis.as_ref(), &mut refusals);
+    let drawn = tests
+        .iter()
+        .map(|it| httproute::matches::of_experiment(it, &mut refusals));
+    drawing.tests = drawn.collect();
+    httproute::check_bounds(cx.canary, &drawing.rule, drawing.tests.len(), &mut refusals);
     if refusals.is_empty() {
         Ok(drawing)
     } else {
@@ -200,13 +211,6 @@ fn parent_ref(mut reference: Value) -> Value {
         }
     }
     reference
-}
-
-fn service<'v>(backend: &'v Value, namespace: &str) -> Option<&'v str> {
-    let is = |key: &str, default: &str| backend.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
-    let local =
-        is("kind", "Service") == "Service" && is("group", "").is_empty() && is("namespace", namespace) == namespace;
-    route::named(backend, namespace).filter(|_| local)
 }
 
 /// What the parents say about the present generation. All of them must have accepted it; what a controller says about a

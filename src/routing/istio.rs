@@ -4,6 +4,7 @@
 //! is `v1beta1`, which every Istio in use serves; what is stored is the same in all versions.
 
 mod destination_rule;
+mod request_match;
 mod virtual_service;
 
 use json_patch::Patch;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use self::{destination_rule::DestinationRules, virtual_service::Protocol};
 use super::{
     Capabilities, Confirms, Destinations, ProviderId, RbacRule, RouteContext, RouteError, Router, RouterMeta,
-    capability,
+    capability, experiment,
     route::{Backends, Drawing, Route},
 };
 use crate::{
@@ -38,9 +39,9 @@ const META: RouterMeta = RouterMeta {
     plural: "virtualservices",
     capabilities: Capabilities {
         weights: true,
-        headers: false,
-        mirror: false,
-        session_affinity: false,
+        matching: true,
+        mirror: true,
+        session_affinity: true,
     },
     confirms: Confirms::Nothing,
     rbac: &[RbacRule {
@@ -60,7 +61,7 @@ impl Router for Istio {
     }
 
     fn check(&self, cx: &RouteContext<'_>) -> Vec<Refusal> {
-        let mut refusals = capability::refusals(cx, &META);
+        let mut refusals = capability::refusals(cx, abilities(cx));
         refusals.extend(drawing(cx).err().into_iter().flatten());
         refusals.extend(destination_rule::drawn(cx).err().into_iter().flatten());
         refusals
@@ -85,6 +86,7 @@ impl Router for Istio {
                 ),
             ],
         );
+        ignored.extend(capability::warnings(cx));
         if Protocol::of(service) == Protocol::Tcp {
             ignored.extend(virtual_service::ignored_for_tcp(cx, service));
         }
@@ -113,6 +115,21 @@ impl Router for Istio {
 
     fn hand_back(&self, cx: &RouteContext<'_>, live: &Value, original: bool) -> Result<Patch, RouteError> {
         Ok(route(cx).hand_back(live, original))
+    }
+}
+
+/// What can be asked of the route: of connections, weights alone.
+fn abilities(cx: &RouteContext<'_>) -> Capabilities {
+    let service = cx.canary.spec.service.as_ref();
+    if service.map(Protocol::of) == Some(Protocol::Tcp) {
+        Capabilities {
+            matching: false,
+            mirror: false,
+            session_affinity: false,
+            ..META.capabilities
+        }
+    } else {
+        META.capabilities
     }
 }
 
@@ -153,6 +170,8 @@ fn drawing(cx: &RouteContext<'_>) -> Result<Drawing, Vec<Refusal>> {
         draw_entrance(cx, service, &mut drawing, &mut refusals);
         drawing.rule = virtual_service::rule(service, &mut refusals);
     }
+    let tests = experiment::read(cx.canary.spec.analysis.as_ref(), &mut refusals);
+    drawing.tests = tests.iter().map(request_match::of).collect();
     if refusals.is_empty() {
         Ok(drawing)
     } else {

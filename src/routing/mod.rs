@@ -4,12 +4,16 @@
 //! says; whoever calls sends the patches. To add one, write its file and its line in [`ROUTERS`]
 //! (`docs/add-a-provider.md`).
 
+mod alternatives;
 mod capability;
 mod contour;
+mod cookie;
 mod destination;
+mod experiment;
 mod gatewayapi;
 mod httproute;
 mod istio;
+mod kubernetes;
 mod ports;
 mod route;
 pub mod service;
@@ -32,6 +36,72 @@ pub const ROUTERS: &[&dyn Router] = &[&contour::Contour, &gatewayapi::GatewayApi
 pub fn router(provider: &str) -> Option<&'static dyn Router> {
     let named = |router: &&&dyn Router| router.meta().ids.iter().any(|id| id.names(provider));
     ROUTERS.iter().find(named).copied()
+}
+
+/// Who moves the traffic of a Canary.
+#[derive(Clone, Copy)]
+pub enum Provider {
+    /// A route that it draws.
+    Route(&'static dyn Router),
+    /// Nobody: the apex Service leads to the primary, and no object is drawn (`kubernetes`).
+    Services,
+}
+
+impl Provider {
+    /// The provider of that name (`spec.provider`, or the controller's `-mesh-provider`).
+    pub fn named(provider: &str) -> Option<Self> {
+        if provider == kubernetes::ID {
+            Some(Self::Services)
+        } else {
+            router(provider).map(Self::Route)
+        }
+    }
+
+    /// Every provider.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let routes = ROUTERS.iter().copied().map(Self::Route);
+        routes.chain([Self::Services])
+    }
+
+    /// Who draws its route, if it has one.
+    pub const fn router(self) -> Option<&'static dyn Router> {
+        match self {
+            Self::Route(router) => Some(router),
+            Self::Services => None,
+        }
+    }
+
+    /// The name for people and schemas.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Route(router) => router.meta().ids[0].text(),
+            Self::Services => kubernetes::ID,
+        }
+    }
+
+    /// What it can do.
+    pub fn capabilities(self) -> Capabilities {
+        match self {
+            Self::Route(router) => router.meta().capabilities,
+            Self::Services => kubernetes::CAPABILITIES,
+        }
+    }
+
+    /// See [`Router::check`].
+    pub fn check(self, cx: &RouteContext<'_>) -> Vec<Refusal> {
+        match self {
+            Self::Route(router) => router.check(cx),
+            Self::Services => kubernetes::check(cx),
+        }
+    }
+
+    /// See [`Router::warnings`].
+    pub fn warnings(self, cx: &RouteContext<'_>) -> Vec<String> {
+        match self {
+            Self::Route(router) => router.warnings(cx),
+            Self::Services => kubernetes::warnings(cx),
+        }
+    }
 }
 
 /// A provider of traffic routing: one kind of object that splits traffic between `<apex>-primary` and `<apex>-canary`.
@@ -173,8 +243,8 @@ impl ProviderId {
 pub struct Capabilities {
     /// Share traffic by weight.
     pub weights: bool,
-    /// Send requests with certain headers to the canary (A/B).
-    pub headers: bool,
+    /// Send requests that meet a test to the canary (A/B).
+    pub matching: bool,
     /// Copy traffic to the canary.
     pub mirror: bool,
     /// Keep a caller on the side that answered it first.

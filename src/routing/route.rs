@@ -9,12 +9,16 @@
 //!   the Canary asks for. Rules to other backends survive. Where no rule leads to the application, the drawn rule
 //!   replaces all of them, as in Flagger. The whole `spec` is kept in an annotation first.
 
+mod abilities;
 mod announce;
+mod family;
 mod lay;
+mod rules;
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
+pub(super) use abilities::{Conditions, Cookies, Mirror};
 pub(super) use lay::{Drawing, Layout, named};
 use lay::{lay, overlay};
 
@@ -81,14 +85,14 @@ impl<'a> Route<'a> {
             },
             "spec": {},
         });
-        Ok(self.drawn(&skeleton, traffic))
+        self.drawn(&skeleton, traffic)
     }
 
     /// The patch to the object at that traffic.
     pub fn edit(&self, live: &Value, traffic: &Traffic) -> Result<Patch, RouteError> {
         match &self.refused {
             Some(refusal) if self.weight(live).is_none() => Err(refusal.clone().into()),
-            _ => Ok(patch::at_version(live, &self.drawn(live, traffic))),
+            _ => Ok(patch::at_version(live, &self.drawn(live, traffic)?)),
         }
     }
 
@@ -104,7 +108,7 @@ impl<'a> Route<'a> {
     /// What the object says.
     pub fn facts(&self, live: &Value, intended: &Traffic, confirmed: Confirmation) -> RouteFacts {
         let weight = self.weight(live);
-        let stands = weight.is_some() && self.drawn(live, intended) == *live;
+        let stands = weight.is_some() && self.drawn(live, intended).is_ok_and(|next| next == *live);
         RouteFacts {
             weight,
             drawn: stands.then(|| intended.clone()),
@@ -118,10 +122,11 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The weight in the first rule that splits between the two Services; where the two do not add up to 100, the share
-    /// that the canary really has.
+    /// The weight in the first rule that splits between the two Services, whatever cookie the caller shows; where the two do not
+    /// add up to 100, the share that the canary really has.
     fn weight(&self, live: &Value) -> Option<Weight> {
-        self.rules(&live["spec"]).iter().find_map(|rule| {
+        let rules = self.rules(&live["spec"]).iter();
+        rules.filter(|rule| !self.is_for_callers(rule)).find_map(|rule| {
             let of = |side: Side| {
                 let stated = self.backend_named(rule, self.side(side))?.get("weight");
                 // Wide enough for any two weights that an API server stores.
@@ -137,7 +142,7 @@ impl<'a> Route<'a> {
     }
 
     /// The object as it shall be at that traffic.
-    fn drawn(&self, live: &Value, traffic: &Traffic) -> Value {
+    fn drawn(&self, live: &Value, traffic: &Traffic) -> Result<Value, RouteError> {
         let mut next = self.marked(live);
         let whole = self.is_ours(live) && self.refused.is_none();
         let spec = child(&mut next, "spec");
@@ -148,9 +153,9 @@ impl<'a> Route<'a> {
         };
         wanted.extend(self.drawing.spec.clone());
         lay(spec, &wanted, self.layout.spec_keys, self.layout, whole);
-        let rules = self.next_rules(self.rules(&live["spec"]), traffic.weight, whole);
+        let rules = self.next_rules(self.rules(&live["spec"]), traffic, whole)?;
         spec.insert(self.layout.rules.to_owned(), rules.into());
-        next
+        Ok(next)
     }
 
     /// The object with our metadata, and, where somebody else made it, with what its `spec` was before Serin.
@@ -166,10 +171,19 @@ impl<'a> Route<'a> {
     /// The object with all traffic on the apex Service.
     fn home(&self, live: &Value) -> Value {
         let mut next = live.clone();
-        for rule in self.rules_of_ours(&mut next) {
-            let apex = self.backend(rule, &self.backends.apex, 100);
-            as_map(rule).insert(self.layout.backends.to_owned(), vec![apex].into());
+        let rules = self.rules(&live["spec"]);
+        if rules.is_empty() {
+            return next;
         }
+        let at_home = |rule: &Value| {
+            if !self.is_about_us(rule) {
+                return rule.clone();
+            }
+            let rule = self.unmirrored(rule);
+            self.leading_to(&rule, vec![self.backend(&rule, &self.backends.apex, 100)])
+        };
+        let wide = rules.iter().filter(|rule| !self.is_narrow(rule, rules));
+        child(&mut next, "spec").insert(self.layout.rules.to_owned(), wide.map(at_home).collect());
         next
     }
 
@@ -193,41 +207,6 @@ impl<'a> Route<'a> {
                 .map(|(key, value)| (key.clone(), value.clone().into()));
             metadata(next, "labels").extend(labels);
         }
-    }
-
-    fn next_rules(&self, live: &[Value], weight: Weight, whole: bool) -> Vec<Value> {
-        let standing = live.iter().find(|rule| self.is_about_us(rule));
-        if whole || standing.is_none() {
-            let standing = standing.or_else(|| live.first()).filter(|_| whole);
-            return vec![self.rule(standing, weight, true)];
-        }
-        // Matches that the Canary gives stand in one rule; where it gives none, each rule keeps its own.
-        let one = self.drawing.rule.contains_key(self.layout.matches);
-        let mut drawn = false;
-        let next = live.iter().filter_map(|rule| {
-            if !self.is_about_us(rule) {
-                return Some(rule.clone());
-            }
-            let first = !std::mem::replace(&mut drawn, true);
-            (first || !one).then(|| self.rule(Some(rule), weight, false))
-        });
-        next.collect()
-    }
-
-    /// One rule, laid over the standing one. A `whole` one has the defaults, and nothing of ours that is not drawn.
-    fn rule(&self, standing: Option<&Value>, weight: Weight, whole: bool) -> Value {
-        let mut wanted = if whole {
-            self.drawing.defaults.clone()
-        } else {
-            Map::new()
-        };
-        wanted.extend(self.drawing.rule.clone());
-        let mut rule = standing.cloned().unwrap_or_default();
-        let backends = self.pair(&rule, weight);
-        let members = as_map(&mut rule);
-        lay(members, &wanted, self.layout.rule_keys, self.layout, whole);
-        members.insert(self.layout.backends.to_owned(), backends.into());
-        rule
     }
 
     /// The two weighted backends, in the order in which they stand.
@@ -260,6 +239,9 @@ impl<'a> Route<'a> {
         self.keep_words(&mut wanted, namesake, standing);
         let mut backend = overlay(standing, &wanted, self.layout.backend_keys, self.layout.maps);
         as_map(&mut backend).insert("weight".to_owned(), weight.into());
+        if let Some(cookies) = &self.layout.cookies {
+            (cookies.unset)(&mut backend);
+        }
         backend
     }
 

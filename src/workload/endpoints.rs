@@ -39,7 +39,7 @@ fn is_ready(endpoint: &Value) -> bool {
 
 /// Whether a pod of that name was made for the Deployment: `<workload>-<hash>-<random>`, and nothing between, so that
 /// `podinfo-primary-7d9f-x2x4q` is none of `podinfo`'s. The stem of a very long name is cut by the API server.
-fn belongs(pod: &str, workload: &str) -> bool {
+pub(super) fn belongs(pod: &str, workload: &str) -> bool {
     let Some(stem) = pod.len().checked_sub(RANDOM).and_then(|end| pod.get(..end)) else {
         return false;
     };

@@ -5,6 +5,7 @@
 mod deployment;
 pub mod endpoints;
 mod fingerprint;
+pub mod pods;
 pub mod primary;
 pub mod scale;
 mod selector;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Brings every program of the test cluster into a cache and prints where each one is, as `name=path` lines.
 #
-# usage: build.sh [all | kubernetes | etcd | kwok | contour | envoy | prometheus | vegeta | helm | istio | flagger]...
-#        (without arguments: all, which is everything but istio and flagger)
+# usage: build.sh [all | kubernetes | etcd | kwok | contour | envoy | prometheus | vegeta | helm | istio | flagger | health]...
+#        (without arguments: all, which is everything but istio, flagger and health)
 #
 # The cache is ${SERIN_CACHE:-~/.cache/serin}; each part has a folder named by its version, made elsewhere and moved there
 # when it is whole, so a build that was killed leaves nothing that looks like a result. What is there already is only printed.
@@ -55,6 +55,8 @@ go_part() {
   find_go
   version=$(awk -v m="$module" '$1 == m {print $2; exit} $1 == "require" && $2 == m {print $3; exit}' go.mod)
   folder=$cache/$part-${version#v}
+  # A program of our own has no version; its text stands in for one.
+  [ ! -f main.go ] || folder+=-$(sha256sum main.go | cut -c 1-8)
   if [ "$part" = kubernetes ]; then
     # Controllers read the server's version, and it is not in the source.
     local at=k8s.io/component-base/version number=${version#v1.}
@@ -137,10 +139,14 @@ part() {
       module_folder flagger github.com/fluxcd/flagger flagger-source
       ;;
     istio) module_folder istio istio.io/api istio-source ;;
+    health)
+      go_part health github.com/fluxcd/cli-utils
+      module_folder argo github.com/argoproj/argo-cd/v3 argo-source
+      ;;
     envoy) envoy_part ;;
     prometheus) prometheus_part ;;
     all) for each in envoy prometheus vegeta helm kwok etcd contour kubernetes; do part "$each"; done ;;
-    *) fail "unknown part '$1'; known: all kubernetes etcd kwok contour envoy prometheus vegeta helm istio flagger" ;;
+    *) fail "unknown part '$1'; known: all kubernetes etcd kwok contour envoy prometheus vegeta helm istio flagger health" ;;
   esac
 }
 

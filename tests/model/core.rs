@@ -6,7 +6,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serin::api::Canary;
 use serin::rollout::{
-    self, Answers, Assertion, Block, Decision, Known, Memory, Observation, Round, RoundId, Stage, Traffic, Weight,
+    self, Answers, Assertion, Block, Decision, Known, Memory, Observation, Round, RoundId, Selects, Stage, Traffic,
+    Weight,
 };
 
 type Ask = fn(&Canary, Option<&Block>, &Observation, &Memory, &Answers, DateTime<Utc>) -> Option<Round>;
@@ -92,6 +93,43 @@ pub const JUDGES_OLD_ANSWERS: Core = Core {
 
 /// Writes the status without its precondition, so that a late writer wins.
 pub const UNFENCED: Core = Core { fenced: false, ..REAL };
+
+/// On the way in, takes the target's pods while the apex still leads to them.
+pub const TAKES_BEFORE_IT_SWITCHES: Core = Core {
+    render: |canary, block, observation, memory, now| {
+        let mut memory = memory.clone();
+        if block.stage == Stage::Initializing {
+            memory.apex_seen = Some((Selects::Primary, block.since - TimeDelta::hours(1)));
+        }
+        // The target first, as a careless order of writes would have it.
+        let mut all = rollout::render(canary, block, observation, &memory, now);
+        all.sort_by_key(|one| *one != Assertion::TargetDown);
+        all
+    },
+    ..REAL
+};
+
+/// On the way in, gives the traffic to Services that the data plane has not heard of.
+pub const ANNOUNCES_NOTHING: Core = Core {
+    render: |canary, block, observation, memory, now| {
+        let mut memory = memory.clone();
+        memory.announced_seen = Some(block.since - TimeDelta::hours(1));
+        rollout::render(canary, block, observation, &memory, now)
+    },
+    ..REAL
+};
+
+/// On the way out, lets the Canary go before the target has its traffic back.
+pub const LETS_GO_EARLY: Core = Core {
+    render: |canary, block, observation, memory, now| {
+        let mut all = rollout::render(canary, block, observation, memory, now);
+        if block.stage == Stage::Leaving {
+            all.push(Assertion::Unfinalized { hand_back: true });
+        }
+        all
+    },
+    ..REAL
+};
 
 /// The weight of the status counts as seen since it was written.
 fn believing(block: Option<&Block>, memory: &Memory) -> Memory {

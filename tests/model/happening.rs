@@ -1,6 +1,6 @@
 //! What may happen next in a state, and what comes of it.
 
-use serin::rollout::{Answer, Judged, SampleRecord, Says, Side, Verdict, Weight};
+use serin::rollout::{Answer, Judged, SampleRecord, Says, Side, Stage, Verdict, Weight};
 
 use crate::cluster::{Selected, Workers};
 use crate::pass::{Cut, land, moment};
@@ -36,6 +36,12 @@ pub enum Happening {
     RefuseRoutes,
     /// It accepts them again.
     AcceptRoutes,
+    /// The team suspends the Canary.
+    Suspend,
+    /// It goes on.
+    Resume,
+    /// The team deletes the Canary.
+    Delete,
     /// The write of the frozen process arrives.
     LateArrives,
     /// It is lost.
@@ -70,17 +76,21 @@ pub enum Verdictum {
 const TEMPLATES: [u8; 3] = [1, 2, 3];
 /// Parts of a pass's writes that are looked at: no pass writes more.
 const MOST_WRITES: u8 = 6;
+/// The same on the way in and out.
+const MOST_WRITES_ASIDE: u8 = 9;
 
 /// Everything that may happen in this state.
 pub fn possible(place: &Place, all: &mut Vec<Happening>) {
-    if place.broken.is_some() {
+    if place.broken.is_some() || place.gone {
         return;
     }
     let left = &place.left;
     if place.process.due {
         all.push(Happening::Pass(Cut::Whole));
         if left.deaths > 0 && place.late.is_none() {
-            all.extend((0..=MOST_WRITES).map(|n| Happening::Pass(Cut::Before(n))));
+            let aside = place.wish.deleting || place.status.stage == Stage::Initializing;
+            let most = if aside { MOST_WRITES_ASIDE } else { MOST_WRITES };
+            all.extend((0..=most).map(|n| Happening::Pass(Cut::Before(n))));
         }
     } else if place.process.wake.is_some() {
         all.push(Happening::Time);
@@ -114,6 +124,14 @@ pub fn possible(place: &Place, all: &mut Vec<Happening>) {
         all.extend([Weight::ZERO, Weight::FULL].map(Happening::EditRoute));
         all.push(Happening::EditApex);
     }
+    if place.wish.suspended {
+        all.push(Happening::Resume);
+    } else if left.suspensions > 0 {
+        all.push(Happening::Suspend);
+    }
+    if left.deletions > 0 {
+        all.push(Happening::Delete);
+    }
     if place.refuses {
         all.push(Happening::AcceptRoutes);
     } else if left.refusals > 0 {
@@ -129,10 +147,14 @@ pub fn possible(place: &Place, all: &mut Vec<Happening>) {
 /// What the cluster does when nobody disturbs it any more: the first of these that changes something.
 pub fn calm(place: &Place) -> Vec<Happening> {
     let process = &place.process;
-    if place.late.is_some() {
+    if place.gone {
+        Vec::new()
+    } else if place.late.is_some() {
         vec![Happening::LateArrives]
     } else if place.lags || place.endpoints_lag {
         vec![Happening::CatchUp]
+    } else if place.wish.suspended {
+        vec![Happening::Resume]
     } else if place.refuses {
         vec![Happening::AcceptRoutes]
     } else if process.due {
@@ -184,11 +206,11 @@ pub fn happen(place: &Place, happening: Happening, spec: &Spec, fenced: bool) ->
             next.left.falls -= 1;
         }
         Happening::EditRoute(weight) => {
-            if next.truth.route == weight {
+            if next.truth.route.weight == weight || next.truth.route.to_apex {
                 return None;
             }
             next.left.edits -= 1;
-            next.truth.route = weight;
+            next.truth.route.weight = weight;
             next.truth.route_version += 1;
         }
         Happening::EditApex => {
@@ -203,6 +225,15 @@ pub fn happen(place: &Place, happening: Happening, spec: &Spec, fenced: bool) ->
         Happening::AcceptRoutes => {
             next.refuses = false;
             next.process.due = true;
+        }
+        Happening::Suspend => {
+            next.left.suspensions -= 1;
+            next.edit_canary(|wish| wish.suspended = true);
+        }
+        Happening::Resume => next.edit_canary(|wish| wish.suspended = false),
+        Happening::Delete => {
+            next.left.deletions -= 1;
+            next.edit_canary(|wish| wish.deleting = true);
         }
         Happening::LateArrives => arrive(&mut next, spec, fenced),
         Happening::LateIsLost => next.late = None,

@@ -5,7 +5,8 @@
 //! while the next one is still on its way, whose pods fall, and whose routes others edit. The checker (stateright) walks all states
 //! breadth first, so that a counterexample is a shortest one.
 //!
-//! `cargo test --test model -- --nocapture` prints the number of states; `SERIN_DEEP=1` checks larger bounds.
+//! `cargo test --test model -- --nocapture` prints the number of states; `SERIN_DEEP=1` checks larger bounds, and `SERIN_SPEC=gates`
+//! only the specs with that word in their name.
 
 mod cluster;
 mod core;
@@ -22,17 +23,29 @@ use std::time::Instant;
 
 use stateright::{Checker as _, HasDiscoveries, Model as _, Path};
 
-use crate::core::{BELIEVES_ITS_WRITES, Core, FINISHES_EARLY, JUDGES_OLD_ANSWERS, REAL, ROLLS_UNSHIELDED, UNFENCED};
+use crate::core::{
+    ANNOUNCES_NOTHING, BELIEVES_ITS_WRITES, Core, FINISHES_EARLY, JUDGES_OLD_ANSWERS, LETS_GO_EARLY, REAL,
+    ROLLS_UNSHIELDED, TAKES_BEFORE_IT_SWITCHES, UNFENCED,
+};
 use happening::Happening;
 use model::World;
 use place::Place;
-use spec::{Budget, Spec};
+use spec::{Begin, Budget, Spec};
 
 /// A property that does not hold, and the way to where it does not.
 type Wrong = (&'static str, Path<Place, Happening>);
 
-/// Walks all states. The first property that does not hold, with the way there.
-fn walk(spec: Spec, core: Core) -> (usize, Option<Wrong>) {
+/// What a walk found.
+struct Walked {
+    states: usize,
+    /// The first property that does not hold, with the way there.
+    wrong: Option<Wrong>,
+    /// What was to be reached somewhere, and was.
+    reached: Vec<&'static str>,
+}
+
+/// Walks all states.
+fn walk(spec: Spec, core: Core) -> Walked {
     let began = Instant::now();
     let checker = World::new(spec, core)
         .checker()
@@ -47,11 +60,16 @@ fn walk(spec: Spec, core: Core) -> (usize, Option<Wrong>) {
         checker.max_depth(),
         began.elapsed().as_secs_f32()
     );
-    let wrong = checker
+    let is_failure = |name| checker.model().property(name).expectation.discovery_is_failure();
+    let (wrong, reached): (Vec<Wrong>, Vec<Wrong>) = checker
         .discoveries()
         .into_iter()
-        .find(|(name, _)| checker.model().property(name).expectation.discovery_is_failure());
-    (states, wrong)
+        .partition(|(name, _)| is_failure(name));
+    Walked {
+        states,
+        wrong: wrong.into_iter().next(),
+        reached: reached.into_iter().map(|(name, _)| name).collect(),
+    }
 }
 
 /// The way to a broken property, and for one that never comes to rest where it goes from there.
@@ -86,13 +104,22 @@ fn tell(name: &str, path: Path<Place, Happening>, spec: Spec, core: Core) -> Str
 }
 
 fn holds(spec: Spec) -> usize {
-    let (states, wrong) = walk(spec, REAL);
-    if let Some((name, path)) = wrong {
+    let walked = walk(spec, REAL);
+    if let Some((name, path)) = walked.wrong {
         println!("{}", tell(name, path, spec, REAL));
         unreachable!("{}: {name} does not hold", spec.name);
     }
-    assert!(states > 100, "a model of {states} states proves nothing");
-    states
+    let wanted = [
+        (model::PROMOTED, spec.begin == Begin::AtRest),
+        (model::SHARED, spec.begin == Begin::AtRest),
+        (model::TAKEN_OVER, spec.begin == Begin::Live),
+        (model::HANDED_BACK, spec.budget.deletions > 0),
+    ];
+    for (name, wanted) in wanted {
+        let reached = walked.reached.contains(&name);
+        assert!(reached || !wanted, "{}: never: {name}", spec.name);
+    }
+    walked.states
 }
 
 /// What may happen in each spec of a usual run: a minute or two on one core.
@@ -204,6 +231,104 @@ fn usual() -> Vec<Spec> {
                 },
             )
         },
+        of("a suspension", Budget { suspensions: 2, ..none }),
+        of(
+            "a suspension while a process dies",
+            Budget {
+                suspensions: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+    ]
+}
+
+/// The way in and the way out.
+fn usual_aside() -> Vec<Spec> {
+    let none = Budget::default();
+    let of = |name, budget| Spec {
+        name,
+        budget,
+        ..Spec::PLAIN
+    };
+    let live = |name, budget| Spec {
+        begin: Begin::Live,
+        ..of(name, budget)
+    };
+    vec![
+        live(
+            "a takeover, a process dies, routes are refused",
+            Budget {
+                deaths: 1,
+                refusals: 1,
+                ..none
+            },
+        ),
+        live(
+            "a takeover, a new revision, pods fall",
+            Budget {
+                pushes: 1,
+                falls: 1,
+                ..none
+            },
+        ),
+        live(
+            "a takeover behind caches that lag, a suspension",
+            Budget {
+                lags: 1,
+                suspensions: 1,
+                ..none
+            },
+        ),
+        Spec {
+            replicas: 2,
+            ..live("a takeover of two pods, its apex edited", Budget { edits: 1, ..none })
+        },
+        live(
+            "a takeover that is deleted",
+            Budget {
+                deletions: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "a release that is deleted while a process dies",
+            Budget {
+                pushes: 1,
+                deletions: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "a release that is deleted, routes are refused",
+            Budget {
+                pushes: 1,
+                deletions: 1,
+                refusals: 1,
+                ..none
+            },
+        ),
+        of(
+            "a release that is deleted behind caches that lag",
+            Budget {
+                pushes: 1,
+                deletions: 1,
+                lags: 1,
+                ..none
+            },
+        ),
+        of(
+            "a release that is deleted, pods fall, a suspension",
+            Budget {
+                pushes: 1,
+                deletions: 1,
+                falls: 1,
+                suspensions: 1,
+                ..none
+            },
+        ),
     ]
 }
 
@@ -294,20 +419,36 @@ fn deep() -> Vec<Spec> {
     ]
 }
 
+/// Walks those whose name has `SERIN_SPEC` in it: all, if it is not set.
+fn all_hold(what: &str, specs: &[Spec]) {
+    let wish = std::env::var("SERIN_SPEC").unwrap_or_default();
+    let wanted: Vec<_> = specs.iter().filter(|spec| spec.name.contains(&wish)).collect();
+    let states: usize = wanted.iter().map(|spec| holds(**spec)).sum();
+    println!("{what}: {states} states in {} specs", wanted.len());
+}
+
 #[test]
-fn every_order_of_what_may_happen_keeps_the_laws_and_ends_in_rest() {
-    let mut specs = usual();
+fn every_order_of_what_may_happen_to_a_release_keeps_the_laws_and_ends_in_rest() {
+    all_hold("releases", &usual());
+}
+
+#[test]
+fn every_order_of_what_may_happen_on_the_way_in_and_out_keeps_the_laws_and_ends_in_rest() {
+    all_hold("takeover and deletion", &usual_aside());
+}
+
+#[test]
+fn larger_bounds_keep_the_laws_and_end_in_rest() {
     if std::env::var_os("SERIN_DEEP").is_some() {
-        specs.extend(deep());
+        all_hold("deep", &deep());
     }
-    let states: usize = specs.iter().map(|spec| holds(*spec)).sum();
-    println!("{states} states in {} specs", specs.len());
 }
 
 /// The defect is found, and the trace that is printed says how.
 fn is_found(what: &str, spec: Spec, core: Core) {
-    let (_, wrong) = walk(spec, core);
-    let (name, path) = wrong.unwrap_or_else(|| unreachable!("not found: {what}"));
+    let (name, path) = walk(spec, core)
+        .wrong
+        .unwrap_or_else(|| unreachable!("not found: {what}"));
     println!("found: {what}\n{}", tell(name, path, spec, core));
 }
 
@@ -365,4 +506,37 @@ fn a_status_without_its_precondition_is_found() {
     };
     let spec = Spec { budget, ..Spec::PLAIN };
     is_found("a late writer of the status wins", spec, UNFENCED);
+}
+
+#[test]
+fn a_takeover_that_takes_the_target_s_pods_before_it_switches_is_found() {
+    let spec = Spec {
+        begin: Begin::Live,
+        ..Spec::PLAIN
+    };
+    is_found(
+        "the target goes down while the apex leads to it",
+        spec,
+        TAKES_BEFORE_IT_SWITCHES,
+    );
+}
+
+#[test]
+fn a_takeover_that_announces_nothing_is_found() {
+    let spec = Spec {
+        begin: Begin::Live,
+        ..Spec::PLAIN
+    };
+    is_found("the route leads to what nobody was told of", spec, ANNOUNCES_NOTHING);
+}
+
+#[test]
+fn a_deletion_that_lets_go_before_traffic_is_back_is_found() {
+    let budget = Budget {
+        pushes: 0,
+        deletions: 1,
+        ..Budget::default()
+    };
+    let spec = Spec { budget, ..Spec::PLAIN };
+    is_found("the primary goes with the Canary, under traffic", spec, LETS_GO_EARLY);
 }

@@ -8,11 +8,12 @@ use serin::api::Canary;
 use serin::rollout::{Side, Stage, Weight};
 use stateright::{Model, Property};
 
+use crate::cluster::Road;
 use crate::core::Core;
 use crate::happening::{Happening, calm, happen, possible};
 use crate::pass::{Cut, Pass};
 use crate::place::{LateWrite, Place};
-use crate::spec::Spec;
+use crate::spec::{Begin, Spec};
 use crate::time::{Calm, normalise};
 
 /// No calm is longer than that, or it never ends.
@@ -23,6 +24,7 @@ pub struct World {
     core: Core,
     spec: Spec,
     canary: Canary,
+    suspended: Canary,
     /// States from which calm brings rest.
     settling: Mutex<HashSet<u64>>,
 }
@@ -32,7 +34,8 @@ impl World {
     pub fn new(spec: Spec, core: Core) -> Self {
         Self {
             core,
-            canary: spec.canary(),
+            canary: spec.canary(false),
+            suspended: spec.canary(true),
             spec,
             settling: Mutex::default(),
         }
@@ -45,7 +48,12 @@ impl World {
                 if cut != Cut::Whole {
                     before.left.deaths -= 1;
                 }
-                Pass::new(&self.core, &self.spec, &self.canary, before, cut).run()?
+                let canary = if place.wish_seen.suspended {
+                    &self.suspended
+                } else {
+                    &self.canary
+                };
+                Pass::new(&self.core, &self.spec, canary, before, cut).run()?
             }
             other => happen(place, other, &self.spec, self.core.fenced)?,
         };
@@ -101,7 +109,12 @@ impl Model for World {
     type Action = Happening;
 
     fn init_states(&self) -> Vec<Place> {
-        vec![Place::at_rest(&self.spec)]
+        match self.spec.begin {
+            Begin::AtRest => vec![Place::at_rest(&self.spec)],
+            Begin::Live => [Road::NONE, Road::TEAMS]
+                .map(|route| Place::live(&self.spec, &self.canary, route))
+                .into(),
+        }
     }
 
     fn actions(&self, place: &Place, actions: &mut Vec<Happening>) {
@@ -117,15 +130,23 @@ impl Model for World {
             Property::always(LAWS, |_, place: &Place| place.broken.is_none()),
             Property::always(STORED, |_, place: &Place| {
                 let initialized = place.status.promoted.as_ref();
-                initialized
-                    .is_none_or(|revision| place.truth.has(revision) || place.late.is_some() || place.process.due)
+                let untouched = place.gone || place.wish.suspended || place.wish.deleting;
+                initialized.is_none_or(|revision| {
+                    untouched || place.truth.has(revision) || place.late.is_some() || place.process.due
+                })
             }),
             Property::always(AWAITED, |_, place: &Place| awaits(place)),
             Property::always(REST, Self::settles),
-            Property::sometimes("a revision is promoted", |_, place: &Place| {
+            Property::sometimes(PROMOTED, |_, place: &Place| {
                 place.status.stage == Stage::Resting && place.status.last_promoted.is_some()
             }),
-            Property::sometimes("traffic is shared", |_, place: &Place| place.truth.route > Weight::ZERO),
+            Property::sometimes(SHARED, |_, place: &Place| place.truth.route.weight > Weight::ZERO),
+            Property::sometimes(TAKEN_OVER, |world: &Self, place: &Place| {
+                world.spec.begin == Begin::Live && place.status.stage == Stage::Resting
+            }),
+            Property::sometimes(HANDED_BACK, |_, place: &Place| {
+                place.gone && place.status.gates.contains_key("told/terminated") && place.truth.answers()
+            }),
         ]
     }
 }
@@ -139,10 +160,21 @@ pub const AWAITED: &str = "every state but rest names what it waits for, and som
 /// Invariants 4 and 6.
 pub const REST: &str = "calm brings rest";
 
+/// What a spec must come to somewhere, or it shows nothing.
+pub const PROMOTED: &str = "a revision is promoted";
+/// See [`PROMOTED`].
+pub const SHARED: &str = "traffic is shared";
+/// See [`PROMOTED`].
+pub const TAKEN_OVER: &str = "the application is taken over";
+/// See [`PROMOTED`].
+pub const HANDED_BACK: &str = "the application is handed back";
+
 fn awaits(place: &Place) -> bool {
     let (block, process) = (&place.status, &place.process);
-    let resting = block.stage == Stage::Resting;
-    let named = block.why.awaiting.is_some();
+    let resting = block.stage == Stage::Resting || place.gone;
+    // A new revision is taken after a quiet second, the first one too.
+    let begins = block.why.reason == "Initializing";
+    let named = block.why.awaiting.is_some() || begins;
     let moves = process.due || process.wake.is_some() || process.pending.is_some();
     // The one state in which only the world can go on: a person was alerted, and the canary serves.
     let held = block.stage == Stage::HoldOnCanary;
@@ -154,7 +186,7 @@ fn awaits(place: &Place) -> bool {
         };
         workers.step(false)
     });
-    resting || (named && (moves || held || lags || pods))
+    resting || (named && (moves || held || lags || pods || place.wish.suspended))
 }
 
 /// What a write that is still on its way says, for the traces.

@@ -1,16 +1,19 @@
 //! One pass of the controller, whole or cut short: what `controller/pass.rs` and `controller/apply.rs` do, without the requests.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serin::api::Canary;
-use serin::rollout::{
-    Answers, Assertion, Block, Observation, Question, QuestionKey, Rehearsal, Round, RoundId, Weight, met,
-};
+use serin::rollout::{Answers, Assertion, Block, Observation, Question, QuestionKey, Rehearsal, Round, RoundId, met};
 
-use crate::cluster::{Conflict, template};
+use crate::cluster::{Cluster, Conflict, Versions, template};
 use crate::core::Core;
 use crate::laws::Moment;
 use crate::place::{Late, LateWrite, Pending, Place};
 use crate::spec::Spec;
+
+/// `spec.progressDeadlineSeconds`.
+const PATIENCE: TimeDelta = TimeDelta::seconds(30);
+/// `spec.trafficSettleSeconds`: what the data plane is given to follow.
+pub const SETTLE: TimeDelta = TimeDelta::seconds(2);
 
 /// How far a pass comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,6 +140,7 @@ impl<'a> Pass<'a> {
     /// The write that the pass was computed from is not the latest: the live object is read, and everything decided anew.
     fn look_again(&mut self) -> bool {
         self.place.status_seen = self.place.status.clone();
+        self.place.wish_seen = self.place.wish;
         self.place.status_is_seen = true;
         self.place.process.due = true;
         false
@@ -194,7 +198,7 @@ impl<'a> Pass<'a> {
                 blocked = true;
                 continue;
             }
-            if self.place.refuses && matches!(deed, Assertion::Route(_)) {
+            if self.place.refuses && is_of_route(&deed) {
                 // Tried again after a wait.
                 let again = self.place.now + TimeDelta::seconds(10);
                 let wake = &mut self.place.process.wake;
@@ -204,14 +208,24 @@ impl<'a> Pass<'a> {
             }
             let held = moment(&self.place).deed(&deed, &block, observation);
             self.break_by(held);
+            if !self.place.finalizer && !matches!(deed, Assertion::Finalizer) {
+                self.break_by(Err(format!("{deed:?} before the finalizer stands")));
+            }
             if self.is_cut() {
-                self.leave_behind(LateWrite::Deed(deed));
+                self.leave_behind(LateWrite::Deed(Box::new(deed)));
                 return true;
             }
             self.writes += 1;
             self.place.process.due = true;
             let from = self.place.seen.versions();
+            let before = self.place.truth.clone();
+            let since = [self.place.route_since, self.place.both_since];
             let landed = land(&mut self.place, &deed, from);
+            let followed = followed(&self.place, since, &before, &deed, self.spec);
+            self.break_by(followed);
+            if self.place.gone {
+                return false;
+            }
             match landed {
                 Ok(()) => {
                     let truth = self.place.truth.clone();
@@ -232,7 +246,9 @@ impl<'a> Pass<'a> {
         let seen = &self.place.seen;
         match deed {
             Assertion::Stored(revision) => [seen.target.template, seen.primary.template].contains(&template(revision)),
-            Assertion::PrimaryTemplate { revision, .. } => self.place.truth.has(revision),
+            Assertion::PrimaryTemplate { revision, .. } | Assertion::PrimaryExists { revision, .. } => {
+                self.place.truth.has(revision)
+            }
             _ => true,
         }
     }
@@ -248,12 +264,68 @@ impl<'a> Pass<'a> {
     }
 }
 
+const fn is_of_route(deed: &Assertion) -> bool {
+    matches!(
+        deed,
+        Assertion::Route(_)
+            | Assertion::RouteAnnounced(_)
+            | Assertion::RouteLeads(_)
+            | Assertion::RouteHandedBack { .. }
+    )
+}
+
 /// A write arrives at the API server.
-pub fn land(place: &mut Place, deed: &Assertion, from: crate::cluster::Versions) -> Result<(), Conflict> {
-    let weight: Weight = place.truth.route;
+pub fn land(place: &mut Place, deed: &Assertion, from: Versions) -> Result<(), Conflict> {
+    let was = place.truth.route;
     place.truth.receive(deed, from)?;
-    if place.truth.route != weight {
+    match deed {
+        Assertion::Finalizer => place.finalizer = true,
+        Assertion::Unfinalized { .. } => {
+            place.finalizer = false;
+            if place.wish.deleting {
+                place.go();
+            }
+        }
+        _ => {}
+    }
+    let is = place.truth.route;
+    if was.leads() != is.leads() {
         place.route_since = place.now;
+    }
+    if is.both && !was.both {
+        place.both_since = place.now;
+    }
+    Ok(())
+}
+
+/// What requests and the data plane make of a write that has just landed: nobody is sent where no pod is or will be, Services are
+/// announced before they get traffic, and none is forgotten that had it until then.
+///
+/// The write of a frozen process is not judged: it may be late by any time, and is repaired.
+fn followed(
+    place: &Place,
+    since: [DateTime<Utc>; 2],
+    before: &Cluster,
+    deed: &Assertion,
+    spec: &Spec,
+) -> Result<(), String> {
+    // With its patience over Serin does what is left without waiting, and says so.
+    if place.now - place.status.since >= PATIENCE {
+        return Ok(());
+    }
+    if spec.is_untroubled() && before.answers() && !place.truth.answers() {
+        return Err(format!("requests find nobody behind {deed:?}"));
+    }
+    let (was, is) = (before.route, place.truth.route);
+    if !was.stands || !is.stands {
+        return Ok(());
+    }
+    let [led, both] = since.map(|since| place.now - since >= SETTLE);
+    if was.to_apex != is.to_apex && !(was.both && both) {
+        return Err("the route leads to Services that were not announced".to_owned());
+    }
+    if was.both && !is.both && (was.to_apex != is.to_apex || !led) {
+        return Err("the route forgets Services that had its traffic until now".to_owned());
     }
     Ok(())
 }
@@ -262,7 +334,7 @@ pub fn land(place: &mut Place, deed: &Assertion, from: crate::cluster::Versions)
 pub fn moment(place: &Place) -> Moment<'_> {
     Moment {
         now: place.now,
-        patience: TimeDelta::seconds(30),
+        patience: PATIENCE,
         interval: TimeDelta::seconds(10),
         memory: &place.process.memory,
         route_since: place.route_since,

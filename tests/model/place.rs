@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serin::api::Canary;
 use serin::rollout::{
-    Answers, Assertion, Block, Confirmation, Fingerprint, Known, Memory, Observation, QuestionKey, RoundId, RouteFacts,
-    RunResult, Selects, ServiceFacts, Stage, Traffic, Weight,
+    Answers, Assertion, Block, Fingerprint, Known, Memory, Observation, QuestionKey, RoundId, RunResult, Stage, Weight,
+    advance,
 };
 
-use crate::cluster::{Cluster, Selected, Versions, Workers, fingerprint};
+use crate::cluster::{Cluster, Owned, Road, Selected, Versions, Workers, fingerprint};
 use crate::spec::{Budget, Spec};
 
 /// A write of a frozen process, on its way.
@@ -27,7 +28,7 @@ pub enum LateWrite {
     /// The status; and whether nobody has written it since.
     Status(Arc<Block>, bool),
     /// An object.
-    Deed(Assertion),
+    Deed(Box<Assertion>),
 }
 
 /// A question that has no answer yet.
@@ -56,6 +57,15 @@ pub struct Process {
     pub due: bool,
 }
 
+/// What the team's Canary says beside its analysis.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Wish {
+    /// `spec.suspend`.
+    pub suspended: bool,
+    /// It is being deleted.
+    pub deleting: bool,
+}
+
 /// One state.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
@@ -65,6 +75,14 @@ pub struct Process {
 pub struct Place {
     /// The time; each state is moved to the same one, since only spans matter.
     pub now: DateTime<Utc>,
+    /// What the Canary asks for.
+    pub wish: Wish,
+    /// The same as the cache shows it.
+    pub wish_seen: Wish,
+    /// The Canary carries our finalizer.
+    pub finalizer: bool,
+    /// There is no Canary any more.
+    pub gone: bool,
     /// What the API server holds.
     pub truth: Cluster,
     /// What the caches show of it.
@@ -91,8 +109,10 @@ pub struct Place {
     pub left: Budget,
     /// Revisions that passed a check at the last step.
     pub judged: BTreeSet<Fingerprint>,
-    /// Since when the route carries its weight, as far as anybody can know.
+    /// Since when the route leads to where it does, at its weight, as far as anybody can know.
     pub route_since: DateTime<Utc>,
+    /// Since when it names both the sides and the apex.
+    pub both_since: DateTime<Utc>,
     /// The law that was broken on the way here.
     pub broken: Option<String>,
 }
@@ -101,6 +121,7 @@ impl Place {
     /// A Canary at rest, with the first template promoted.
     pub fn at_rest(spec: &Spec) -> Self {
         let workers = |replicas| Workers {
+            stands: true,
             template: 1,
             replicas,
             ready: replicas,
@@ -111,11 +132,17 @@ impl Place {
         let truth = Cluster {
             target: workers(0),
             primary: workers(spec.replicas),
-            route: Weight::ZERO,
+            sides: [true; 2],
+            route: Road::HOME,
             route_version: 0,
             apex: Selected::Primary,
             apex_version: 0,
             stored: 0b10,
+            owned: Owned {
+                apex: true,
+                route: true,
+                sides: true,
+            },
         };
         let block: Block = serde_json::from_value(serde_json::json!({
             "version": serin::rollout::VERSION, "stage": "Resting", "since": DateTime::UNIX_EPOCH,
@@ -125,9 +152,60 @@ impl Place {
             "why": {"reason": "Initialized", "message": ""},
         }))
         .expect("a block at rest must read");
+        Self {
+            finalizer: true,
+            ..Self::of(spec, truth, block)
+        }
+    }
+
+    /// A live application with a Canary that Serin has just seen, and a route of the team's own or none.
+    pub fn live(spec: &Spec, canary: &Canary, route: Road) -> Self {
+        let workers = Workers {
+            stands: true,
+            template: 1,
+            replicas: spec.replicas,
+            ready: spec.replicas,
+            old: 0,
+            observed: true,
+            generation: 0,
+        };
+        let truth = Cluster {
+            target: workers,
+            primary: Workers {
+                stands: false,
+                template: 0,
+                replicas: 0,
+                ready: 0,
+                ..workers
+            },
+            sides: [false; 2],
+            route,
+            route_version: 0,
+            apex: Selected::Target,
+            apex_version: 0,
+            stored: 0,
+            owned: Owned {
+                apex: false,
+                route: false,
+                sides: false,
+            },
+        };
+        // Without a status nothing is known but what stands, so that any block will do to look at it.
+        let unborn = Self::of(spec, truth, Block::clone(&Self::at_rest(spec).status));
+        let (now, observation) = (unborn.now, unborn.observe(spec));
+        let first = advance(canary, None, &observation, &Memory::default(), &Answers::default(), now);
+        let block = first.block.expect("a first block must come of a live application");
+        Self::of(spec, unborn.truth, block)
+    }
+
+    fn of(spec: &Spec, truth: Cluster, block: Block) -> Self {
         let status = Arc::new(block);
         let mut place = Self {
             now: DateTime::UNIX_EPOCH,
+            wish: Wish::default(),
+            wish_seen: Wish::default(),
+            finalizer: false,
+            gone: false,
             seen: truth.clone(),
             endpoints: (truth.primary.serving(), truth.target.serving()),
             truth,
@@ -142,6 +220,7 @@ impl Place {
             left: spec.budget,
             judged: BTreeSet::new(),
             route_since: DateTime::UNIX_EPOCH,
+            both_since: DateTime::UNIX_EPOCH,
             broken: None,
         };
         place.process.due = true;
@@ -150,35 +229,21 @@ impl Place {
 
     /// What the controller observes.
     pub fn observe(&self, spec: &Spec) -> Observation {
-        let service = |selects| {
-            Known::Present(ServiceFacts {
-                drawn: true,
-                selects,
-                owned: true,
-            })
-        };
+        let [primary_service, canary_service, apex_service] = self.seen.services();
+        let owned = self.seen.owned;
         let stored = (0..8).filter(|template| self.seen.stored & (1 << template) != 0);
         Observation {
-            target: Known::Present(self.seen.target.workload(spec.recreate)),
-            primary: Known::Present(self.seen.primary.workload(spec.recreate)),
+            target: self.seen.target.workload(spec.recreate, false),
+            primary: self.seen.primary.workload(spec.recreate, owned.sides),
             primary_endpoints: Some(self.endpoints.0.into()),
             canary_endpoints: Some(self.endpoints.1.into()),
-            primary_service: service(Selects::Primary),
-            canary_service: service(Selects::Target),
-            apex_service: service(self.seen.apex.into()),
-            route: Known::Present(RouteFacts {
-                weight: Some(self.seen.route),
-                drawn: Some(Traffic::shared(self.seen.route)),
-                owned: true,
-                confirmed: Confirmation::Confirmed,
-                announced: true,
-                apex_announced: false,
-                handed_back: false,
-                names_others: false,
-                parting: None,
-            }),
+            primary_service,
+            canary_service,
+            apex_service,
+            route: self.seen.route.facts(owned.route),
             stored: Known::Present(stored.map(fingerprint).collect()),
-            finalizer: true,
+            finalizer: self.finalizer,
+            deleting: self.wish_seen.deleting,
             versions: "1/1".into(),
             ..Observation::default()
         }
@@ -186,12 +251,16 @@ impl Place {
 
     /// The watches bring what has changed, unless they stand still.
     pub fn flow(&mut self) {
+        if self.gone {
+            return;
+        }
         if !self.lags {
             self.process.due |= self.seen != self.truth || !self.status_is_seen;
-            if self.seen.route != self.truth.route {
+            if self.seen.route.leads() != self.truth.route.leads() {
                 self.route_since = self.now;
             }
             self.seen.clone_from(&self.truth);
+            self.wish_seen = self.wish;
             self.status_seen.clone_from(&self.status);
             self.status_is_seen = true;
         }
@@ -216,6 +285,30 @@ impl Place {
     /// The status is written by whoever got through.
     pub fn write_status(&mut self, next: Block) {
         self.status = Arc::new(next);
+        self.supersede();
+    }
+
+    /// Somebody else changes the Canary.
+    pub fn edit_canary(&mut self, change: impl FnOnce(&mut Wish)) {
+        change(&mut self.wish);
+        self.status_is_seen = false;
+        self.supersede();
+        if self.wish.deleting && !self.finalizer {
+            self.go();
+        }
+    }
+
+    /// Nothing keeps the Canary any more.
+    pub fn go(&mut self) {
+        self.gone = true;
+        self.truth.collect();
+        // What nobody looks at any more.
+        self.process = Process::default();
+        (self.late, self.lags, self.endpoints_lag, self.refuses) = (None, false, false, false);
+    }
+
+    /// A status that was computed from an earlier version of the Canary is refused from now on.
+    fn supersede(&mut self) {
         if let Some(Late {
             what: LateWrite::Status(_, fits),
             ..
@@ -228,11 +321,15 @@ impl Place {
     /// Everything is as it should be, and stays so.
     pub fn rests(&self, spec: &Spec) -> bool {
         let (block, truth) = (&*self.status, &self.truth);
+        if self.gone {
+            return truth.answers();
+        }
         let known = [&block.promoted, &block.last_failed];
         let wanted = Some(fingerprint(truth.target.template));
         block.stage == Stage::Resting
             && block.weight == Weight::ZERO
-            && truth.route == Weight::ZERO
+            && truth.route == Road::HOME
+            && self.finalizer
             && truth.apex == Selected::Primary
             && truth.target.serving() == 0
             && truth.primary.ready >= truth.primary.replicas
@@ -266,6 +363,9 @@ impl Place {
             )
         };
         let behind = [
+            (self.wish.suspended, " (suspended)"),
+            (self.wish.deleting, " (being deleted)"),
+            (self.gone, " (gone)"),
             (self.lags, " (objects lag)"),
             (self.endpoints_lag, " (endpoints lag)"),
             (self.refuses, " (route writes are refused)"),
@@ -273,15 +373,30 @@ impl Place {
         ];
         let behind: String = behind.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
         format!(
-            "run {} {:?} at {} ({}), failed {}; route {}; primary {}; target {}{behind}",
+            "run {} {:?} at {} ({}), failed {}; route {}; apex {:?}; primary {}; target {}{behind}",
             block.run,
             block.stage,
             block.weight,
             block.why.reason,
             block.failed_checks,
-            truth.route,
+            road(truth.route),
+            truth.apex,
             workers(&truth.primary),
             workers(&truth.target),
         )
+    }
+}
+
+fn road(road: Road) -> String {
+    let Road {
+        stands,
+        to_apex,
+        both,
+        weight,
+    } = road;
+    match (stands, to_apex) {
+        (false, _) => "none".to_owned(),
+        (true, true) => format!("to the apex{}", if both { ", naming the sides" } else { "" }),
+        (true, false) => format!("{weight}{}", if both { ", naming the apex" } else { "" }),
     }
 }

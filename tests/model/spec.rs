@@ -22,6 +22,19 @@ pub struct Budget {
     pub bad: u8,
     /// A gate is closed when it is asked.
     pub closed: u8,
+    /// The team suspends the Canary for a while.
+    pub suspensions: u8,
+    /// The team deletes the Canary.
+    pub deletions: u8,
+}
+
+/// Where it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// The application was taken over, and its first revision promoted.
+    AtRest,
+    /// The Canary of a live application was just created: once with a route of the team's own, once without.
+    Live,
 }
 
 /// One bounded world.
@@ -39,6 +52,8 @@ pub struct Spec {
     pub recreate: bool,
     /// There are gates before the start, a raise and the promotion.
     pub gates: bool,
+    /// Where it begins.
+    pub begin: Begin,
     /// How much may happen.
     pub budget: Budget,
 }
@@ -52,6 +67,7 @@ impl Spec {
         promotion_step: None,
         recreate: false,
         gates: false,
+        begin: Begin::AtRest,
         budget: Budget {
             pushes: 1,
             falls: 0,
@@ -61,11 +77,19 @@ impl Spec {
             refusals: 0,
             bad: 0,
             closed: 0,
+            suspensions: 0,
+            deletions: 0,
         },
     };
 
-    /// The Canary that it speaks of.
-    pub fn canary(&self) -> Canary {
+    /// Pods stay ready and nobody but Serin touches its objects, so that a request without an answer is Serin's doing.
+    pub const fn is_untroubled(&self) -> bool {
+        let Budget { falls, edits, lags, .. } = self.budget;
+        !self.recreate && falls == 0 && edits == 0 && lags == 0
+    }
+
+    /// The Canary that it speaks of, suspended or not.
+    pub fn canary(&self, suspended: bool) -> Canary {
         let mut analysis = json!({
             "interval": "10s", "threshold": 2, "stepWeights": self.steps, "metrics": [{"name": "request-success-rate"}],
         });
@@ -85,7 +109,7 @@ impl Spec {
             "metadata": {"name": "app", "namespace": "test", "uid": "u"},
             "spec": {
                 "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
-                "progressDeadlineSeconds": 30,
+                "progressDeadlineSeconds": 30, "suspend": suspended,
                 "service": {"port": 80, "gatewayRefs": [{"name": "gateway"}]},
                 "analysis": analysis,
             },

@@ -5,17 +5,29 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serin::rollout::{Block, Fingerprint, Memory, RoundId};
+use serin::rollout::{Block, Fingerprint, Memory, RoundId, Stage};
 
+use crate::pass::SETTLE;
 use crate::place::{LateWrite, Place};
 
 /// Older than this is all the same: the longest span that a decision here looks at is an interval and two progress deadlines of 30 s.
 const OLDEST: TimeDelta = TimeDelta::seconds(75);
+/// On the way out it is three deadlines and two minutes of last tries.
+const OLDEST_LEAVING: TimeDelta = TimeDelta::seconds(215);
+/// A law asks whether the route stood for an interval, and nothing longer.
+const INTERVAL: TimeDelta = TimeDelta::seconds(10);
 
 /// Moves the state to the beginning of time.
 pub fn normalise(place: &mut Place) {
     let now = place.now;
-    let age = |at: &mut DateTime<Utc>| *at = DateTime::UNIX_EPOCH + (*at - now).max(-OLDEST);
+    let oldest = if place.status.stage == Stage::Leaving {
+        OLDEST_LEAVING
+    } else {
+        OLDEST
+    };
+    let older = |at: &mut DateTime<Utc>, oldest: TimeDelta| *at = DateTime::UNIX_EPOCH + (*at - now).max(-oldest);
+    let age = |at: &mut DateTime<Utc>| older(at, oldest);
+    let young = |at: &mut DateTime<Utc>| older(at, SETTLE);
     for late in [&mut place.late] {
         if let Some(LateWrite::Status(block, _)) = late.as_mut().map(|late| &mut late.what) {
             *block = Arc::new(plain(block, age));
@@ -28,9 +40,14 @@ pub fn normalise(place: &mut Place) {
         Arc::new(plain(&place.status_seen, age))
     };
     place.status = status;
-    age(&mut place.route_since);
+    older(&mut place.route_since, INTERVAL);
+    if place.truth.route.both {
+        young(&mut place.both_since);
+    } else {
+        place.both_since = DateTime::UNIX_EPOCH;
+    }
     place.process.wake.iter_mut().for_each(age);
-    remembered(place, age);
+    remembered(place, age, young);
     for answer in place.process.answers.given.values_mut() {
         answer.at = DateTime::UNIX_EPOCH;
     }
@@ -38,8 +55,8 @@ pub fn normalise(place: &mut Place) {
     versions(place);
 }
 
-fn remembered(place: &mut Place, age: impl Fn(&mut DateTime<Utc>)) {
-    let since = place.status.since;
+fn remembered(place: &mut Place, age: impl Fn(&mut DateTime<Utc>), young: impl Fn(&mut DateTime<Utc>)) {
+    let (since, stage) = (place.status.since, place.status.stage);
     let process = &mut place.process;
     let memory: &mut Memory = &mut process.memory;
     // Progress of an earlier stage is not looked at any more.
@@ -50,12 +67,17 @@ fn remembered(place: &mut Place, age: impl Fn(&mut DateTime<Utc>)) {
     memory.template_seen.iter_mut().for_each(|(_, at)| age(at));
     memory.undrawn_since.iter_mut().for_each(&age);
     memory.last_check.iter_mut().for_each(&age);
-    // Endpoints are always known here, and nothing is taken over or handed back.
+    // Of the announcements only whether they have settled is looked at, and only on the way in or out.
+    memory.announced_seen = memory.announced_seen.filter(|_| stage == Stage::Initializing);
+    memory.announced_seen.iter_mut().for_each(&young);
+    memory.apex_announced_seen.iter_mut().for_each(&young);
+    memory.parting_seen.iter_mut().for_each(|(_, at)| young(at));
+    memory.handed_back_seen.iter_mut().for_each(&young);
+    // Endpoints are always known here.
     memory
         .primary_ready
         .iter_mut()
         .for_each(|(_, at)| *at = DateTime::UNIX_EPOCH);
-    memory.announced_seen = None;
     // How long a process has acted matters as long as it has not begun the stage itself.
     let oldest = DateTime::UNIX_EPOCH - OLDEST;
     memory.acting_since.iter_mut().for_each(&age);
@@ -122,6 +144,14 @@ impl Hash for Calm<'_> {
         let place = self.0;
         (&place.truth, &place.seen, place.endpoints).hash(hasher);
         (place.lags, place.endpoints_lag, place.refuses, place.status_is_seen).hash(hasher);
+        (
+            place.wish,
+            place.wish_seen,
+            place.finalizer,
+            place.gone,
+            place.both_since,
+        )
+            .hash(hasher);
         block(&place.status, hasher);
         if !place.status_is_seen {
             block(&place.status_seen, hasher);
@@ -177,6 +207,14 @@ fn process<H: Hasher>(place: &Place, hasher: &mut H) {
         .map(|progress| (progress.ready, progress.at))
         .hash(hasher);
     memory.rehearsal.as_ref().map(|(run, _)| *run).hash(hasher);
+    let parting = memory.parting_seen.map(|(to, at)| (to as u8, at));
+    (
+        memory.announced_seen,
+        memory.apex_announced_seen,
+        parting,
+        memory.handed_back_seen,
+    )
+        .hash(hasher);
 }
 
 fn block<H: Hasher>(block: &Block, hasher: &mut H) {

@@ -1,6 +1,6 @@
 //! Serin on a real Kubernetes control plane, with a real gateway and real requests: `bash tests/real.sh SCENARIO`.
 //!
-//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`], [`faults`], [`bench`]. They share the [`harness`], which
+//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`], [`faults`], [`sim`], [`bench`]. They share the [`harness`], which
 //! builds and starts everything in a network namespace of its own, and the story of a [`release`].
 
 #[path = "../bench/mod.rs"]
@@ -11,6 +11,7 @@ mod first_run;
 mod ground;
 mod harness;
 mod release;
+mod sim;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use crate::harness::abroad::Abroad;
 use crate::harness::cluster::Cluster;
 use crate::harness::programs::Programs;
 use crate::harness::verdict::{Expectation, closing_line};
-use crate::harness::{Outcome, app, namespace, programs};
+use crate::harness::{Outcome, app, guest, namespace, programs};
 
 /// Runs a controller on a real control plane, with real traffic.
 #[derive(Parser)]
@@ -45,6 +46,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Scenario {
+    /// The embedded API server and a real one, asked the same and compared field by field.
+    Sim(sim::Arguments),
+    #[command(flatten)]
+    OnCluster(OnCluster),
+}
+
+/// What is played on a whole cluster.
+#[derive(Subcommand)]
+enum OnCluster {
     /// A good release and a bad one, and a page about what was seen: docs/first-run.md.
     FirstRun(first_run::Arguments),
     /// Releases through both kinds of routes, every answer counted, none lost; and a mutant that must lose some.
@@ -61,29 +71,43 @@ impl Scenario {
     /// The name of its state folder.
     const fn name(&self) -> &'static str {
         match self {
-            Self::FirstRun(_) => "first-run",
-            Self::EndToEnd(_) => "end-to-end",
-            Self::Faults(_) => "faults",
-            Self::Bench(_) => "bench",
-            Self::Ground => "ground",
+            Self::Sim(_) => "sim",
+            Self::OnCluster(OnCluster::FirstRun(_)) => "first-run",
+            Self::OnCluster(OnCluster::EndToEnd(_)) => "end-to-end",
+            Self::OnCluster(OnCluster::Faults(_)) => "faults",
+            Self::OnCluster(OnCluster::Bench(_)) => "bench",
+            Self::OnCluster(OnCluster::Ground) => "ground",
         }
     }
 
     const fn with_flagger(&self) -> bool {
-        match self {
-            Self::FirstRun(arguments) => arguments.flagger,
-            Self::EndToEnd(_) | Self::Faults(_) | Self::Bench(_) | Self::Ground => false,
-        }
+        matches!(self, Self::OnCluster(OnCluster::FirstRun(arguments)) if arguments.flagger)
     }
 
     /// The cluster that it should run on, if not one of ours.
     fn abroad(&self) -> Option<&Abroad> {
         match self {
-            Self::EndToEnd(arguments) => Some(&arguments.abroad).filter(|abroad| abroad.kubeconfig.is_some()),
-            Self::FirstRun(_) | Self::Faults(_) | Self::Bench(_) | Self::Ground => None,
+            Self::OnCluster(OnCluster::EndToEnd(arguments)) => {
+                Some(&arguments.abroad).filter(|abroad| abroad.kubeconfig.is_some())
+            }
+            Self::Sim(_) | Self::OnCluster(_) => None,
         }
     }
 
+    /// What `tests/cluster/build.sh` has to bring.
+    fn parts(&self) -> &'static [&'static str] {
+        match self {
+            Self::Sim(_) => &["kubernetes", "etcd", "contour", "istio"],
+            Self::OnCluster(OnCluster::Bench(_)) => &["all", "istio"],
+            Self::OnCluster(_) if self.with_flagger() => &["all", "flagger"],
+            Self::OnCluster(_) if self.abroad().is_some() => &["vegeta"],
+            Self::OnCluster(OnCluster::Ground) => &["all", "health"],
+            Self::OnCluster(_) => &["all"],
+        }
+    }
+}
+
+impl OnCluster {
     fn run<'a>(&'a self, cluster: &'a Cluster) -> LocalBoxFuture<'a, Outcome<Vec<Expectation>>> {
         match self {
             Self::FirstRun(arguments) => first_run::run(arguments, cluster).boxed_local(),
@@ -100,6 +124,8 @@ fn main() -> ExitCode {
     let outcome = match role.as_deref() {
         Some(app::ROLE) => app::run().map(|()| true),
         Some(namespace::ROLE) => inside(),
+        Some(guest::HOST) => host(),
+        Some(guest::CLEANER) => guest::clean_up(),
         _ => outside(),
     };
     match outcome {
@@ -119,23 +145,27 @@ fn main() -> ExitCode {
 /// Builds what is lacking, while there is still a network, and goes on inside.
 fn outside() -> Outcome<bool> {
     let arguments = Arguments::parse();
+    let places = programs::build(arguments.scenario.parts())?;
     if arguments.scenario.abroad().is_some() {
-        return perform(&arguments, &programs::build(&["vegeta"])?);
+        match guest::enter(&places)? {}
     }
-    let mut parts = vec!["all"];
-    if arguments.scenario.with_flagger() {
-        parts.push("flagger");
-    }
-    if matches!(arguments.scenario, Scenario::Bench(_)) {
-        parts.push("istio");
-    }
-    match namespace::enter(&programs::build(&parts)?)? {}
+    match namespace::enter(&places)? {}
+}
+
+/// Watches over a run on a cluster of somebody's own.
+fn host() -> Outcome<bool> {
+    let arguments = Arguments::parse_from(std::env::args_os().skip(1));
+    let abroad = arguments.scenario.abroad();
+    let kubeconfig = abroad.and_then(|abroad| abroad.kubeconfig.as_deref());
+    guest::host(kubeconfig.ok_or("a host needs a kubeconfig")?)
 }
 
 /// The run itself, inside the namespace.
 fn inside() -> Outcome<bool> {
     let arguments = Arguments::parse_from(std::env::args_os().skip(1));
-    namespace::prepare()?;
+    if arguments.scenario.abroad().is_none() {
+        namespace::prepare()?;
+    }
     perform(&arguments, &std::env::var(namespace::PLACES)?)
 }
 
@@ -167,6 +197,10 @@ async fn run(arguments: &Arguments, places: &str) -> Outcome<Vec<Expectation>> {
     let state = namespace::state_folder(scenario.name())?;
     let programs = Programs::find(places, scenario.with_flagger(), arguments.controller.as_deref())?;
 
+    let on_cluster = match scenario {
+        Scenario::Sim(arguments) => return sim::run(arguments, &programs, &state.path).await,
+        Scenario::OnCluster(on_cluster) => on_cluster,
+    };
     let cluster = match scenario.abroad() {
         Some(abroad) => Cluster::abroad(programs, &state.path, abroad).await?,
         None => Cluster::start(programs, &state.path).await?,
@@ -176,16 +210,19 @@ async fn run(arguments: &Arguments, places: &str) -> Outcome<Vec<Expectation>> {
         started.elapsed(),
         state.path.display()
     );
-    let outcome = scenario.run(&cluster).await;
+    let outcome = on_cluster.run(&cluster).await;
     if let Err(error) = &outcome {
         eprintln!("{error}");
         cluster.print_log_tails();
     }
     if arguments.stay {
-        println!(
-            "\nThe cluster stays until Ctrl-C. Enter it from another terminal:\n  {}",
-            namespace::way_in()
-        );
+        match &cluster.guest {
+            None => println!(
+                "\nThe cluster stays until Ctrl-C. Enter it from another terminal:\n  {}",
+                namespace::way_in()
+            ),
+            Some(_) => println!("\nThe applications stay until Ctrl-C."),
+        }
         std::future::pending::<()>().await;
     }
     drop(cluster);

@@ -5,7 +5,8 @@
 //! must come to rest with the right revision.
 //!
 //! `SERIN_SCHEDULES=1000 cargo test --test schedules -- --nocapture` plays that many, from `SERIN_FROM` on; `SERIN_HOURS=2` plays
-//! for two hours. A failure is made as small as it goes, and `SERIN_SEED=<n>` replays its seed with every write.
+//! for two hours. A failure is made as small as it goes, and `SERIN_SEED=<n>` replays its seed with every write. Each core plays
+//! seeds of its own; what a seed does depends on nothing but the seed.
 
 mod chaos;
 mod dice;
@@ -22,13 +23,19 @@ mod embedded {
 mod end;
 mod play;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use draw::Schedule;
 use play::{Played, play};
 
 /// Schedules of a usual run.
-const USUAL: u64 = 60;
+const USUAL: u64 = 300;
 
 /// A number from the environment.
 fn wish(name: &str) -> Option<u64> {
@@ -63,6 +70,38 @@ fn shrink(schedule: &Schedule) -> Schedule {
     small
 }
 
+/// Plays seeds from `first` on, on all cores, while `more` says so of how many were begun; gives how many were played, and those
+/// that failed in the order of their seeds.
+fn play_from(first: u64, more: impl Fn(u64) -> bool + Sync) -> (u64, Vec<(Schedule, Played)>) {
+    let (begun, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        loop {
+            let place = begun.fetch_add(1, Ordering::SeqCst);
+            if !more(place) {
+                begun.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+            let schedule = Schedule::of(first + place);
+            let played = attempt(&schedule);
+            if !played.wrong.is_empty() {
+                println!("seed {}: {}", schedule.seed, played.wrong.join("; "));
+                failed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((schedule, played));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.sort_by_key(|(schedule, _)| schedule.seed);
+    (begun.into_inner(), failed)
+}
+
 fn tell(schedule: &Schedule, played: &Played) -> String {
     format!(
         "{:#?}\n{}\nseed {}: {}\nreplay: SERIN_SEED={} cargo test --test schedules -- --nocapture",
@@ -90,20 +129,9 @@ fn whatever_happens_the_invariants_hold_and_calm_brings_rest() {
         wish("SERIN_FROM").unwrap_or(1),
         wish("SERIN_SCHEDULES").unwrap_or(USUAL),
     );
-    let mut failed = Vec::new();
-    let mut count = 0;
-    for seed in first.. {
-        if hours.map_or(count >= many, |hours| began.elapsed() >= hours) {
-            break;
-        }
-        count += 1;
-        let schedule = Schedule::of(seed);
-        let played = attempt(&schedule);
-        if !played.wrong.is_empty() {
-            println!("seed {seed}: {}", played.wrong.join("; "));
-            failed.push((schedule, played));
-        }
-    }
+    let (count, failed) = play_from(first, |begun| {
+        hours.map_or(begun < many, |hours| began.elapsed() < hours)
+    });
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     println!(
         "{count} schedules, {:.0} a minute, {} failed",

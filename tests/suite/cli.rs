@@ -113,3 +113,18 @@ fn the_charts_role_is_the_one_that_is_printed() {
         "serin rbac > charts/serin/files/clusterrole.yaml"
     );
 }
+
+#[test]
+fn a_word_without_a_cluster_is_told_apart_from_one_that_is_not_followed() {
+    for line in [vec!["abort", "app"], vec!["get"], vec!["wait", "app", "-n", "test"]] {
+        let output = serin(&line);
+        assert_eq!(output.status.code(), Some(6), "{line:?}: {}", said(&output));
+    }
+    let output = serin(&["goto", "app", "101"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let help = printed(&serin(&["wait", "--help"]));
+    assert!(
+        help.contains("3 failed or rolled back, 4 timeout, 5 no such Canary"),
+        "{help}"
+    );
+}

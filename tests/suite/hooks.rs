@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use serin::api::{Analysis, Canary, CanaryStatus, HookType, Webhook};
 use serin::hooks::{Caller, HookCall, HookError, HttpCaller, payload};
+use serin::outbound::Reach;
 use serin::rollout::Notice;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -36,7 +37,10 @@ fn call_of(hook: &Webhook) -> HookCall {
 }
 
 async fn call(hook: &Webhook) -> Result<(), HookError> {
-    HttpCaller::new().expect("a client").call(&call_of(hook)).await
+    HttpCaller::new(Reach::Guarded)
+        .expect("a client")
+        .call(&call_of(hook))
+        .await
 }
 
 async fn server(answer: ResponseTemplate) -> MockServer {

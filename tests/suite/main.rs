@@ -10,6 +10,7 @@ mod core;
 mod dashboards;
 mod embedded;
 mod guard;
+mod hook_credentials;
 mod hooks;
 mod jobs;
 mod leader;

@@ -7,9 +7,11 @@ mod confirmation;
 mod contract;
 mod golden;
 pub mod istio;
+mod kubernetes;
 mod refusal;
 mod services;
 mod table;
+mod traffic;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
@@ -62,6 +64,14 @@ impl Bench {
         }
     }
 
+    /// The same with `spec.analysis` laid over.
+    fn with_analysis(mut self, analysis: &Value) -> Self {
+        let mut object = serde_json::to_value(&self.canary).unwrap();
+        json_patch::merge(&mut object["spec"]["analysis"], analysis);
+        self.canary = serde_json::from_value(object).unwrap();
+        self
+    }
+
     fn plain(provider: &str) -> Self {
         Self::new(provider, &json!({}))
     }
@@ -77,7 +87,11 @@ impl Bench {
 
     /// The route as the API server stores it after creation.
     fn created(&self, percent: u8) -> Value {
-        let mut object = self.router.create(&self.cx(), &shared(percent)).unwrap();
+        self.created_for(&shared(percent))
+    }
+
+    fn created_for(&self, traffic: &Traffic) -> Value {
+        let mut object = self.router.create(&self.cx(), traffic).unwrap();
         object["metadata"]["resourceVersion"] = "100".into();
         object["metadata"]["generation"] = 1.into();
         object

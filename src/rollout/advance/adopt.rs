@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::super::known::Known;
 use super::super::observation::{Observation, Selects, Workload};
-use super::super::state::{Block, Fingerprint, Outcome, RunResult, Stage, VERSION, Why};
+use super::super::state::{Block, Cookies, Fingerprint, Outcome, RunResult, Stage, VERSION, Why};
 use super::super::steps;
 use super::super::weight::Weight;
+use super::super::word::Words;
 use super::revision;
 use crate::api::{Canary, Phase};
 
@@ -20,9 +21,14 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         stage: Stage::Initializing,
         since: now,
         subject: observation.subject.clone(),
+        former: None,
         run: 0,
         plan: None,
         weight: Weight::ZERO,
+        matched: false,
+        iterations: 0,
+        cookies: Cookies::default(),
+        observed_weight: None,
         promoted: None,
         last_promoted: None,
         running: None,
@@ -32,8 +38,12 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         capacity: 0,
         failed_checks: 0,
         unreachable_checks: 0,
+        dataless_checks: 0,
         checks: 0,
         gates: std::collections::BTreeMap::new(),
+        queued: None,
+        gate: None,
+        words: Words::past(&observation.words),
         outcome: None,
         samples: Vec::new(),
         why: Why {
@@ -80,8 +90,12 @@ fn adopt(block: &mut Block, canary: &Canary, observation: &Observation, target: 
         _ if on_the_way && !observation.refusals.is_empty() => settle(block, weight, phase),
         Phase::Progressing | Phase::WaitingPromotion | Phase::Waiting if weight > Weight::ZERO => {
             start(block, canary, wanted, weight, Stage::Stepping);
+            count_on(block, canary);
         }
-        Phase::Progressing | Phase::WaitingPromotion => start(block, canary, wanted, weight, Stage::Raising),
+        Phase::Progressing | Phase::WaitingPromotion => {
+            start(block, canary, wanted, weight, Stage::Raising);
+            count_on(block, canary);
+        }
         Phase::Promoting | Phase::Finalising => {
             // Flagger wrote the primary before it wrote the phase, so the primary has, or is to have, the target's template.
             start(block, canary, wanted, weight, Stage::Promoting);
@@ -151,9 +165,39 @@ fn start(block: &mut Block, canary: &Canary, running: Option<Fingerprint>, weigh
     block.stage = stage;
     block.weight = weight;
     block.running = running;
-    block.plan = Some(steps::plan(&canary.spec));
+    let plan = steps::plan(&canary.spec, &block.subject);
+    block.matched = plan.matched && weight > Weight::ZERO;
+    block.plan = Some(plan);
     if let Some(status) = &canary.status {
         block.failed_checks = u32::try_from(status.failed_checks).unwrap_or(0);
+        block.cookies = Cookies {
+            canary: named(status.session_affinity_cookie.as_deref()),
+            primary: named(status.primary_session_affinity_cookie.as_deref()),
+            previous: named(status.previous_session_affinity_cookie.as_deref()),
+        };
+    }
+}
+
+/// A cookie of Flagger's status. It writes one without a name where the spec names none (W15).
+fn named(cookie: Option<&str>) -> Option<String> {
+    let (name, value) = cookie?.split_once('=')?;
+    (!name.is_empty() && !value.is_empty()).then(|| format!("{name}={value}"))
+}
+
+/// A run that counts by iterations goes on with the one that Flagger had come to. It is checked once more.
+fn count_on(block: &mut Block, canary: &Canary) {
+    let counted = canary.status.as_ref().map_or(0, |status| status.iterations);
+    let Some(plan) = block.plan.as_ref().filter(|plan| plan.iterations > 0) else {
+        return;
+    };
+    let cut_over = !plan.matched && block.weight == Weight::FULL;
+    block.iterations = if cut_over {
+        plan.iterations.saturating_add(1)
+    } else {
+        u32::try_from(counted).unwrap_or(0).min(plan.iterations)
+    };
+    if block.iterations > 0 {
+        block.stage = Stage::Stepping;
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
-use super::{hold, homeward, promote, verdict};
+use super::{hold, homeward, moving, promote, verdict};
 use crate::api::HookType;
 
 /// Notes that the hooks after the run are still to be called. They come after the phase is written, which they may read.
@@ -118,12 +118,14 @@ pub(super) fn roll_back(turn: &mut Turn<'_>) {
 
 /// As a rollback, without a failure.
 pub(super) fn revert(turn: &mut Turn<'_>) {
-    if turn
-        .observation
-        .target
-        .present()
-        .and_then(|t| t.fingerprint.as_ref())
-        .is_some_and(|f| Some(f) != turn.block.promoted.as_ref())
+    let renamed = moving::is_renamed(&turn.block, turn.observation);
+    if !renamed
+        && turn
+            .observation
+            .target
+            .present()
+            .and_then(|t| t.fingerprint.as_ref())
+            .is_some_and(|f| Some(f) != turn.block.promoted.as_ref())
         && turn.block.weight > Weight::ZERO
     {
         // It changed once more while traffic is on its way home.
@@ -131,16 +133,24 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
     }
     homeward::bring_home(turn);
     if !home_and_down(turn) {
-        turn.why(
-            "Reverting",
-            "the target returned to the promoted revision during the run",
-        )
-        .awaiting("traffic on the primary, then the target at zero replicas");
+        let (reason, message) = if renamed {
+            ("NamesChanged", "the spec names other objects; the run is ended first")
+        } else {
+            (
+                "Reverting",
+                "the target returned to the promoted revision during the run",
+            )
+        };
+        turn.why(reason, message)
+            .awaiting("traffic on the primary, then the target at zero replicas");
         return;
     }
-    turn.block.last_failed = None;
     turn.block.running = None;
     turn.block.plan = None;
+    if renamed {
+        return moving::run_ended(turn);
+    }
+    turn.block.last_failed = None;
     let first = turn.block.last_promoted.is_none()
         && turn.block.run <= 1
         && turn
@@ -173,8 +183,8 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
 
 /// After a promotion: target down, `post-rollout` hooks, then `Succeeded`.
 pub(super) fn finalise(turn: &mut Turn<'_>) {
-    let canary_up = turn.observation.target.is_present_and(|target| target.replicas > 0)
-        && turn.capacity().carries(Side::Canary, Weight::FULL);
+    let canary_up =
+        turn.observation.target.is_present_and(|target| target.replicas > 0) && turn.capacity().canary_takes_all();
     if canary_up && !turn.capacity().carries(Side::Primary, Weight::ZERO) {
         let primary = &turn.observation.primary;
         if primary.is_present_and(|primary| primary.rollout.deadline_exceeded) || turn.past_deadline() {
@@ -193,7 +203,7 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
         .awaiting("the target at zero replicas");
         return;
     }
-    let skipped = turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty());
+    let skipped = turn.block.plan.as_ref().is_none_or(|plan| !plan.judges());
     let promoted = turn.block.running.take();
     if turn.block.promoted != promoted {
         turn.block.last_promoted = turn.block.promoted.take();

@@ -25,11 +25,10 @@ pub(super) fn fail(turn: &mut Turn<'_>) {
         );
     }
     // Pods of a revision that nobody judged are no refuge.
-    let canary_has_it =
-        turn.capacity().carries(Side::Canary, Weight::FULL) && !revision::strayed(&turn.block, turn.observation);
-    if canary_has_it && turn.block.weight < Weight::FULL {
+    let canary_has_it = turn.capacity().canary_takes_all() && !revision::strayed(&turn.block, turn.observation);
+    if canary_has_it && !turn.block.has_all() {
         let since = turn.block.since;
-        turn.set_weight(Weight::FULL);
+        turn.give_all();
         turn.block.since = since;
         if turn.block.stage != Stage::Promoting {
             // Not at rest before all traffic was seen on the canary.
@@ -86,11 +85,11 @@ pub(super) fn hold(turn: &mut Turn<'_>) {
     }
     if turn.observation.canary_endpoints == Some(0) {
         homeward::bring_home(turn);
-    } else if turn.block.weight < Weight::FULL
-        && turn.capacity().carries(Side::Canary, Weight::FULL)
+    } else if !turn.block.has_all()
+        && turn.capacity().canary_takes_all()
         && !revision::strayed(&turn.block, turn.observation)
     {
-        turn.set_weight(Weight::FULL);
+        turn.give_all();
     }
 }
 
@@ -102,10 +101,7 @@ fn replace(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
     }
     turn.block.run += 1;
     turn.block.running = Some(fingerprint);
-    turn.block.plan = Some(Plan {
-        steps: Vec::new(),
-        promotion_step: None,
-    });
+    turn.block.plan = Some(Plan::default());
     turn.block.failed_checks = 0;
     turn.block.last_failed = None;
     turn.block.outcome = None;

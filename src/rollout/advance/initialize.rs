@@ -8,15 +8,16 @@ use super::super::round::{self, Check, Progress};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::super::{known::Known, observation::Observation};
+use super::line;
+use super::moving;
 use super::revision::{Seen, seen};
 use super::turn::Turn;
 
 /// Takes over. The order of the writes is `render`'s; this waits, says what for, and ends it.
 pub(super) fn initialize(turn: &mut Turn<'_>) {
     if turn.block.subject != turn.observation.subject {
-        // Nothing of the old names carries traffic yet.
-        turn.block.subject = turn.observation.subject.clone();
-        turn.block.promoted = None;
+        // Nothing depends on what was begun: what served before does so still.
+        moving::take_names(turn);
     }
     if refused(turn) || unreadable(turn) {
         return;
@@ -39,13 +40,22 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
             }
         }
         Seen::Rebased(fingerprint) | Seen::Settled(fingerprint) => {
-            if turn.block.promoted.as_ref() != Some(&fingerprint) && !primary_serves(turn) {
+            let is_settled = moving::keeps_primary(&turn.block) || turn.block.promoted.as_ref() == Some(&fingerprint);
+            if !is_settled && !primary_serves(turn) {
+                if turn.block.promoted.is_none() {
+                    if line::full(turn, None) {
+                        return;
+                    }
+                    // What was waited for before is no lack of progress.
+                    turn.block.since = turn.now;
+                }
                 turn.block.promoted = Some(fingerprint);
-                turn.block.capacity = turn
-                    .observation
-                    .target
-                    .present()
-                    .map_or(1, |target| target.replicas.max(1));
+                let replicas = turn.observation.target.present().map_or(1, |target| target.replicas);
+                // Pods that serve the same Service meanwhile are not replaced by fewer.
+                let former = turn.block.former.as_ref();
+                let same_service = former.is_some_and(|former| former.apex == turn.block.subject.apex);
+                let serving = if same_service { turn.block.capacity } else { 1 };
+                turn.block.capacity = replicas.max(serving).max(1);
             }
         }
     }
@@ -78,12 +88,20 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
         };
         turn.why("ScalingTargetDown", message)
             .awaiting("the target at zero replicas");
-    } else {
+    } else if !moving::former_stands(turn) {
         done(turn);
     }
 }
 
 fn done(turn: &mut Turn<'_>) {
+    let keeps_outcome = moving::keeps_primary(&turn.block);
+    moving::arrived(turn);
+    if let Some(outcome) = turn.block.outcome.clone().filter(|_| keeps_outcome) {
+        // The same release as before, by other names.
+        turn.enter(Stage::Resting);
+        turn.why(&outcome.reason, &outcome.message);
+        return;
+    }
     turn.outcome(RunResult::Initialized, "Initialized", "the application was taken over");
     turn.enter(Stage::Resting);
     turn.why(
@@ -117,8 +135,9 @@ fn primary_serves(turn: &mut Turn<'_>) -> bool {
 /// Whether the primary is there, of the right revision, and carries everything.
 fn primary_up(turn: &Turn<'_>) -> bool {
     let primary = turn.observation.primary.present();
-    primary.is_some_and(|primary| primary.rollout.complete && primary.fingerprint == turn.block.promoted)
-        && turn.capacity().carries(Side::Primary, Weight::ZERO)
+    let keeps_primary = moving::keeps_primary(&turn.block);
+    let is_right = |it: &Workload| it.rollout.complete && (keeps_primary || it.fingerprint == turn.block.promoted);
+    primary.is_some_and(is_right) && turn.capacity().carries(Side::Primary, Weight::ZERO)
 }
 
 fn wait_for_primary(turn: &mut Turn<'_>) {

@@ -2,7 +2,7 @@
 
 use super::super::announcement::parted;
 use super::super::assertion::Destination;
-use super::super::handover::{Handover, LAST_TRIES, handover};
+use super::super::handover::{Handover, LAST_TRIES, handover, heir};
 use super::super::notice::Severity;
 use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
@@ -24,43 +24,10 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
     if turn.observation.taken_by.is_none() {
         homeward::bring_home(turn);
     }
-    // Looks again when the patience ends: after the deadline the hand-back goes on whatever is missing.
-    if turn.past_deadline() {
-        turn.wake_at(turn.deadline() + LAST_TRIES);
-        turn.wake_at(turn.deadline() + LAST_TRIES * 2);
-    }
+    watch_the_clock(turn);
     let deadline = turn.deadline();
-    for since in [
-        turn.memory.apex_seen.map(|(_, since)| since),
-        turn.memory.apex_announced_seen,
-        parted(&turn.memory, Destination::Apex),
-        turn.memory.handed_back_seen,
-    ] {
-        turn.settled(since);
-    }
     let state = handover(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now);
-    let (needed, ready) = (
-        turn.capacity().need(Side::Canary, Weight::FULL),
-        turn.observation.canary_endpoints.unwrap_or(0),
-    );
-    let message = match state {
-        Handover::Nothing => "there is nothing to hand back; the Canary is released".to_owned(),
-        Handover::Unknown => "the target cannot be read now".to_owned(),
-        Handover::Raising => format!("the target takes over from the primary: {ready} of {needed} pods ready"),
-        Handover::SwitchingApex => "the apex Service is pointed at the target's pods".to_owned(),
-        Handover::Announcing => {
-            "the route names the apex Service; the data plane is given time to load its pods".to_owned()
-        }
-        Handover::Parting => {
-            "the route leads to the apex Service; the data plane is given time to let go of the sides".to_owned()
-        }
-        Handover::HandingBack => "the route is pointed at the apex Service alone".to_owned(),
-        Handover::Kept => format!(
-            "the target did not come up ({ready} of {needed} pods ready); the primary keeps the traffic and stays with its Services, owned by nobody"
-        ),
-        Handover::Abandoned { .. } => "the deadline has passed; the Canary is released as things are".to_owned(),
-        Handover::Done => "the target has everything back; the Canary is released".to_owned(),
-    };
+    let message = words(turn, state);
     let trouble = turn
         .observation
         .obstacle
@@ -82,6 +49,51 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
     if over && turn.once(TERMINATED) {
         let text = format!("Terminated canary {}", turn.canary_name());
         turn.event("terminated", "Leave", &text);
+    }
+}
+
+/// Looks again when a settle time ends, and when the patience does: after the deadline the hand-back goes on whatever is missing.
+pub(super) fn watch_the_clock(turn: &mut Turn<'_>) {
+    if turn.past_deadline() {
+        turn.wake_at(turn.deadline() + LAST_TRIES);
+        turn.wake_at(turn.deadline() + LAST_TRIES * 2);
+    }
+    for since in [
+        turn.memory.apex_seen.map(|(_, since)| since),
+        turn.memory.apex_announced_seen,
+        parted(&turn.memory, Destination::Apex),
+        turn.memory.handed_back_seen,
+    ] {
+        turn.settled(since);
+    }
+}
+
+/// What is being done, in a sentence.
+pub(super) fn words(turn: &Turn<'_>, state: Handover) -> String {
+    let (needed, ready) = (
+        turn.capacity().need(Side::Canary, Weight::FULL),
+        turn.observation.canary_endpoints.unwrap_or(0),
+    );
+    match state {
+        Handover::Nothing => "there is nothing to hand back; the Canary is released".to_owned(),
+        Handover::Unknown => "the target cannot be read now".to_owned(),
+        Handover::Raising => format!("the target takes over from the primary: {ready} of {needed} pods ready"),
+        Handover::SwitchingApex => match heir(&turn.block, turn.observation) {
+            Side::Canary => "the apex Service is pointed at the target's pods".to_owned(),
+            Side::Primary => "the apex Service is pointed at the primary's pods".to_owned(),
+        },
+        Handover::Announcing => {
+            "the route names the apex Service; the data plane is given time to load its pods".to_owned()
+        }
+        Handover::Parting => {
+            "the route leads to the apex Service; the data plane is given time to let go of the sides".to_owned()
+        }
+        Handover::HandingBack => "the route is pointed at the apex Service alone".to_owned(),
+        Handover::Kept => format!(
+            "the target did not come up ({ready} of {needed} pods ready); the primary keeps the traffic and stays with its Services, owned by nobody"
+        ),
+        Handover::Abandoned { .. } => "the deadline has passed; the Canary is released as things are".to_owned(),
+        Handover::Done => "the target has everything back; the Canary is released".to_owned(),
     }
 }
 

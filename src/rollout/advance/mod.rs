@@ -1,11 +1,16 @@
 //! `advance`: the whole state machine. One call makes at most one transition; the controller writes it and calls again.
 
 mod adopt;
+mod ailing;
+mod deed;
 mod finish;
+mod gate;
 mod hold;
 mod homeward;
 mod initialize;
 mod leave;
+mod line;
+mod moving;
 mod promote;
 mod raise;
 mod rest;
@@ -14,6 +19,7 @@ mod step;
 mod turn;
 mod turn_route;
 mod verdict;
+mod word;
 
 use chrono::{DateTime, Utc};
 
@@ -25,6 +31,7 @@ use crate::api::Canary;
 use turn::Turn;
 
 pub(super) use leave::TERMINATED;
+pub(super) use moving::{is_renamed, keeps_primary, leftovers};
 pub(super) use raise::{pods_ready, ready_for_traffic};
 pub(super) use revision::{overtaken, unreleased};
 pub(super) use turn::delta;
@@ -66,7 +73,9 @@ pub fn advance(
     if observation.deleting {
         leave::leave(&mut turn);
     } else if canary.spec.suspend {
-        suspend(&mut turn);
+        if !word::hear(&mut turn, Some("spec.suspend is true")) {
+            suspend(&mut turn);
+        }
     } else if let Some(taken) = &observation.taken_by {
         let message = format!(
             "{} belongs to Canary {}; this one touches nothing",
@@ -79,11 +88,7 @@ pub fn advance(
         if held_until_now {
             resume(&mut turn);
         }
-        if block.subject != observation.subject && !matches!(block.stage, Stage::Initializing) {
-            renamed(&mut turn);
-        } else {
-            stage(&mut turn);
-        }
+        stage(&mut turn);
     }
     turn.finish()
 }
@@ -92,11 +97,22 @@ fn stage(turn: &mut Turn<'_>) {
     if let Some(serving) = revision::replacing_the_lost(&turn.block, turn.observation) {
         return replace_lost(turn, serving);
     }
+    // A target that changed under traffic is answered before anybody is listened to.
+    if !(in_run(turn.block.stage) && revision::strayed(&turn.block, turn.observation)) && word::hear(turn, None) {
+        return;
+    }
+    if gate::ran_out(turn) {
+        return;
+    }
     if in_run(turn.block.stage) && tell_refusal(turn) {
+        return;
+    }
+    if is_renamed(&turn.block, turn.observation) && moving::ends_run(turn) {
         return;
     }
     take_stage(turn);
     if (turn.before.stage, turn.before.weight) == (turn.block.stage, turn.block.weight) {
+        ailing::say(turn);
         turn_route::say_trouble(turn);
     }
 }
@@ -104,7 +120,9 @@ fn stage(turn: &mut Turn<'_>) {
 fn take_stage(turn: &mut Turn<'_>) {
     match turn.block.stage {
         Stage::Initializing => initialize::initialize(turn),
+        Stage::Resting | Stage::Waiting if turn.block.subject != turn.observation.subject => moving::begin(turn),
         Stage::Resting | Stage::Waiting => rest::rest(turn),
+        Stage::Moving => moving::go_on(turn),
         Stage::Raising => raise::raise(turn),
         Stage::Stepping | Stage::WaitingPromotion => step::step(turn),
         Stage::Shielding => promote::shield(turn),
@@ -172,29 +190,4 @@ fn resume(turn: &mut Turn<'_>) {
     }
     turn.why("Resumed", "goes on where it was held")
         .awaiting("what the stage waits for");
-}
-
-/// The spec names other objects than those that stand: a run ends through the old ones, then nothing starts until a person decides.
-fn renamed(turn: &mut Turn<'_>) {
-    let (old, new) = (turn.block.subject.clone(), turn.observation.subject.clone());
-    match turn.block.stage {
-        Stage::Resting | Stage::Waiting => {
-            finish::post_rollout(turn, false);
-            let message = format!(
-                "the spec now names target {}, service {}, provider {}; this Canary stands on {}, {}, {}: delete and create it again to move",
-                new.target, new.apex, new.provider, old.target, old.apex, old.provider
-            );
-            turn.why("NamesChanged", &message)
-                .awaiting("the old names back, or the Canary created anew");
-            turn.stalled_notice("NamesChanged", &message);
-        }
-        Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Shielding | Stage::Restarting => {
-            finish::begin_rollback(
-                turn,
-                "NamesChanged",
-                "the names of target, service or provider were changed during the run",
-            );
-        }
-        _ => stage(turn),
-    }
 }

@@ -15,7 +15,7 @@ const HELD: &str = "traffic is held on the canary and a person is alerted";
 /// All checks passed at the last weight, or there is nothing to check.
 pub(super) fn begin(turn: &mut Turn<'_>, tally: &Tally) {
     verdict::tell_passed(turn, tally);
-    if turn.block.weight == Weight::FULL || turn.capacity().primary_rolls_safely() {
+    if turn.block.has_all() || turn.capacity().primary_rolls_safely() {
         return copy(turn);
     }
     // Its own roll would leave the primary with too few pods for its share (Recreate, or a generous maxUnavailable).
@@ -34,8 +34,8 @@ pub(super) fn shield(turn: &mut Turn<'_>) {
     }
     take_all(turn);
     let since = turn.drawn_since();
-    let carried = turn.capacity().carries(Side::Canary, Weight::FULL);
-    if turn.block.weight == Weight::FULL && turn.settled(since) && carried {
+    let carried = turn.capacity().canary_takes_all();
+    if turn.block.has_all() && turn.settled(since) && carried {
         return copy(turn);
     }
     if turn.past_deadline() {
@@ -49,9 +49,9 @@ pub(super) fn shield(turn: &mut Turn<'_>) {
 }
 
 fn take_all(turn: &mut Turn<'_>) {
-    if turn.block.weight < Weight::FULL && turn.capacity().carries(Side::Canary, Weight::FULL) {
+    if !turn.block.has_all() && turn.capacity().canary_takes_all() {
         let since = turn.block.since;
-        turn.set_weight(Weight::FULL);
+        turn.give_all();
         turn.block.since = since;
         turn.event("shield", "Shield", "Routing all traffic to canary");
     }
@@ -69,6 +69,7 @@ fn shield_words(turn: &mut Turn<'_>) {
 fn copy(turn: &mut Turn<'_>) {
     turn.enter(Stage::Promoting);
     turn.block.copied.clone_from(&turn.block.running);
+    warn_of_gaps(turn);
     let text = format!(
         "Copying {} template spec to {}",
         turn.target_name(),
@@ -76,6 +77,27 @@ fn copy(turn: &mut Turn<'_>) {
     );
     turn.event("copy", "Promote", &text);
     promoting_words(turn);
+}
+
+/// Without a route the primary rolls under all the traffic, as any Deployment does. A strategy that takes many of its pods is told.
+fn warn_of_gaps(turn: &mut Turn<'_>) {
+    let needed = turn.capacity().need(Side::Primary, Weight::ZERO);
+    let Some(primary) = turn
+        .observation
+        .primary
+        .present()
+        .filter(|_| !turn.block.subject.has_route())
+    else {
+        return;
+    };
+    let kept = primary.worst_ready;
+    if kept < needed {
+        let text = format!(
+            "{} rolls under all traffic and keeps {kept} of {needed} pods ready; provider kubernetes cannot lead traffic elsewhere",
+            turn.primary_name()
+        );
+        turn.warning("rolls-under-traffic", "Promote", &text);
+    }
 }
 
 pub(super) fn promoting_words(turn: &mut Turn<'_>) {
@@ -160,7 +182,7 @@ pub(super) fn primary_is_ready(turn: &Turn<'_>) -> bool {
     turn.observation
         .primary
         .is_present_and(|primary| primary.rollout.complete && primary.fingerprint == turn.block.running)
-        && turn.capacity().carries(Side::Primary, next)
+        && turn.capacity().bears(Side::Primary, &turn.block.traffic_at(next))
 }
 
 /// Sends the next part of the traffic home.
@@ -180,12 +202,14 @@ pub(super) fn go_home(turn: &mut Turn<'_>) {
         turn.enter(if home { Stage::Finalising } else { Stage::Returning });
     }
     turn.set_weight(next);
-    let text = if by_steps {
-        format!("Advance {} primary weight {}", turn.canary_name(), next.primary())
-    } else {
-        "Routing all traffic to primary".to_owned()
-    };
-    turn.event(&format!("home-{}", next.primary()), "Promote", &text);
+    if turn.block.subject.has_route() {
+        let text = if by_steps {
+            format!("Advance {} primary weight {}", turn.canary_name(), next.primary())
+        } else {
+            "Routing all traffic to primary".to_owned()
+        };
+        turn.event(&format!("home-{}", next.primary()), "Promote", &text);
+    }
     if home {
         turn.why("Finalising", "all traffic goes to the primary")
             .awaiting("traffic on the primary, then the target at zero replicas");
@@ -242,7 +266,7 @@ fn returning_words(turn: &mut Turn<'_>, next: Option<DateTime<Utc>>) {
 /// The primary lost all its pods after traffic had come home, and the canary still has its own: they serve while it recovers.
 pub(super) fn take_back(turn: &mut Turn<'_>) {
     turn.enter(Stage::Promoting);
-    turn.set_weight(Weight::FULL);
+    turn.give_all();
     turn.warning(
         "take-back",
         "Hold",

@@ -6,14 +6,13 @@ use super::super::capacity::Capacity;
 use super::super::known::Known;
 use super::super::observation::{Memory, Observation, Rehearsal, Workload};
 use super::super::round::{self, Check, Progress, Tally};
-use super::super::state::{Block, GateState, Stage};
-use super::super::traffic::Traffic;
-use super::super::weight::{Side, Weight};
+use super::super::state::{Block, GateState};
+use super::super::weight::Side;
 use super::homeward;
 use super::revision::{Seen, seen};
 use super::step::ROLLED_BACK;
 use super::turn::Turn;
-use super::{finish, promote, step, verdict};
+use super::{finish, promote, step, verdict, word};
 use crate::api::{Canary, HookType};
 
 /// Waits for the pods, rehearses the writes, runs `pre-rollout`, gives the first weight.
@@ -51,7 +50,10 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
             return;
         }
     }
-    if step::is_to_be_skipped(turn) || turn.block.plan.as_ref().is_none_or(|plan| plan.steps.is_empty()) {
+    if turn.block.words.paused.is_some() {
+        return paused(turn);
+    }
+    if step::is_to_be_skipped(turn) || turn.block.plan.as_ref().is_none_or(|plan| !plan.judges()) {
         return promote::begin(turn, &Tally::default());
     }
     let Check::Due(due) = turn.check() else { return };
@@ -70,6 +72,19 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
     judge(turn, &tally);
 }
 
+/// A person holds the run before its first weight. A `rollback` hook is asked all the same.
+fn paused(turn: &mut Turn<'_>) {
+    if let Check::Due(due) = turn.check()
+        && let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers)
+    {
+        turn.end_round();
+        if verdict::rolled_back_by_hook(turn, &tally) {
+            return;
+        }
+    }
+    word::pauses(turn);
+}
+
 fn judge(turn: &mut Turn<'_>, tally: &Tally) {
     remember_passed(turn, tally);
     if verdict::rolled_back_by_hook(turn, tally) || verdict::failed(turn, tally) {
@@ -78,14 +93,10 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally) {
     if let Some(refusal) = &tally.refused {
         return verdict::gate_refused(turn, refusal);
     }
-    let Some(first) = turn.block.plan.as_ref().and_then(|plan| plan.after(Weight::ZERO)) else {
-        return;
-    };
     let text = format!("Starting canary analysis for {}", turn.target_name());
     turn.event("analysis", "Analyse", &text);
     verdict::tell_passed(turn, tally);
-    turn.enter(Stage::Stepping);
-    step::give(turn, first);
+    step::begin(turn);
 }
 
 /// Hooks that run once a run are not run again, neither while a gate behind them is closed nor when the canary has to begin anew
@@ -117,18 +128,13 @@ pub fn pods_ready(
     memory: &Memory,
     now: DateTime<Utc>,
 ) -> bool {
-    let first = block
-        .plan
-        .as_ref()
-        .and_then(|plan| plan.after(Weight::ZERO))
-        .unwrap_or(Weight::FULL);
     let capacity = Capacity::new(&canary.spec, block, observation, memory, now);
     observation
         .target
         .is_present_and(|target| target.rollout.complete && target.fingerprint == block.running)
-        && capacity.carries(Side::Canary, first)
+        && block.trials().iter().all(|first| capacity.bears(Side::Canary, first))
         && observation.canary_service.is_present_and(|service| service.drawn)
-        && memory.drawn_since(&Traffic::intended(canary, block)).is_some()
+        && memory.drawn_since(&block.traffic()).is_some()
 }
 
 /// The words for waiting on the target's pods, which are also those of a run's first moment.

@@ -6,7 +6,7 @@ use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
-use super::{finish, verdict};
+use super::{finish, gate, line, verdict, word};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
@@ -34,11 +34,22 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
     if refused(turn) {
         return;
     }
+    if line::is_queued(turn, &fingerprint) {
+        let full = turn.block.words.full;
+        start(turn, fingerprint, &Tally::default());
+        if full && turn.block.stage == Stage::Raising {
+            word::skip_all(turn);
+        }
+        return;
+    }
     ask_about(turn, &fingerprint);
     let Check::Due(due) = turn.check() else { return };
     if let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) {
         // A change of the stage wipes the slate, so the round ends before a start and after a refusal.
-        if let Some(refusal) = &tally.refused {
+        if turn.block.stage == Stage::Waiting && tally.roll_back.is_some() {
+            turn.end_round();
+            verdict::rolled_back_by_hook(turn, &tally);
+        } else if let Some(refusal) = &tally.refused {
             wait(turn, fingerprint, &tally, refusal);
             turn.end_round();
         } else {
@@ -65,6 +76,7 @@ fn ask_about(turn: &mut Turn<'_>, fingerprint: &Fingerprint) {
     if waits_for_another {
         turn.block.running = Some(fingerprint.clone());
         turn.block.gates.clear();
+        turn.block.gate = None;
     }
     let before = turn.memory.asked_about.replace(fingerprint.clone());
     if waits_for_another || before.is_some_and(|before| before != *fingerprint) {
@@ -77,6 +89,7 @@ fn ask_about(turn: &mut Turn<'_>, fingerprint: &Fingerprint) {
 fn wait_no_longer(turn: &mut Turn<'_>) {
     turn.memory.asked_about = None;
     turn.block.running = None;
+    turn.block.queued = None;
     if turn.block.stage == Stage::Waiting {
         turn.enter(Stage::Resting);
     }
@@ -167,31 +180,39 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
     if first {
         turn.enter(Stage::Waiting);
         turn.block.running = Some(fingerprint);
+    }
+    verdict::keeps_back(turn, &refusal.mark);
+    if first {
         let text = format!(
             "Halt {} advancement waiting for approval {}",
             turn.canary_name(),
             refusal.name
         );
+        let remaining = gate::remaining(turn);
         let notice = turn.warning("waiting", "Wait", &text);
         if !refusal.muted {
-            notice.alerts(Severity::Warn, "Canary is waiting for approval.");
+            notice.alerts(Severity::Warn, &format!("Canary is waiting for approval.{remaining}"));
         }
     }
     verdict::tell_passed(turn, tally);
     for pass in &tally.passed {
         turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
     }
-    let next = turn.interval_from_now();
+    let asked = turn.interval_from_now();
+    let (at, then) = gate::next(turn, asked);
     turn.why(
         "WaitingForApproval",
         &format!("{} keeps the revision back: {}", refusal.name, refusal.text),
     )
     .awaiting(&format!("{} {}", HookType::ConfirmRollout, refusal.name))
-    .until(next, "it is asked again");
+    .until(at, then);
 }
 
-/// A run begins: its number, its revision, its plan and the primary's size are fixed here.
-fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
+/// A run begins, if there is a slot for it: its number, its revision, its plan and the primary's size are fixed here.
+pub(super) fn start(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally) {
+    if line::full(turn, Some(&fingerprint)) {
+        return verdict::tell_passed(turn, tally);
+    }
     turn.begin_run(fingerprint);
     let replicas = turn.observation.primary.present().map(|primary| primary.replicas);
     // A primary that is gone is rebuilt at the size that it had.

@@ -1,13 +1,13 @@
 //! The canary has its share of the traffic; it is checked at each interval and goes on, waits or goes back.
 
-use super::super::notice::Severity;
 use super::super::observation::Workload;
 use super::super::round::{self, Check, Progress, Tally};
-use super::super::state::{GateState, Stage};
+use super::super::state::Stage;
+use super::super::steps::Next;
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
-use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable};
-use super::{finish, homeward, promote, revision};
+use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable, without_data};
+use super::{finish, gate, homeward, promote, revision, word};
 
 /// What happens at the end of a patience before promotion.
 pub(super) const ROLLED_BACK: &str = "the run is rolled back";
@@ -24,8 +24,8 @@ pub(super) fn step(turn: &mut Turn<'_>) {
         return homeward::canary_died(turn);
     }
     let short = is_short(turn);
-    if is_to_be_skipped(turn) && !short {
-        // Whoever sets `skipAnalysis` in the middle of a run wants it promoted now (T19 of `spec/core.md` 2.3).
+    if is_to_be_skipped(turn) && !short && turn.block.words.paused.is_none() {
+        // Whoever sets `skipAnalysis`, or says promote-full, in the middle of a run wants it promoted now (T19 of `spec/core.md` 2.3).
         return promote::begin(turn, &Tally::default());
     }
     if short {
@@ -90,9 +90,9 @@ fn never_stands(turn: &mut Turn<'_>) -> bool {
 
 /// Whether the analysis was called off. The plan has no steps from then on, which also says so at the end.
 pub(super) fn is_to_be_skipped(turn: &mut Turn<'_>) -> bool {
-    let skips = turn.spec().skips_analysis();
-    if let Some(plan) = turn.block.plan.as_mut().filter(|plan| skips && !plan.steps.is_empty()) {
-        plan.steps.clear();
+    let skips = turn.spec().skips_analysis() || turn.block.words.full;
+    if let Some(plan) = turn.block.plan.as_mut().filter(|plan| skips && plan.judges()) {
+        plan.call_off();
     }
     skips
 }
@@ -100,7 +100,7 @@ pub(super) fn is_to_be_skipped(turn: &mut Turn<'_>) -> bool {
 /// Whether the canary has fewer ready pods than its share needs. It is checked all the same, since the pods that are left may be as bad
 /// as those that are gone, but the step does not pass before they are back.
 fn is_short(turn: &Turn<'_>) -> bool {
-    !turn.capacity().carries(Side::Canary, turn.block.weight)
+    !turn.capacity().bears(Side::Canary, &turn.block.traffic())
 }
 
 /// What was answered before the step was disturbed says nothing about what comes after.
@@ -124,37 +124,57 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally, disturbed: bool) {
     if disturbed {
         return dwell(turn);
     }
-    if let Some(text) = tally.held.first() {
-        if turn.once("told/no-data") {
-            turn.warning("no-data", "Halt", text)
-                .alerts(Severity::Warn, &format!("Canary is waiting for data: {text}"));
-        }
-        let at = turn.interval_from_now();
-        turn.why("NoData", text)
-            .awaiting("a number from the metric")
-            .until(at, "it is read again");
+    if word::pauses(turn) || without_data(turn, tally) {
         return;
     }
     if let Some(refusal) = &tally.refused {
         return gate_refused(turn, refusal);
     }
-    let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
-    match next {
-        Some(next) if turn.capacity().carries(Side::Canary, next) => {
+    turn.block.gate = None;
+    match turn.block.next() {
+        Next::Iteration(number) => {
+            tell_passed(turn, tally);
+            iterate(turn, number);
+        }
+        Next::Weight(next) if turn.capacity().bears(Side::Canary, &turn.block.traffic_at(next)) => {
             tell_passed(turn, tally);
             if turn.block.stage != Stage::Stepping {
                 turn.enter(Stage::Stepping);
             }
             give(turn, next);
         }
-        Some(next) => too_small(turn, next),
-        None => promote::begin(turn, tally),
+        Next::Weight(next) => too_small(turn, next),
+        Next::Promotion => promote::begin(turn, tally),
     }
+}
+
+/// Everything before the first step was passed: the canary is tried from now on, with a first share, with copies of requests, or without
+/// any of the clients' traffic.
+pub(super) fn begin(turn: &mut Turn<'_>) {
+    let Some(plan) = turn.block.plan.clone() else { return };
+    turn.enter(Stage::Stepping);
+    let first = plan.after(Weight::ZERO).filter(|_| !plan.begins_without_weight());
+    turn.set_weight(first.unwrap_or(Weight::ZERO));
+    if plan.iterations > 0 {
+        iterate(turn, 1);
+    } else {
+        advanced(turn);
+    }
+}
+
+/// One more check at the same traffic.
+pub(super) fn iterate(turn: &mut Turn<'_>, number: u32) {
+    turn.set_iteration(number);
+    turn.forget_gates();
+    let planned = turn.block.plan.as_ref().map_or(number, |plan| plan.iterations);
+    let text = format!("Advance {} canary iteration {number}/{planned}", turn.canary_name());
+    turn.event(&format!("iteration-{number}"), "Advance", &text);
+    step_words(turn);
 }
 
 /// The canary has not the pods that the next weight needs, for example because its scaler does not allow them.
 fn too_small(turn: &mut Turn<'_>, next: Weight) {
-    let needed = turn.capacity().need(Side::Canary, next);
+    let needed = turn.capacity().need_of(Side::Canary, &turn.block.traffic_at(next));
     let ready = turn.observation.canary_endpoints.unwrap_or(0);
     let message = format!("weight {next} needs {needed} ready pods of the canary, {ready} are ready");
     let deadline = turn.patience(ROLLED_BACK);
@@ -166,13 +186,30 @@ fn too_small(turn: &mut Turn<'_>, next: Weight) {
         .until(deadline, ROLLED_BACK);
 }
 
-/// Gives the canary its next weight.
+/// Gives the canary its next weight. Behind the iterations of Blue/Green that is everything.
 pub(super) fn give(turn: &mut Turn<'_>, weight: Weight) {
+    let cut_over = turn.block.plan.as_ref().filter(|plan| plan.iterations > 0);
+    let said = cut_over.map(|plan| (plan.iterations.saturating_add(1), plan.mirror.is_some()));
     turn.set_weight(weight);
     turn.forget_gates();
+    let Some((number, mirrored)) = said else {
+        return advanced(turn);
+    };
+    turn.set_iteration(number);
+    let text = if mirrored {
+        "Stop traffic mirroring and route all traffic to canary"
+    } else {
+        "Routing all traffic to canary"
+    };
+    turn.event("cut-over", "Advance", text);
+    step_words(turn);
+}
+
+fn advanced(turn: &mut Turn<'_>) {
+    let weight = turn.block.weight;
     let text = format!("Advance {} canary weight {weight}", turn.canary_name());
     turn.event(&format!("advance-{weight}"), "Advance", &text);
-    dwell(turn);
+    step_words(turn);
 }
 
 /// Whether the last check said something that stands until the next one.
@@ -186,36 +223,36 @@ fn verdict_stands(turn: &mut Turn<'_>) -> bool {
 }
 
 /// The words of a step that goes as planned. What the last check said stands until the next one.
-fn dwell(turn: &mut Turn<'_>) {
-    if verdict_stands(turn) {
-        return;
+pub(super) fn dwell(turn: &mut Turn<'_>) {
+    if !verdict_stands(turn) && !word::pauses(turn) {
+        step_words(turn);
     }
-    let next = turn.block.plan.as_ref().and_then(|plan| plan.after(turn.block.weight));
-    let then = next.map_or_else(
-        || "the revision is promoted if the check passes".to_owned(),
-        |next| format!("weight {next} if the check passes"),
-    );
+}
+
+fn step_words(turn: &mut Turn<'_>) {
+    let counted = turn.block.plan.as_ref().is_some_and(|plan| plan.iterations > 0);
+    let then = match turn.block.next() {
+        Next::Iteration(number) => format!("iteration {number} if the check passes"),
+        Next::Weight(_) if counted => "all traffic goes to the canary if the check passes".to_owned(),
+        Next::Weight(next) => format!("weight {next} if the check passes"),
+        Next::Promotion => "the revision is promoted if the check passes".to_owned(),
+    };
     let at = turn.next_check().unwrap_or_else(|| turn.interval_from_now());
-    let (weight, failed, threshold) = (turn.block.weight, turn.block.failed_checks, turn.spec().threshold());
-    let closed = turn
-        .block
-        .gates
-        .iter()
-        .find(|(_, state)| **state == GateState::Refused)
-        .map(|(mark, _)| mark.clone());
-    if let Some(mark) = closed {
+    let (place, failed, threshold) = (turn.place(), turn.block.failed_checks, turn.spec().threshold());
+    if let Some(mark) = turn.block.gate.as_ref().map(|gate| gate.mark.clone()) {
         let reason = if turn.block.stage == Stage::WaitingPromotion {
             "WaitingForPromotionApproval"
         } else {
             "WaitingForTrafficApproval"
         };
-        turn.why(reason, &format!("{mark} keeps the run at weight {weight}"))
+        let (at, then) = gate::next(turn, at);
+        turn.why(reason, &format!("{mark} keeps the run at {place}"))
             .awaiting(&mark)
-            .until(at, "it is asked again");
+            .until(at, then);
     } else {
         turn.why(
             "Analysing",
-            &format!("weight {weight}; {failed} of at most {threshold} failed checks"),
+            &format!("{place}; {failed} of at most {threshold} failed checks"),
         )
         .awaiting("the next check")
         .until(at, &then);
@@ -231,7 +268,10 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
 }
 
 fn short_of_pods(turn: &mut Turn<'_>) {
-    let (weight, needed) = (turn.block.weight, turn.capacity().need(Side::Canary, turn.block.weight));
+    let (place, needed) = (
+        turn.place(),
+        turn.capacity().need_of(Side::Canary, &turn.block.traffic()),
+    );
     let deadline = turn.patience(ROLLED_BACK);
     let Some(ready) = turn.observation.canary_endpoints else {
         let message = "the canary's ready pods cannot be counted now";
@@ -249,7 +289,7 @@ fn short_of_pods(turn: &mut Turn<'_>) {
         .present()
         .map(Workload::troubled)
         .unwrap_or_default();
-    let message = format!("weight {weight} needs {needed} ready pods of the canary, {ready} are ready{trouble}");
+    let message = format!("{place} needs {needed} ready pods of the canary, {ready} are ready{trouble}");
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
     }

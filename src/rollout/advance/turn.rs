@@ -13,7 +13,7 @@ use super::super::size;
 use super::super::state::{Block, Fingerprint, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
 use super::super::traffic::Traffic;
 use super::super::weight::Weight;
-use super::super::{mark, public, round, steps};
+use super::super::{cookies, mark, public, round, steps};
 use super::Decision;
 use crate::api::{Canary, CanarySpec};
 
@@ -76,8 +76,18 @@ impl<'a> Turn<'a> {
     pub fn enter(&mut self, stage: Stage) {
         self.block.stage = stage;
         self.block.since = self.now;
-        if matches!(stage, Stage::Resting | Stage::Waiting) {
+        self.block.queued = None;
+        if at_rest(stage) {
             self.block.gates.clear();
+        }
+        if !matches!(
+            stage,
+            Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Restarting
+        ) {
+            (self.block.words.paused, self.block.words.full) = (None, false);
+        }
+        if matches!(stage, Stage::Raising | Stage::Restarting | Stage::Reverting) || at_rest(stage) {
+            self.block.iterations = 0;
         }
         self.forget_gates();
         self.memory.checks = 0;
@@ -89,27 +99,56 @@ impl<'a> Turn<'a> {
     /// Another run, of this revision: its number, its plan, and nothing counted yet. The revision that was under test comes back.
     pub fn begin_run(&mut self, fingerprint: Fingerprint) -> Option<Fingerprint> {
         self.block.run += 1;
-        self.block.plan = Some(steps::plan(self.spec()));
+        self.block.plan = Some(steps::plan(self.spec(), &self.block.subject));
+        self.block.iterations = 0;
+        self.block.cookies = cookies::of_run(self.canary, &self.block);
         self.block.failed_checks = 0;
         self.block.unreachable_checks = 0;
+        self.block.dataless_checks = 0;
         self.block.samples.clear();
+        // What a person said was about another run.
+        (self.block.words.paused, self.block.words.full) = (None, false);
         self.block.running.replace(fingerprint)
     }
 
     /// A new step asks its gates anew. What runs once a run has run.
     pub fn forget_gates(&mut self) {
         self.block.gates.retain(|mark, _| mark::is_of_the_run(mark));
+        self.block.gate = None;
     }
 
     /// Gives the canary another intended weight, which begins a new step.
     pub fn set_weight(&mut self, weight: Weight) {
-        if self.block.weight != weight {
-            self.block.weight = weight;
-            self.block.since = self.now;
-            self.memory.checks = 0;
-            self.memory.short_in = None;
-            self.memory.last_check = None;
+        let matched = self.block.traffic_at(weight).matched;
+        self.set_share(weight, matched);
+    }
+
+    /// Gives the canary all traffic: also the requests that do not match.
+    pub fn give_all(&mut self) {
+        self.set_share(Weight::FULL, false);
+    }
+
+    fn set_share(&mut self, weight: Weight, matched: bool) {
+        if (self.block.weight, self.block.matched) == (weight, matched) {
+            return;
         }
+        match weight {
+            Weight::ZERO => cookies::take_back(&mut self.block.cookies),
+            // Nobody is kept on a side that may be rolled, nor led back there by a cookie when only a part comes home.
+            Weight::FULL => self.block.cookies.primary = None,
+            _ => {}
+        }
+        (self.block.weight, self.block.matched) = (weight, matched);
+        self.block.since = self.now;
+        self.memory.checks = 0;
+        self.memory.short_in = None;
+        self.memory.last_check = None;
+    }
+
+    /// Another iteration at the same traffic. Its checks are counted on, since their names tell the weight and not the iteration.
+    pub fn set_iteration(&mut self, number: u32) {
+        self.block.iterations = number;
+        self.block.since = self.now;
     }
 
     pub fn outcome(&mut self, result: RunResult, reason: &str, message: &str) {
@@ -184,7 +223,8 @@ impl<'a> Turn<'a> {
     /// moves with each pass nor begins again with a new process; a pod that gets ready moves it.
     pub fn patience(&self, then: &str) -> DateTime<Utc> {
         let (before, patience) = (self.before, delta(self.spec().progress_deadline()));
-        let same = (before.run, before.stage, before.weight) == (self.block.run, self.block.stage, self.block.weight);
+        let place = |block: &Block| (block.run, block.stage, block.weight, block.matched, block.iterations);
+        let same = place(before) == place(&self.block);
         let until = before
             .why
             .until
@@ -215,7 +255,7 @@ impl<'a> Turn<'a> {
 
     /// What the route is to do.
     pub fn traffic(&self) -> Traffic {
-        Traffic::intended(self.canary, &self.block)
+        self.block.traffic()
     }
 
     /// Since when the data plane does what is intended, if it does.
@@ -228,16 +268,26 @@ impl<'a> Turn<'a> {
         self.now + delta(self.spec().interval())
     }
 
-    /// When the next check is due: an interval after the weight was seen drawn, and after the last check.
+    /// When the next check is due: an interval after the step began, after its traffic was seen drawn, and after the last check.
     pub fn next_check(&self) -> Option<DateTime<Utc>> {
-        Some(
-            self.drawn_since()?
-                .max(self.memory.last_check.unwrap_or(DateTime::<Utc>::MIN_UTC))
-                + delta(self.spec().interval()),
-        )
+        let from = round::stands_since(&self.block, &self.memory)?;
+        Some(from + delta(self.spec().interval()))
     }
 
     // === words ===
+
+    /// Where the run stands, for people.
+    pub fn place(&self) -> String {
+        let (block, traffic) = (&self.block, self.block.traffic());
+        let planned = block.plan.as_ref().map_or(0, |plan| plan.iterations);
+        if (1..=planned).contains(&block.iterations) {
+            format!("iteration {} of {planned}", block.iterations)
+        } else if traffic.mirror.is_some() {
+            "the copied requests".to_owned()
+        } else {
+            format!("weight {}", block.weight)
+        }
+    }
 
     pub fn canary_name(&self) -> String {
         format!("{}.{}", public::name(self.canary), public::namespace(self.canary))
@@ -307,7 +357,8 @@ impl<'a> Turn<'a> {
         let changed = {
             let (a, b) = (&self.block, self.before);
             a.stage != b.stage
-                || a.weight != b.weight
+                || (a.weight, a.matched, a.iterations) != (b.weight, b.matched, b.iterations)
+                || a.cookies != b.cookies
                 || a.run != b.run
                 || a.plan != b.plan
                 || a.subject != b.subject
@@ -317,7 +368,11 @@ impl<'a> Turn<'a> {
                 || a.capacity != b.capacity
                 || a.failed_checks != b.failed_checks
                 || a.unreachable_checks != b.unreachable_checks
+                || a.dataless_checks != b.dataless_checks
                 || a.gates != b.gates
+                || a.queued != b.queued
+                || a.gate != b.gate
+                || a.words != b.words
                 || a.outcome != b.outcome
                 || (&a.why.reason, &a.why.then) != (&b.why.reason, &b.why.then)
                 || !self.is_of_this_generation()
@@ -325,6 +380,7 @@ impl<'a> Turn<'a> {
         };
         if changed {
             self.note_baseline();
+            self.block.observed_weight = super::turn_route::observed(&self.block, self.observation);
             self.block.notices = std::mem::take(&mut self.notices);
             self.block.checks = self.memory.checks;
             size::fit(&mut self.block);
@@ -353,6 +409,10 @@ impl<'a> Turn<'a> {
             self.block.baseline = Some(baseline);
         }
     }
+}
+
+const fn at_rest(stage: Stage) -> bool {
+    matches!(stage, Stage::Resting | Stage::Waiting)
 }
 
 /// Completes a [`Why`].

@@ -4,8 +4,9 @@ use super::super::known::Known;
 use super::super::mark;
 use super::super::notice::Severity;
 use super::super::observation::{Confirmation, Observation, Obstacle};
-use super::super::state::{Stage, Why};
+use super::super::state::{Block, Stage, Why};
 use super::super::traffic::Traffic;
+use super::super::weight::Weight;
 use super::turn::{Turn, cut};
 
 /// Says what is in the way of a stage that goes on by the world being drawn: a refusal or a rival at once, a route that does not follow
@@ -14,7 +15,12 @@ pub(super) fn say_trouble(turn: &mut Turn<'_>) {
     // These bound the wait for the route themselves.
     let bounded = matches!(
         turn.block.stage,
-        Stage::Initializing | Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Leaving
+        Stage::Initializing
+            | Stage::Raising
+            | Stage::Stepping
+            | Stage::WaitingPromotion
+            | Stage::Moving
+            | Stage::Leaving
     );
     if turn.observation.obstacle.is_none() {
         let Some(since) = turn.memory.undrawn_since.filter(|_| !bounded) else {
@@ -62,6 +68,22 @@ pub(super) fn describe(observation: &Observation, traffic: &Traffic) -> (&'stati
         ),
         _ => ("DrawingRoute", format!("weight {weight} is being written to the route")),
     })
+}
+
+/// The weight that the route carries, where the words are that it is not the intended one (rank 37 of `spec/users.md`). A route that
+/// follows in time is no news.
+pub(super) fn observed(block: &Block, observation: &Observation) -> Option<Weight> {
+    let told = [
+        "DrawingRoute",
+        "RoutePending",
+        "RouteRejected",
+        "Contested",
+        "WriteRefused",
+        "Forbidden",
+    ]
+    .contains(&block.why.reason.as_str());
+    let carried = observation.route.present()?.weight?;
+    (told && carried != block.weight).then_some(carried)
 }
 
 /// What keeps any write of the route from taking effect, if something does.

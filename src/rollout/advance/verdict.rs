@@ -2,9 +2,9 @@
 
 use super::super::notice::Severity;
 use super::super::round::{GateRefusal, Pass, Tally};
-use super::super::state::{GateState, Stage};
-use super::finish;
+use super::super::state::{ClosedGate, GateState, Stage};
 use super::turn::Turn;
+use super::{finish, gate, word};
 use crate::api::HookType;
 
 /// What a check can say without moving the run on.
@@ -26,7 +26,12 @@ pub(super) fn rolled_back_by_hook(turn: &mut Turn<'_>, tally: &Tally) -> bool {
     let text = format!("Rolling back {} manual webhook invoked", turn.canary_name());
     turn.warning("rollback-manual", "RollBack", &text)
         .alerts(Severity::Warn, "Rolling back manual webhook invoked");
-    finish::roll_traffic_back(turn, "RollbackHook", &format!("rollback hook {hook} asked for it"));
+    let message = format!("rollback hook {hook} asked for it");
+    if turn.block.stage == Stage::Waiting {
+        word::end_wait(turn, "RollbackHook", &message);
+    } else {
+        finish::roll_traffic_back(turn, "RollbackHook", &message);
+    }
     true
 }
 
@@ -90,6 +95,34 @@ pub(super) fn unreachable(turn: &mut Turn<'_>, tally: &Tally) -> bool {
     true
 }
 
+/// A metric has no number: no failed check, but not for ever either (`onNoData: hold`). It is said once a step.
+pub(super) fn without_data(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    if tally.held.is_empty() {
+        turn.block.dataless_checks = 0;
+        return false;
+    }
+    turn.block.dataless_checks = turn.block.dataless_checks.saturating_add(1);
+    let (count, threshold) = (turn.block.dataless_checks, turn.spec().threshold());
+    let words = tally.held.join("; ");
+    if count > threshold {
+        let message = format!("no data in {count} checks in a row: {words}");
+        finish::begin_rollback(turn, "NoData", &message);
+        return true;
+    }
+    if turn.once("told/no-data") {
+        turn.warning("no-data", "Halt", &words)
+            .alerts(Severity::Warn, &format!("Canary is waiting for data: {words}"));
+    }
+    let at = turn.interval_from_now();
+    turn.why(
+        "NoData",
+        &format!("{count} of at most {threshold} checks without data: {words}"),
+    )
+    .awaiting("a number from the metric")
+    .until(at, "it is read again");
+    true
+}
+
 /// A gate is closed: said once with its alert, then asked at each interval.
 pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
     let mark = refusal.mark.clone();
@@ -107,6 +140,7 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
         (turn.memory.checks, turn.memory.last_check) = (checks, last);
     }
     turn.block.gates.insert(mark.clone(), GateState::Refused);
+    keeps_back(turn, &mark);
     if news {
         let text = format!(
             "Halt {} advancement waiting for {what} {}",
@@ -114,12 +148,14 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
             refusal.name
         );
         let place = format!("gate-{}", turn.block.weight);
+        let remaining = gate::remaining(turn);
         let notice = turn.warning(&place, "Wait", &text);
         if !refusal.muted {
-            notice.alerts(Severity::Warn, message);
+            notice.alerts(Severity::Warn, &format!("{message}{remaining}"));
         }
     }
-    let at = turn.interval_from_now();
+    let asked = turn.interval_from_now();
+    let (at, then) = gate::next(turn, asked);
     let reason = if refusal.kind == HookType::ConfirmPromotion {
         "WaitingForPromotionApproval"
     } else {
@@ -127,13 +163,20 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
     };
     turn.why(
         reason,
-        &format!(
-            "{} keeps the run at weight {}: {}",
-            refusal.name, turn.block.weight, refusal.text
-        ),
+        &format!("{} keeps the run at {}: {}", refusal.name, turn.place(), refusal.text),
     )
     .awaiting(&mark)
-    .until(at, "it is asked again");
+    .until(at, then);
+}
+
+/// Takes note of the gate that keeps the release back, and since when it has.
+pub(super) fn keeps_back(turn: &mut Turn<'_>, mark: &str) {
+    let before = turn.block.gate.take().filter(|gate| gate.mark == mark);
+    let since = before.map_or(turn.now, |gate| gate.since);
+    turn.block.gate = Some(ClosedGate {
+        mark: mark.to_owned(),
+        since,
+    });
 }
 
 /// The events of gates and hooks that passed, in order (`spec/core.md` 2.17).

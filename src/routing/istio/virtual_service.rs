@@ -2,12 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{check_duration, refuse};
+use super::{check_duration, refuse, request_match};
 use crate::{
     api::{DurationText, RouteMatch, ServiceSpec},
-    object::{is_empty, text},
-    rollout::Refusal,
-    routing::{RouteContext, capability, route::Layout},
+    object::{as_map, is_empty, text},
+    rollout::{Refusal, Weight},
+    routing::{
+        RouteContext, capability,
+        route::{Layout, Mirror},
+    },
 };
 
 /// What the Services speak, as far as Istio routes it.
@@ -43,7 +46,6 @@ const HTTP: Layout = Layout {
     matches: "match",
     backends: "route",
     spec_keys: &["hosts", "gateways", "tcp"],
-    // Mirrors are drawn by no rule yet: one that stands in a rule of ours was left there by Flagger.
     rule_keys: &[
         "match",
         "rewrite",
@@ -94,6 +96,9 @@ const HTTP: Layout = Layout {
     name: "/destination/host",
     port: "/destination/port",
     service,
+    conditions: Some(request_match::CONDITIONS),
+    mirror: Some(MIRROR),
+    cookies: Some(request_match::COOKIES),
 };
 
 const TCP: Layout = Layout {
@@ -101,7 +106,39 @@ const TCP: Layout = Layout {
     spec_keys: &["hosts", "gateways", "http"],
     rule_keys: &["match"],
     inner_keys: &["port", "gateways", "sourceLabels", "sourceNamespace"],
+    conditions: None,
+    mirror: None,
+    cookies: None,
     ..HTTP
+};
+
+/// Copies go to one destination; without a percentage, all of them do. Its port is the Service's own.
+const MIRROR: Mirror = Mirror {
+    draw: |rule, to, share| {
+        let members = as_map(rule);
+        if ["mirror", "mirrors"]
+            .iter()
+            .any(|key| members.get(*key).is_some_and(|it| !is_empty(it)))
+        {
+            return false;
+        }
+        members.insert("mirror".to_owned(), json!({"host": to["destination"]["host"]}));
+        // An older word for the same would contradict it.
+        members.remove("mirrorPercent");
+        if share < Weight::FULL {
+            members.insert("mirrorPercentage".to_owned(), json!({"value": share.percent()}));
+        }
+        true
+    },
+    undraw: |rule, canary, namespace| {
+        let mirrored = json!({"destination": rule.get("mirror")});
+        if service(&mirrored, namespace).is_some() && service(&mirrored, namespace) == service(canary, namespace) {
+            let members = as_map(rule);
+            members.remove("mirror");
+            members.remove("mirrorPercentage");
+        }
+    },
+    is_copy: |_| false,
 };
 
 /// The Service of this namespace that a destination leads to. A host is a Service's name alone or in full; anything

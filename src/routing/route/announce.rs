@@ -35,8 +35,10 @@ impl Route<'_> {
                 continue;
             }
             let mut backends = self.backends_of(rule).to_vec();
-            if self.layout.absent_weight == 0 && backends.iter().all(|it| it["weight"].as_u64().unwrap_or(0) == 0) {
-                for backend in &mut backends {
+            let is_shared = |it: &&Value| !self.is_copy(it);
+            let has_none = |it: &Value| it["weight"].as_u64().unwrap_or(0) == 0;
+            if self.layout.absent_weight == 0 && backends.iter().filter(is_shared).all(has_none) {
+                for backend in backends.iter_mut().filter(|it| !self.is_copy(it)) {
                     as_map(backend).insert("weight".to_owned(), EQUAL_SHARE.into());
                 }
             }
@@ -63,7 +65,8 @@ impl Route<'_> {
             as_map(rule).insert(self.layout.backends.to_owned(), backends.into());
             let taker = self.place(rule, self.taker(destination));
             let backends = rule.get_mut(self.layout.backends).and_then(Value::as_array_mut);
-            for (place, backend) in backends.into_iter().flatten().enumerate() {
+            let places = backends.into_iter().flatten().enumerate();
+            for (place, backend) in places.filter(|(_, it)| !self.is_copy(it)) {
                 let weight = if Some(place) == taker { WHOLE } else { 0 };
                 as_map(backend).insert("weight".to_owned(), weight.into());
             }
@@ -86,7 +89,10 @@ impl Route<'_> {
     /// Whether some rule of ours names more than the destination's Services.
     pub(super) fn names_others(&self, live: &Value, destination: Destination) -> bool {
         let own = self.services(destination);
-        let is_other = |rule: &Value, place: usize| own.iter().all(|it| self.place(rule, it) != Some(place));
+        let is_copy = |rule: &Value, place: usize| self.backends_of(rule).get(place).is_some_and(|it| self.is_copy(it));
+        let is_other = |rule: &Value, place: usize| {
+            !is_copy(rule, place) && own.iter().all(|it| self.place(rule, it) != Some(place))
+        };
         let rules = self.rules(&live["spec"]).iter().filter(|rule| self.is_about_us(rule));
         let mut backends = rules.flat_map(|rule| (0..self.backends_of(rule).len()).map(move |place| (rule, place)));
         backends.any(|(rule, place)| is_other(rule, place))
@@ -97,7 +103,11 @@ impl Route<'_> {
         let taker = self.place(rule, self.taker(destination));
         let weight = |backend: &Value| backend.get("weight").and_then(Value::as_u64);
         let gets = |backend: &Value| weight(backend).unwrap_or(self.layout.absent_weight) != 0;
-        let backends = self.backends_of(rule).iter().enumerate();
+        let backends = self
+            .backends_of(rule)
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| !self.is_copy(it));
         taker.is_some()
             && self.missing(rule, destination).is_empty()
             && backends

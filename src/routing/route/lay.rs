@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::{Conditions, Cookies, Mirror};
 use crate::object::is_empty;
 
 /// Where a provider keeps what it draws.
@@ -31,6 +32,12 @@ pub struct Layout {
     pub port: &'static str,
     /// The name of the backend's Service, if it is one of the route's own namespace, which is the second argument.
     pub service: for<'v> fn(&'v Value, &str) -> Option<&'v str>,
+    /// How a rule is for some requests only, where it can be.
+    pub conditions: Option<Conditions>,
+    /// How a rule copies requests, where it can.
+    pub mirror: Option<Mirror>,
+    /// How callers are kept by cookies, where they can be.
+    pub cookies: Option<Cookies>,
 }
 
 /// The Service of a backend that names it at `name`, always in the route's own namespace.
@@ -49,6 +56,8 @@ pub struct Drawing {
     pub rule: Map<String, Value>,
     /// Keys of a new rule that the Canary leaves open.
     pub defaults: Map<String, Value>,
+    /// What requests of an A/B test meet, one of them each.
+    pub tests: Vec<Value>,
 }
 
 /// Puts the wanted keys into `members`. With `whole`, those of `keys` that are not wanted must not stand there.

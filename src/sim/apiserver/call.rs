@@ -123,6 +123,15 @@ impl Call {
         })
     }
 
+    /// An object in the form that the client asked for, as JSON text.
+    pub(super) fn text(&self, object: &Value) -> String {
+        if self.metadata_only || self.resource.api_version() != self.resource.storage_version {
+            self.present(object).to_string()
+        } else {
+            object.to_string()
+        }
+    }
+
     /// An object in the form that the client asked for.
     pub(super) fn present(&self, object: &Value) -> Value {
         let mut shown = if self.metadata_only {

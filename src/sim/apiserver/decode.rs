@@ -173,10 +173,32 @@ fn mismatch(call: &Call, object: &Value, source: Source, why: &str) -> Refusal {
     }
 }
 
+/// Whether every value has the type of its field.
+fn fits(schema: &Schema, value: &Value) -> bool {
+    match (&schema.shape, value) {
+        (_, Value::Null) | (Shape::Any, _) => true,
+        (Shape::Object(object), Value::Object(fields)) => fields.iter().all(|(name, child)| {
+            let known = object.fields.get(name).or(object.values.as_ref());
+            known.is_none_or(|schema| fits(schema, child))
+        }),
+        (Shape::List(list), Value::Array(items)) => items.iter().all(|item| fits(&list.items, item)),
+        (Shape::Scalar(scalar), value) => match scalar {
+            Scalar::Text => value.is_string(),
+            Scalar::Integer => value.is_i64() || value.is_u64(),
+            Scalar::Number => value.is_number(),
+            Scalar::Boolean => value.is_boolean(),
+            Scalar::IntOrString => value.is_string() || value.is_number(),
+        },
+        _ => false,
+    }
+}
+
 /// The first value whose type is not that of its field, in the words of Go's JSON decoder.
 fn wrong_type(schema: &Schema, value: &Value, owner: &str, path: &str) -> Option<String> {
-    let fits = match (&schema.shape, value) {
-        (_, Value::Null) | (Shape::Any, _) => true,
+    if fits(schema, value) {
+        return None;
+    }
+    match (&schema.shape, value) {
         (Shape::Object(object), Value::Object(fields)) => {
             return fields
                 .iter()
@@ -189,15 +211,8 @@ fn wrong_type(schema: &Schema, value: &Value, owner: &str, path: &str) -> Option
         (Shape::List(list), Value::Array(items)) => {
             return items.iter().find_map(|item| wrong_type(&list.items, item, owner, path));
         }
-        (Shape::Scalar(scalar), value) => match scalar {
-            Scalar::Text => value.is_string(),
-            Scalar::Integer => value.is_i64() || value.is_u64(),
-            Scalar::Number => value.is_number(),
-            Scalar::Boolean => value.is_boolean(),
-            Scalar::IntOrString => value.is_string() || value.is_number(),
-        },
-        _ => false,
-    };
+        _ => {}
+    }
     let given = match value {
         Value::String(_) => "string",
         Value::Number(_) => "number",
@@ -215,5 +230,7 @@ fn wrong_type(schema: &Schema, value: &Value, owner: &str, path: &str) -> Option
         Shape::Object(object) => &format!("v1.{}", object.type_name),
         Shape::Any => "struct",
     };
-    (!fits).then(|| format!("json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {wanted}"))
+    Some(format!(
+        "json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {wanted}"
+    ))
 }

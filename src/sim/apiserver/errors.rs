@@ -11,6 +11,8 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
     pub(super) message: String,
     pub(super) details: Option<Value>,
+    /// Where the rest of an expired list can be had as it is now.
+    pub(super) rest: Option<String>,
     /// Answered as plain text, by the part of the server that knows no APIs.
     pub(super) plain: bool,
 }
@@ -44,6 +46,7 @@ impl Refusal {
             reason,
             message: message.into(),
             details: None,
+            rest: None,
             plain: false,
         }
     }
@@ -60,6 +63,7 @@ impl Refusal {
             reason,
             message,
             details: Some(Value::Object(details)),
+            rest: None,
             plain: false,
         }
     }
@@ -264,6 +268,9 @@ impl Refusal {
         }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
+        }
+        if let Some(rest) = &self.rest {
+            status["metadata"]["continue"] = rest.as_str().into();
         }
         status
     }

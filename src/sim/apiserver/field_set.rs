@@ -106,6 +106,15 @@ impl FieldSet {
         all
     }
 
+    /// Whether some field is in both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.members.iter().any(|step| other.members.contains(step))
+            || self
+                .children
+                .iter()
+                .any(|(step, set)| other.children.get(step).is_some_and(|other| set.overlaps(other)))
+    }
+
     pub(super) fn intersection(&self, other: &Self) -> Self {
         let members = self.members.intersection(&other.members).cloned().collect();
         self.with(members, |step, set| {
@@ -115,6 +124,9 @@ impl FieldSet {
 
     /// What is in `self` and not in `other`; a field of `other` does not take the fields below it away.
     pub(super) fn difference(&self, other: &Self) -> Self {
+        if other.is_empty() {
+            return self.clone();
+        }
         let members = self.members.difference(&other.members).cloned().collect();
         self.with(members, |step, set| {
             Some(
@@ -278,6 +290,7 @@ mod tests {
         );
         assert_eq!(set.without(&labels).encode()["f:metadata"].get("f:labels"), None);
         assert_eq!(set.intersection(&labels), labels);
+        assert!(set.overlaps(&labels) && !set.without(&labels).overlaps(&labels));
         assert_eq!(set.difference(&labels).union(&labels), set);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     call::{Call, Verb},
     delete::{self, FOREGROUND, ORPHAN},
-    metadata,
+    managed_fields, metadata,
     state::State,
     store::Key,
     update,
@@ -151,7 +151,8 @@ fn drop_finalizer(state: &mut State, found: &Found, finalizer: &str, now: DateTi
     change(state, &call, &before, after);
 }
 
-fn change(state: &mut State, call: &Call, before: &Arc<Value>, after: Value) {
+fn change(state: &mut State, call: &Call, before: &Arc<Value>, mut after: Value) {
+    managed_fields::track_update(call, before, &mut after);
     if let Err(refusal) = update::change(state, call, before, after) {
         tracing::debug!(message = %refusal.message, "the garbage collector was refused");
     }

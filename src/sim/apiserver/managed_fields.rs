@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     call::Call,
@@ -55,10 +55,16 @@ const UNOWNED: &[&str] = &[
 /// Notes which fields a write other than an apply has changed.
 pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
     let creating = metadata::text(before, "uid").is_empty();
-    let given = read(after);
     let reset = after["metadata"]["managedFields"]
         .as_array()
         .is_some_and(|list| list == &[json!({})]);
+    // A status comes with the managers that its writer has read, and they count for nothing.
+    let unchanged = after["metadata"].get("managedFields") == before["metadata"].get("managedFields");
+    let given = if call.subresource.is_empty() && !unchanged {
+        read(after)
+    } else {
+        Managers::new()
+    };
     let mut managers = match (call.subresource.is_empty(), reset) {
         (true, true) => Managers::new(),
         (true, false) if !given.is_empty() => given,
@@ -78,6 +84,7 @@ pub(super) fn track_update(call: &Call, before: &Value, after: &mut Value) {
         .iter_mut()
         .filter(|(manager, _)| **manager != own)
         .map(|(_, share)| share)
+        .filter(|share| share.fields.overlaps(&gone))
     {
         share.fields = share.fields.difference(&gone);
     }
@@ -160,16 +167,21 @@ pub(super) fn apply(call: &Call, live: Option<&Value>, config: &Value, force: bo
 
 /// A write that would change nothing but the times of managers changes nothing.
 pub(super) fn ignore_times(before: &Value, after: &mut Value) {
-    let timeless = |object: &Value| {
-        let mut copy = object.clone();
-        for entry in copy["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
-            entry["time"] = Value::Null;
-        }
-        copy
-    };
-    if timeless(before) == timeless(after) {
+    let same = all_but(before, "metadata").eq(all_but(after, "metadata"))
+        && all_but(&before["metadata"], "managedFields").eq(all_but(&after["metadata"], "managedFields"))
+        && timeless(before) == timeless(after);
+    if same {
         metadata::keep(after, before, &["managedFields"]);
     }
+}
+
+/// The managers of an object without their times.
+fn timeless(object: &Value) -> Value {
+    let mut managers = object["metadata"]["managedFields"].clone();
+    for entry in managers.as_array_mut().into_iter().flatten() {
+        entry["time"] = Value::Null;
+    }
+    managers
 }
 
 /// Takes out what the applier had set before and no longer sets, unless someone else owns it.
@@ -298,16 +310,13 @@ pub(super) fn read(object: &Value) -> Managers {
 /// Writes the managers into an object, those without a field left out.
 fn write(object: &mut Value, managers: &Managers) {
     let mut shares: Vec<(&Manager, &Share)> = managers.iter().filter(|(_, share)| !share.fields.is_empty()).collect();
-    shares.sort_by(|(a, x), (b, y)| {
-        let order = |manager: &Manager, share: &Share| {
-            let key = (
-                manager.operation,
-                share.time.clone().unwrap_or_default(),
-                manager.name.clone(),
-            );
-            (key, share.api_version.clone(), manager.subresource.clone())
-        };
-        order(a, x).cmp(&order(b, y))
+    shares.sort_by_key(|(manager, share)| {
+        let key = (
+            manager.operation,
+            share.time.as_deref().unwrap_or_default(),
+            &manager.name,
+        );
+        (key, &share.api_version, &manager.subresource)
     });
     let entries: Vec<Value> = shares
         .into_iter()
@@ -342,9 +351,20 @@ fn write(object: &mut Value, managers: &Managers) {
 }
 
 fn without_managers(object: &Value) -> Value {
-    let mut copy = object.clone();
-    metadata::of(&mut copy).remove("managedFields");
-    copy
+    let mut copy: Map<String, Value> = all_but(object, "metadata")
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let metadata: Map<String, Value> = all_but(&object["metadata"], "managedFields")
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    copy.insert("metadata".to_owned(), metadata.into());
+    copy.into()
+}
+
+/// The fields of a map but for one.
+fn all_but<'a>(object: &'a Value, but: &'a str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(move |(name, _)| *name != but)
 }
 
 /// A set without the fields that nobody owns.
@@ -361,6 +381,9 @@ fn owned(fields: &FieldSet) -> FieldSet {
 
 /// A set without the half of the object that this endpoint does not write.
 fn filtered(call: &Call, fields: &FieldSet) -> FieldSet {
+    if fields.is_empty() {
+        return FieldSet::default();
+    }
     let mut ignored = FieldSet::default();
     let mut ignore = |path: &[&str]| {
         let path: Vec<Step> = path.iter().map(|name| Step::field(name)).collect();

@@ -6,13 +6,34 @@ use super::schema::{Object, Schema, Shape};
 
 /// Removes every field that the schema does not have; the paths of the removed ones are added to `unknown`.
 pub(super) fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+    // Nearly every object is well, and paths are made for the others only.
+    if !is_known(schema, value) {
+        take_out(schema, value, path, unknown);
+    }
+}
+
+fn is_known(schema: &Schema, value: &Value) -> bool {
+    match (&schema.shape, value) {
+        (Shape::Object(object), Value::Object(fields)) => fields.iter().all(|(name, child)| {
+            let known = object.fields.get(name).or(object.values.as_ref());
+            known.map_or_else(
+                || object.preserve || is_envelope(object, name),
+                |schema| is_known(schema, child),
+            )
+        }),
+        (Shape::List(list), Value::Array(items)) => items.iter().all(|item| is_known(&list.items, item)),
+        _ => true,
+    }
+}
+
+fn take_out(schema: &Schema, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
     match (&schema.shape, value) {
         (Shape::Object(object), Value::Object(fields)) => {
             let mut dropped = Vec::new();
             for (name, child) in fields.iter_mut() {
                 let inner = join(path, name);
                 match object.fields.get(name).or(object.values.as_ref()) {
-                    Some(schema) => prune(schema, child, &inner, unknown),
+                    Some(schema) => take_out(schema, child, &inner, unknown),
                     None if object.preserve || is_envelope(object, name) => {}
                     None => dropped.push(name.clone()),
                 }
@@ -24,7 +45,7 @@ pub(super) fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mu
         }
         (Shape::List(list), Value::Array(items)) => {
             for (index, item) in items.iter_mut().enumerate() {
-                prune(&list.items, item, &format!("{path}[{index}]"), unknown);
+                take_out(&list.items, item, &format!("{path}[{index}]"), unknown);
             }
         }
         _ => {}

@@ -10,7 +10,7 @@ use super::{
     path::Query,
     selector::Selector,
     state::State,
-    store::{Compacted, Key},
+    store::Key,
 };
 
 /// The `resourceVersion` that a read asks for.
@@ -25,9 +25,12 @@ pub(super) enum Revision {
 
 /// Where the next page starts.
 struct Page {
-    revision: u64,
+    /// Of which state it is; none: of the newest, whatever the pages before were of.
+    revision: Option<u64>,
     after: Key,
 }
+
+const EXPIRED: &str = "The resourceVersion for the provided list is too old.";
 
 const EXPIRED_PAGE: &str = "The provided continue parameter is too old to display a consistent list result. You can \
                             start a new list without the continue parameter, or use the continue token in this \
@@ -103,7 +106,7 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
     let page = call.query.get("continue").map(Page::parse).transpose()?;
     let exact = call.query.get("resourceVersionMatch") == Some("Exact");
     let revision = match (&page, Revision::of(&call.query)?) {
-        (Some(page), _) => page.revision,
+        (Some(page), _) => page.revision.unwrap_or(state.store.revision()),
         (None, Revision::At(revision)) => {
             reached(state, revision)?;
             if exact { revision } else { state.store.revision() }
@@ -113,13 +116,7 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
     let table = state
         .store
         .at(&call.resource.storage, revision)
-        .map_err(|Compacted { oldest }| {
-            if page.is_some() {
-                Refusal::expired(EXPIRED_PAGE)
-            } else {
-                Refusal::expired(format!("too old resource version: {revision} ({oldest})"))
-            }
-        })?;
+        .map_err(|_| page.as_ref().map_or_else(|| Refusal::expired(EXPIRED), Page::expired))?;
     let mut found: Vec<(Key, Arc<Value>)> = table
         .into_iter()
         .filter(|(key, _)| call.namespace.is_empty() || key.namespace == call.namespace)
@@ -137,7 +134,7 @@ pub(super) fn list(state: &State, call: &Call) -> Result<Value, Refusal> {
         found.truncate(limit);
         if let Some((last, _)) = found.last() {
             meta["continue"] = Page {
-                revision,
+                revision: Some(revision),
                 after: last.clone(),
             }
             .token()
@@ -182,8 +179,23 @@ fn item(call: &Call, object: &Value) -> Value {
 }
 
 impl Page {
+    /// Its state is forgotten; the rest can be had as it is now.
+    fn expired(&self) -> Refusal {
+        let rest = Self {
+            revision: None,
+            after: self.after.clone(),
+        };
+        Refusal {
+            rest: Some(rest.token()),
+            ..Refusal::expired(EXPIRED_PAGE)
+        }
+    }
+
     fn token(&self) -> String {
-        let text = format!("{}/{}/{}", self.revision, self.after.namespace, self.after.name);
+        let revision = self
+            .revision
+            .map_or_else(|| "-1".to_owned(), |revision| revision.to_string());
+        let text = format!("{revision}/{}/{}", self.after.namespace, self.after.name);
         text.bytes()
             .flat_map(|byte| [byte >> 4, byte & 15])
             .filter_map(|digit| char::from_digit(digit.into(), 16))
@@ -200,7 +212,10 @@ impl Page {
             let (revision, key) = text.split_once('/')?;
             let (namespace, name) = key.split_once('/')?;
             Some(Self {
-                revision: revision.parse().ok()?,
+                revision: match revision {
+                    "-1" => None,
+                    text => Some(text.parse().ok()?),
+                },
                 after: Key::new(namespace, name),
             })
         };

@@ -51,7 +51,7 @@ pub(super) struct Connection {
 enum Reply {
     Document {
         code: u16,
-        body: Value,
+        text: String,
         warnings: Vec<String>,
     },
     Stream(AnswerBody),
@@ -144,7 +144,7 @@ fn serve(server: &Arc<Inner>, incoming: &Incoming) -> Result<Answer, BoxError> {
         server.background.wake(server);
     }
     match outcome {
-        Ok(Reply::Document { code, body, warnings }) => Ok(document(code, &body, &warnings)),
+        Ok(Reply::Document { code, text, warnings }) => Ok(document(code, text, &warnings)),
         Ok(Reply::Stream(body)) => Ok(Response::builder()
             .header(header::CONTENT_TYPE, "application/json")
             .body(body)?),
@@ -167,7 +167,7 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
     }
     let stored = |stored: create::Stored| Reply::Document {
         code: if stored.created { 201 } else { 200 },
-        body: call.present(&stored.object),
+        text: call.text(&stored.object),
         warnings: stored.warnings,
     };
     match call.verb {
@@ -187,7 +187,7 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
         Verb::Patch => patch::patch(state, &call).map(stored),
         Verb::Delete => delete::delete(state, &call).map(|(code, body)| Reply::Document {
             code,
-            body,
+            text: body.to_string(),
             warnings: Vec::new(),
         }),
         Verb::DeleteCollection => delete::delete_collection(state, &call).map(ok),
@@ -224,7 +224,7 @@ fn review(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePat
     };
     Ok(Reply::Document {
         code: 201,
-        body,
+        text: body.to_string(),
         warnings,
     })
 }
@@ -232,7 +232,7 @@ fn review(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePat
 fn ok(body: Value) -> Reply {
     Reply::Document {
         code: 200,
-        body,
+        text: body.to_string(),
         warnings: Vec::new(),
     }
 }
@@ -246,7 +246,7 @@ fn fail(failure: &Failure) -> Result<Answer, BoxError> {
 
 fn refuse(refusal: &Refusal) -> Answer {
     if refusal.plain {
-        let mut answer = document(refusal.code, &Value::Null, &[]);
+        let mut answer = document(refusal.code, String::new(), &[]);
         *answer.body_mut() = Full::new(Bytes::from(refusal.message.clone()))
             .map_err(|never: Infallible| match never {})
             .boxed_unsync();
@@ -256,11 +256,11 @@ fn refuse(refusal: &Refusal) -> Answer {
         );
         return answer;
     }
-    document(refusal.code, &refusal.status(), &[])
+    document(refusal.code, refusal.status().to_string(), &[])
 }
 
-fn document(code: u16, body: &Value, warnings: &[String]) -> Answer {
-    let bytes = Full::new(Bytes::from(body.to_string()))
+fn document(code: u16, text: String, warnings: &[String]) -> Answer {
+    let bytes = Full::new(Bytes::from(text))
         .map_err(|never: Infallible| match never {})
         .boxed_unsync();
     let mut answer = Response::new(bytes);

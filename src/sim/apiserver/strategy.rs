@@ -173,10 +173,17 @@ fn address(state: &mut State, call: &Call, object: &mut Value) {
     } else {
         given
     };
+    let selects = spec["selector"].as_object().is_some_and(|labels| !labels.is_empty());
+    // A Service without addresses and without pods of its own may lead to addresses of any kind.
+    let (families, policy) = if address == "None" && !selects {
+        (json!(["IPv4", "IPv6"]), "RequireDualStack")
+    } else {
+        (json!(["IPv4"]), "SingleStack")
+    };
     spec["clusterIP"] = address.clone().into();
     spec["clusterIPs"] = json!([address]);
-    spec["ipFamilies"] = json!(["IPv4"]);
-    spec["ipFamilyPolicy"] = json!("SingleStack");
+    spec["ipFamilies"] = families;
+    spec["ipFamilyPolicy"] = policy.into();
 }
 
 /// An update that leaves the addresses out keeps them.

@@ -84,6 +84,9 @@ pub(super) fn compare(schema: &Schema, before: &Value, after: &Value) -> Compari
 }
 
 fn differ(schema: &Schema, [before, after]: [Option<&Value>; 2], path: &mut Vec<Step>, found: &mut Comparison) {
+    if before == after {
+        return;
+    }
     let walk = Walk::of(schema, [after, before]);
     let hollow = before.is_none_or(is_hollow) && after.is_none_or(is_hollow);
     match walk {

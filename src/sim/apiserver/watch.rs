@@ -25,6 +25,8 @@ use super::{
 
 /// How often an idle watch that allows it gets a bookmark.
 const BOOKMARK_PERIOD: TimeDelta = TimeDelta::minutes(1);
+/// How long before its end a watch that allows it gets a last one.
+const LAST_BOOKMARK: TimeDelta = TimeDelta::seconds(2);
 /// Without a timeout of its own, a watch lasts this long and up to twice as long.
 const SHORTEST_WATCH: u64 = 1800;
 
@@ -115,6 +117,8 @@ struct Running {
     queue: VecDeque<Event>,
     bookmarks: bool,
     next_bookmark: DateTime<Utc>,
+    /// How far the server was when the watch began. A bookmark that says no more is not sent.
+    began_at: u64,
     end: DateTime<Utc>,
 }
 
@@ -152,7 +156,8 @@ pub(super) fn open(
         events,
         queue,
         bookmarks,
-        next_bookmark: call.now + BOOKMARK_PERIOD,
+        next_bookmark: bookmark_after(call.now, end),
+        began_at: state.store.revision(),
         end,
     };
     Ok(stream::unfold(running, |mut running| async move {
@@ -171,6 +176,12 @@ fn lifetime(call: &Call, random: &mut Random) -> TimeDelta {
     TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1000))
 }
 
+/// When the bookmark after `now` is due: in its turn, or shortly before the end.
+fn bookmark_after(now: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
+    let (in_turn, last) = (now + BOOKMARK_PERIOD, end - LAST_BOOKMARK);
+    if now < last && last < in_turn { last } else { in_turn }
+}
+
 /// What a watch has to say before the first new change.
 fn backlog(state: &State, filter: &mut Filter, revision: Revision, now: DateTime<Utc>) -> VecDeque<Event> {
     let initial = filter.call.query.flag("sendInitialEvents");
@@ -187,7 +198,8 @@ fn backlog(state: &State, filter: &mut Filter, revision: Revision, now: DateTime
                 due: now,
             });
         let mut queue: VecDeque<Event> = present.collect();
-        if initial && filter.call.query.flag("allowWatchBookmarks") {
+        // A watch from now on is one with initial events as well, though it did not ask for them by name.
+        if filter.call.query.flag("allowWatchBookmarks") {
             queue.push_back(bookmark(&filter.call, state.store.revision(), true, now));
         }
         return queue;
@@ -260,9 +272,9 @@ impl Running {
         }
     }
 
-    /// Queues a bookmark for the present revision, behind every event up to it.
+    /// Queues a bookmark for the present revision, behind every event up to it, if there was any write since the watch began.
     fn mark(&mut self, now: DateTime<Utc>) {
-        self.next_bookmark = now + BOOKMARK_PERIOD;
+        self.next_bookmark = bookmark_after(now, self.end);
         let revision = {
             let state = self.server.lock();
             while let Ok(event) = self.events.try_recv() {
@@ -270,20 +282,26 @@ impl Running {
             }
             state.store.revision()
         };
+        if revision <= self.began_at {
+            return;
+        }
         let due = self.queue.back().map_or(now, |event| event.due);
         self.queue.push_back(bookmark(&self.call, revision, false, due));
     }
 
+    /// One event as the wire has it: the type first, so that a reader knows what the object is before it comes.
     fn line(&self, event: &Event) -> Bytes {
-        let mut object = match event.kind {
-            "ERROR" => (*event.object).clone(),
-            _ => self.call.present(&event.object),
+        let stands =
+            event.revision == 0 || metadata::text(&event.object, "resourceVersion") == event.revision.to_string();
+        let object = match event.kind {
+            "ERROR" => event.object.to_string(),
+            _ if stands => self.call.text(&event.object),
+            _ => {
+                let mut object = self.call.present(&event.object);
+                metadata::of(&mut object).insert("resourceVersion".to_owned(), event.revision.to_string().into());
+                object.to_string()
+            }
         };
-        if event.revision > 0 {
-            metadata::of(&mut object).insert("resourceVersion".to_owned(), event.revision.to_string().into());
-        }
-        let mut line = json!({"type": event.kind, "object": object}).to_string();
-        line.push('\n');
-        Bytes::from(line)
+        Bytes::from(format!("{{\"type\":\"{}\",\"object\":{object}}}\n", event.kind))
     }
 }

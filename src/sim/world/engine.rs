@@ -360,12 +360,14 @@ impl Engine {
             self.plane.forget(name);
             return None;
         };
-        let missing = router::backends(name.kind, route)
-            .into_iter()
-            .map(|backend| backend.service)
+        let flows = router::flows(name.kind, route, script.matching);
+        let missing = flows
+            .iter()
+            .flat_map(|flow| flow.backends.iter().chain(&flow.copies))
+            .map(|backend| backend.service.clone())
             .find(|service| self.mirror.services.get(&name.namespace, service).is_none());
         if !matches!(script.router_says(&name.name), RouterSays::Rejects(_)) {
-            self.plane.take(name, router::backends(name.kind, route));
+            self.plane.take(name, flows);
         }
         let write = router::plan(
             name.kind,

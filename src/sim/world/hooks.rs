@@ -141,6 +141,8 @@ mod tests {
                 metadata: std::collections::BTreeMap::new(),
             },
             idempotency_key: "1".into(),
+            secrets: crate::hooks::SecretNames::default(),
+            credentials: crate::hooks::Credentials::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use kube::{
     ResourceExt,
     core::{DynamicObject, ObjectMeta, Resource},
 };
+use serde::de::DeserializeOwned;
 
 use super::write::{Kind, Place};
 
@@ -43,8 +44,12 @@ impl<K> Default for Shelf<K> {
 }
 
 impl<K: Resource> Shelf<K> {
-    /// Takes a state of an object, unless a newer one is here or it is known to be gone.
-    pub(super) fn take(&mut self, object: K) {
+    /// Takes a state of an object, unless a newer one is here or it is known to be gone. One that does not decode as its
+    /// kind is left out.
+    pub(super) fn take(&mut self, object: DynamicObject)
+    where
+        K: DeserializeOwned,
+    {
         let (key, meta) = (key(&object), object.meta());
         if let Some(listed) = &mut self.listed {
             listed.insert(key.clone());
@@ -52,17 +57,17 @@ impl<K: Resource> Shelf<K> {
         if meta.uid.as_ref().is_some_and(|uid| self.gone.contains(uid)) {
             return;
         }
-        if self
+        let is_news = self
             .objects
             .get(&key)
-            .is_none_or(|has| revision(has.meta()) < revision(meta))
-        {
+            .is_none_or(|has| revision(has.meta()) < revision(meta));
+        if is_news && let Ok(object) = object.try_parse() {
             self.objects.insert(key, Arc::new(object));
         }
     }
 
     /// The watch saw the object go.
-    pub(super) fn drop(&mut self, object: &K) {
+    pub(super) fn drop(&mut self, object: &DynamicObject) {
         let uid = object.meta().uid.clone().unwrap_or_default();
         self.gone.remove(&uid);
         let key = key(object);
@@ -213,21 +218,13 @@ impl Mirror {
         }
     }
 
-    /// Takes news of a kind. An object that does not decode as its kind is left out.
+    /// Takes news of a kind.
     pub(super) fn note(&mut self, kind: Kind, news: News) {
         match news {
             News::ListBegins => with_shelf!(self, kind, shelf => shelf.list_begins()),
             News::ListEnds => with_shelf!(self, kind, shelf => shelf.list_ends()),
-            News::Is(object) => with_shelf!(self, kind, shelf => {
-                if let Ok(object) = object.try_parse() {
-                    shelf.take(object);
-                }
-            }),
-            News::Went(object) => with_shelf!(self, kind, shelf => {
-                if let Ok(object) = object.try_parse() {
-                    shelf.drop(&object);
-                }
-            }),
+            News::Is(object) => with_shelf!(self, kind, shelf => shelf.take(*object)),
+            News::Went(object) => with_shelf!(self, kind, shelf => shelf.drop(&object)),
         }
     }
 

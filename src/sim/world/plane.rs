@@ -13,7 +13,7 @@ use super::{
     mirror::Mirror,
     pod::is_ready,
     script::Script,
-    traffic::{Answerer, Backend, Entry, Split, Traffic},
+    traffic::{Answerer, Backend, Entry, Flow, Split, Traffic},
     write::Place,
 };
 
@@ -21,8 +21,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct DataPlane {
     traffic: Traffic,
-    /// The backends of each route that it has taken over.
-    taken: BTreeMap<Place, Vec<Backend>>,
+    /// Where the rules lead of each route that it has taken over.
+    taken: BTreeMap<Place, Vec<Flow>>,
 }
 
 impl DataPlane {
@@ -34,8 +34,8 @@ impl DataPlane {
     }
 
     /// A route counts from now on as it is.
-    pub(super) fn take(&mut self, route: &Place, backends: Vec<Backend>) {
-        self.taken.insert(route.clone(), backends);
+    pub(super) fn take(&mut self, route: &Place, flows: Vec<Flow>) {
+        self.taken.insert(route.clone(), flows);
     }
 
     /// A route is gone.
@@ -45,32 +45,44 @@ impl DataPlane {
 
     /// Records where requests go now.
     pub(super) fn turn(&self, mirror: &Mirror, script: &Script, now: DateTime<Utc>) {
-        let mut entries: BTreeMap<Entry, Vec<Backend>> = BTreeMap::new();
-        for (route, backends) in &self.taken {
-            entries.insert((route.namespace.clone(), route.name.clone()), backends.clone());
+        let mut entries: BTreeMap<Entry, Vec<Vec<Flow>>> = BTreeMap::new();
+        for (route, flows) in &self.taken {
+            let entry = (route.namespace.clone(), route.name.clone());
+            entries.entry(entry).or_default().push(flows.clone());
         }
-        for (namespace, name) in self.called(mirror) {
+        for (namespace, name) in self.called(mirror, script) {
             let itself = Backend {
                 service: name.clone(),
                 weight: 1,
             };
-            entries.entry((namespace, name)).or_insert_with(|| vec![itself]);
+            let whole = Flow {
+                part: 1.0,
+                backends: vec![itself],
+                copies: None,
+            };
+            entries.entry((namespace, name)).or_insert_with(|| vec![vec![whole]]);
         }
         let live: BTreeSet<_> = entries.keys().cloned().collect();
         self.traffic.keep(&live, now);
-        for (entry, backends) in entries {
-            let split = Split::of(&backends, |service| behind(mirror, &entry.0, service));
+        for (entry, routes) in entries {
+            let split = |flows: &Vec<Flow>| Split::of_flows(flows, |service| behind(mirror, &entry.0, service));
+            let split = Split::shared(routes.iter().map(split).collect());
             self.traffic
                 .turn(entry, split, |image, part| script.behaviour_of(image, part), now);
         }
     }
 
-    /// The Services that clients call: not those that some controller made to split them.
-    fn called(&self, mirror: &Mirror) -> Vec<Entry> {
+    /// The Services that clients call: not those that some controller made to split them, but for those that are tested by load.
+    fn called(&self, mirror: &Mirror, script: &Script) -> Vec<Entry> {
         let behind_routes: BTreeSet<_> = self
             .taken
             .iter()
-            .flat_map(|(route, backends)| backends.iter().map(|backend| (&route.namespace, &backend.service)))
+            .flat_map(|(route, flows)| {
+                flows
+                    .iter()
+                    .flat_map(|flow| &flow.backends)
+                    .map(|it| (&route.namespace, &it.service))
+            })
             .collect();
         let names = mirror.services.all().filter_map(|service| {
             let meta = &service.metadata;
@@ -78,7 +90,9 @@ impl DataPlane {
         });
         let is_side = |name: &str| name.ends_with("-primary") || name.ends_with("-canary");
         names
-            .filter(|(namespace, name)| !is_side(name) && !behind_routes.contains(&(namespace, name)))
+            .filter(|(namespace, name)| {
+                script.tests_by_load(name) || !is_side(name) && !behind_routes.contains(&(namespace, name))
+            })
             .collect()
     }
 }

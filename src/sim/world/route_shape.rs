@@ -62,6 +62,16 @@ pub fn route_shape(kind: &str) -> Option<&'static RouteShape> {
     SHAPES.iter().find(|shape| shape.kind == kind)
 }
 
+/// Whether a header is the one with the cookies.
+pub fn is_cookie(header: &str) -> bool {
+    header.eq_ignore_ascii_case("cookie")
+}
+
+/// Whether a backend of an `HTTPProxy` gets copies, and no share.
+fn is_copy(backend: &Value) -> bool {
+    backend["mirror"] == true
+}
+
 impl RouteShape {
     /// The rules of a route, in order.
     pub fn rules_of<'v>(&self, route: &'v Value) -> impl Iterator<Item = &'v Value> + use<'v> {
@@ -69,9 +79,53 @@ impl RouteShape {
         lists.flatten().collect::<Vec<_>>().into_iter()
     }
 
-    /// The first rule that leads anywhere: others redirect or answer by themselves.
+    /// The first rule that leads anywhere: others redirect or answer by themselves. Rules for callers with a cookie stand before it.
     pub fn leading<'v>(&self, route: &'v Value) -> Option<&'v Value> {
-        self.rules_of(route).find(|rule| !self.backends_of(rule).is_empty())
+        let leads = |rule: &&Value| !self.backends_of(rule).is_empty();
+        let mut rules = self.rules_of(route).filter(leads);
+        rules.find(|rule| !self.headers_of(rule).iter().any(|name| is_cookie(name)))
+    }
+
+    /// The names of the headers that a rule asks for.
+    pub fn headers_of<'v>(&self, rule: &'v Value) -> Vec<&'v str> {
+        let items = |value: &'v Value| value.as_array().map_or(&[][..], Vec::as_slice);
+        let named = |header: &'v Value| header["name"].as_str();
+        match self.kind {
+            "HTTPRoute" => items(&rule["matches"])
+                .iter()
+                .flat_map(|it| items(&it["headers"]))
+                .filter_map(named)
+                .collect(),
+            "HTTPProxy" => items(&rule["conditions"])
+                .iter()
+                .filter_map(|it| named(&it["header"]))
+                .collect(),
+            _ => items(&rule["match"])
+                .iter()
+                .filter_map(|it| it["headers"].as_object())
+                .flat_map(|headers| headers.keys().map(String::as_str))
+                .collect(),
+        }
+    }
+
+    /// The Service that requests of a rule are copied to, and how many of a hundred.
+    pub fn copies_of(&self, rule: &Value) -> Option<(String, u64)> {
+        let filters = rule["filters"].as_array().into_iter().flatten();
+        let mut mirrors = filters.filter_map(|filter| filter.get("requestMirror"));
+        let listed = rule[self.backends].as_array().into_iter().flatten();
+        let mut marked = listed.filter(|backend| is_copy(backend));
+        let (service, percent) = match self.kind {
+            "HTTPRoute" => mirrors.next().map(|it| (&it["backendRef"]["name"], &it["percent"]))?,
+            "HTTPProxy" => marked.next().map(|it| (&it["name"], &it["weight"]))?,
+            _ => (&rule["mirror"]["host"], &rule["mirrorPercentage"]["value"]),
+        };
+        let service = service.as_str()?.split('.').next()?.to_owned();
+        Some((service, percent.as_u64().unwrap_or(100)))
+    }
+
+    /// The backends of a rule that share its requests, in order.
+    pub fn sharing<'v>(&self, rule: &'v Value) -> impl Iterator<Item = &'v Value> + use<'v> {
+        self.backends_of(rule).iter().filter(|backend| !is_copy(backend))
     }
 
     /// The backends of a rule, in order.
@@ -92,10 +146,7 @@ impl RouteShape {
 
     /// The weight of the backend with this Service, in a rule that has one.
     pub fn weight_in(&self, rule: &Value, service: &str) -> Option<u64> {
-        let backend = self
-            .backends_of(rule)
-            .iter()
-            .find(|it| self.service_of(it) == service)?;
+        let backend = self.sharing(rule).find(|it| self.service_of(it) == service)?;
         Some(self.weight_of(backend))
     }
 }

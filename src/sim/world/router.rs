@@ -6,9 +6,9 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::{
-    route_shape::route_shape,
+    route_shape::{RouteShape, is_cookie, route_shape},
     script::RouterSays,
-    traffic::Backend,
+    traffic::{Backend, Flow},
     write::{Kind, Place, What, Write},
 };
 
@@ -115,17 +115,44 @@ fn condition(type_: &str, holds: bool, reason: &str, route: &DynamicObject, now:
     })
 }
 
-/// Where the first rule of a route leads that leads anywhere.
-pub(super) fn backends(kind: Kind, route: &DynamicObject) -> Vec<Backend> {
+/// Where the rules of a route lead: nobody has a cookie, that part of the clients has whatever other header a rule asks for, and the last
+/// rule is for all others.
+pub(super) fn flows(kind: Kind, route: &DynamicObject, matching: f64) -> Vec<Flow> {
     let Some(shape) = route_shape(&kind.resource().kind) else {
         return Vec::new();
     };
-    let Some(rule) = shape.leading(&route.data) else {
-        return Vec::new();
-    };
+    let rules = shape.rules_of(&route.data);
+    let rules: Vec<_> = rules.filter(|rule| !shape.backends_of(rule).is_empty()).collect();
+    let mut rest = 1.0;
+    let mut found = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let headers = shape.headers_of(rule);
+        let part = if index + 1 == rules.len() || headers.is_empty() {
+            // A rule without a header takes everything that no rule before it has taken, as far as paths do not tell them apart.
+            rest
+        } else if headers.iter().any(|name| is_cookie(name)) {
+            0.0
+        } else {
+            rest * matching
+        };
+        rest -= part;
+        let copies = shape.copies_of(rule).map(|(service, weight)| Backend {
+            service,
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+        });
+        found.push(Flow {
+            part,
+            backends: backends(shape, rule),
+            copies,
+        });
+    }
+    found
+}
+
+/// Where one rule leads.
+fn backends(shape: &RouteShape, rule: &Value) -> Vec<Backend> {
     let mut found: Vec<Backend> = shape
-        .backends_of(rule)
-        .iter()
+        .sharing(rule)
         .map(|backend| Backend {
             service: shape.service_of(backend).to_owned(),
             weight: u32::try_from(shape.weight_of(backend)).unwrap_or(u32::MAX),

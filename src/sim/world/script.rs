@@ -121,6 +121,8 @@ pub struct Script {
     lives: Vec<(Pods, Life)>,
     routers: Vec<(String, RouterSays)>,
     behaviours: Vec<(String, f64, Behaviour)>,
+    load: Vec<String>,
+    pub(super) matching: f64,
     pub(super) pace: Pace,
     pub(super) slice_size: usize,
 }
@@ -131,6 +133,8 @@ impl Default for Script {
             lives: Vec::new(),
             routers: Vec::new(),
             behaviours: Vec::new(),
+            load: Vec::new(),
+            matching: 0.2,
             pace: Pace::default(),
             slice_size: 100,
         }
@@ -166,6 +170,20 @@ impl Script {
         self
     }
 
+    /// A load tester calls this Service all the time, whatever leads there.
+    #[must_use]
+    pub fn load(mut self, service: impl Into<String>) -> Self {
+        self.load.push(service.into());
+        self
+    }
+
+    /// Sets the part of the clients whose requests have the headers that a rule of a route asks for, from 0 to 1.
+    #[must_use]
+    pub fn matching(mut self, part: f64) -> Self {
+        self.matching = part;
+        self
+    }
+
     /// Adds a rule about how pods answer whose image contains this text.
     #[must_use]
     pub fn answers(self, image: impl Into<String>, behaviour: Behaviour) -> Self {
@@ -187,6 +205,11 @@ impl Script {
             .rev()
             .find(fits)
             .map_or_else(Behaviour::default, |(_, _, behaviour)| *behaviour)
+    }
+
+    /// Whether a load tester calls the Service with this name.
+    pub(super) fn tests_by_load(&self, service: &str) -> bool {
+        self.load.iter().any(|tested| tested == service)
     }
 
     /// The life of this pod.

@@ -41,6 +41,17 @@ pub struct Backend {
     pub weight: u32,
 }
 
+/// The part of the clients that one rule of a route is for, and where it leads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flow {
+    /// From 0 to 1.
+    pub part: f64,
+    /// The destinations.
+    pub backends: Vec<Backend>,
+    /// A Service that is sent copies: of so many of a hundred requests. Nobody waits for its answers.
+    pub copies: Option<Backend>,
+}
+
 /// A pod that can be sent requests through a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answerer {
@@ -70,6 +81,8 @@ pub struct Split {
     pub shares: Vec<Share>,
     /// The part of the requests that nobody answers, from 0 to 1.
     pub lost: f64,
+    /// Those that are answered once more, for nobody.
+    pub copies: Vec<Share>,
 }
 
 impl Split {
@@ -78,8 +91,8 @@ impl Split {
         let whole: u32 = backends.iter().map(|backend| backend.weight).sum();
         if whole == 0 {
             return Self {
-                shares: Vec::new(),
                 lost: 1.0,
+                ..Self::default()
             };
         }
         let mut split = Self::default();
@@ -102,10 +115,54 @@ impl Split {
         split
     }
 
+    /// The same for all rules of a route.
+    pub fn of_flows(flows: &[Flow], mut behind: impl FnMut(&str) -> Vec<Answerer>) -> Self {
+        let mut split = Self::default();
+        let taken: f64 = flows.iter().map(|flow| flow.part).sum();
+        split.lost = (1.0 - taken).max(0.0);
+        for flow in flows.iter().filter(|flow| flow.part > 0.0) {
+            let part = |share: Share, of: f64| Share {
+                part: share.part * of,
+                ..share
+            };
+            let one = Self::of(&flow.backends, &mut behind);
+            split.lost += one.lost * flow.part;
+            split
+                .shares
+                .extend(one.shares.into_iter().map(|it| part(it, flow.part)));
+            if let Some(copies) = &flow.copies {
+                let of = flow.part * f64::from(copies.weight) / 100.0;
+                let copied = Self::of(std::slice::from_ref(copies), &mut behind);
+                split.copies.extend(copied.shares.into_iter().map(|it| part(it, of)));
+            }
+        }
+        split
+    }
+
+    /// As many clients come by each of several routes of one name, which are of different kinds.
+    pub fn shared(routes: Vec<Self>) -> Self {
+        let part = 1.0 / f64::from(u32::try_from(routes.len()).unwrap_or(u32::MAX));
+        let mut whole = Self::default();
+        for route in routes {
+            whole.lost += route.lost * part;
+            let smaller = |share: Share| Share {
+                part: share.part * part,
+                ..share
+            };
+            whole.shares.extend(route.shares.into_iter().map(smaller));
+            whole.copies.extend(route.copies.into_iter().map(smaller));
+        }
+        whole
+    }
+
+    /// All requests that pods get, copies too.
+    fn all(&self) -> impl Iterator<Item = &Share> {
+        self.shares.iter().chain(&self.copies)
+    }
+
     /// The part of the requests that pods of this image answer.
     pub fn part_of_image(&self, image: &str) -> f64 {
-        self.shares
-            .iter()
+        self.all()
             .filter(|share| share.pod.image == image)
             .map(|share| share.part)
             .sum()
@@ -153,10 +210,16 @@ struct Segment {
 }
 
 impl Segment {
-    /// Adds what happened in `span` of it to `sum`, for the shares that count.
-    fn add(&self, rate: f64, span: TimeDelta, counts: impl Fn(&Share) -> bool, mut sum: impl FnMut(&Share, Measured)) {
+    /// Adds what happened in `span` of it to `sum`, for these shares of it.
+    fn add<'s>(
+        &'s self,
+        rate: f64,
+        span: TimeDelta,
+        shares: impl Iterator<Item = &'s Share>,
+        mut sum: impl FnMut(&Share, Measured),
+    ) {
         let seconds = seconds(span);
-        for share in self.split.shares.iter().filter(|share| counts(share)) {
+        for share in shares {
             let requests = rate * seconds * share.part;
             let behaviour = self.behaviours.get(&share.pod.image).copied().unwrap_or_default();
             let measured = Measured {
@@ -213,7 +276,7 @@ impl Traffic {
             return;
         }
         let record = records.entry(entry).or_default();
-        let images = split.shares.iter().map(|share| share.pod.image.clone());
+        let images = split.all().map(|share| share.pod.image.clone());
         let behaviours: BTreeMap<_, _> = images
             .map(|image| {
                 // Weights are whole percents: what a rounding error keeps away from a limit has reached it.
@@ -275,7 +338,8 @@ impl Traffic {
             let ends = record.segments.iter().skip(1).map(|next| next.from).chain([now]);
             for (segment, end) in record.segments.iter().zip(ends) {
                 let span = end.min(now) - segment.from.max(now - window);
-                segment.add(self.rate, span, &counts, |_, measured| sum.add(measured));
+                let shares = segment.split.all().filter(|share| counts(share));
+                segment.add(self.rate, span, shares, |_, measured| sum.add(measured));
             }
         }
         sum
@@ -311,14 +375,9 @@ impl Record {
 impl Totals {
     fn add(&mut self, segment: &Segment, rate: f64, until: DateTime<Utc>) {
         let span = until - segment.from;
-        segment.add(
-            rate,
-            span,
-            |_| true,
-            |share, measured| {
-                self.answered.entry(share.pod.image.clone()).or_default().add(measured);
-            },
-        );
+        segment.add(rate, span, segment.split.shares.iter(), |share, measured| {
+            self.answered.entry(share.pod.image.clone()).or_default().add(measured);
+        });
         self.lost += segment.split.lost * rate * seconds(span);
     }
 }

@@ -1,11 +1,15 @@
 //! The wire to the API server: watches in, writes out.
+//!
+//! Who owns which field is nothing that these controllers look at, so it is dropped on arrival.
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::{
     Client,
     api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    core::Request,
     runtime::watcher,
 };
+use serde_json::Value;
 
 use super::{
     mirror::News,
@@ -30,14 +34,14 @@ pub(super) enum Answer {
 pub(super) async fn send(client: &Client, write: &Write) -> Answer {
     let Place { kind, namespace, name } = &write.on;
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource());
-    let answer = match try_send(&api, name, &write.what).await {
-        Ok(Some(object)) => return Answer::Is(Box::new(object)),
+    let answer = match try_send(client, &api, name, &write.what).await {
+        Ok(Some(object)) => return Answer::Is(seen(object)),
         Ok(None) => return Answer::Gone,
         Err(error) => error,
     };
     let outdated = matches!(&answer, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422));
     match api.get_opt(name).await {
-        Ok(object) if outdated => Answer::Outdated(object.map(Box::new)),
+        Ok(object) if outdated => Answer::Outdated(object.map(seen)),
         _ => {
             tracing::debug!(error = %answer, on = ?write.on, "a write of the embedded cluster failed");
             Answer::Failed
@@ -46,15 +50,28 @@ pub(super) async fn send(client: &Client, write: &Write) -> Answer {
 }
 
 /// The object as it is after the write; none where it is gone.
-async fn try_send(api: &Api<DynamicObject>, name: &str, what: &What) -> Result<Option<DynamicObject>, kube::Error> {
+async fn try_send(
+    client: &Client,
+    api: &Api<DynamicObject>,
+    name: &str,
+    what: &What,
+) -> Result<Option<DynamicObject>, kube::Error> {
     let post = PostParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
     };
-    let parsed = |body: &serde_json::Value| serde_json::from_value(body.clone()).map_err(kube::Error::SerdeError);
+    let request = Request::new(api.resource_url());
+    let bytes = |body: &Value| serde_json::to_vec(body).map_err(kube::Error::SerdeError);
+    let built = |request: Result<_, kube::core::request::Error>| request.map_err(kube::Error::BuildRequest);
     match what {
-        What::Create(body) => api.create(&post, &parsed(body)?).await.map(Some),
-        What::Status(body) => api.replace_status(name, &post, &parsed(body)?).await.map(Some),
+        What::Create(body) => {
+            let request = built(request.create(&post, bytes(body)?))?;
+            client.request(request).await.map(Some)
+        }
+        What::Status(body) => {
+            let request = built(request.replace_subresource("status", name, &post, bytes(body)?))?;
+            client.request(request).await.map(Some)
+        }
         What::Merge(body) => {
             let params = PatchParams {
                 field_manager: Some(MANAGER.to_owned()),
@@ -86,11 +103,16 @@ pub(super) fn watch(client: Client, kind: Kind) -> impl Stream<Item = (Kind, New
     let news = |event| match event {
         watcher::Event::Init => News::ListBegins,
         watcher::Event::InitDone => News::ListEnds,
-        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => News::Is(Box::new(object)),
-        watcher::Event::Delete(object) => News::Went(Box::new(object)),
+        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => News::Is(seen(object)),
+        watcher::Event::Delete(object) => News::Went(seen(object)),
     };
     let watcher = kube::runtime::WatchStreamExt::default_backoff(watcher(api, watcher::Config::default()));
     watcher
         .inspect_err(|error| tracing::debug!(%error, "a watch of the embedded cluster broke"))
         .filter_map(move |event| std::future::ready(event.ok().map(|event| (kind, news(event)))))
+}
+
+fn seen(mut object: DynamicObject) -> Box<DynamicObject> {
+    object.metadata.managed_fields = None;
+    Box::new(object)
 }

@@ -56,8 +56,6 @@ pub async fn again_and_again(cluster: &Cluster, times: usize) -> Outcome<Expecta
         count = sum(count, sum(of_proxy?, of_route?));
         println!("{} of {} lost after {time} comings and goings", count.0, count.1);
     }
-    by_proxy.close().await?;
-    by_route.close().await?;
     Ok(Expectation::new(
         format!(
             "No request is lost in {times} comings and goings of two Canaries ({} of {})",

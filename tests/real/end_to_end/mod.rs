@@ -74,9 +74,6 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     if let Some(controller) = controller {
         all.push(controller.ends_cleanly().await?);
     }
-    for shop in &shops {
-        shop.close().await?;
-    }
     println!("\n{}", listed(&all));
     Ok(all)
 }

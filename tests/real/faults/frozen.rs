@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use kube::api::{Api, DynamicObject};
 use tokio::time::{Instant, sleep};
 
 use crate::faults::ledger::Request;
@@ -27,7 +26,7 @@ pub async fn run(scene: &Scene<'_>, numbers: [u16; 2]) -> Outcome<Findings> {
     let mut first = scene.candidate(numbers[0], NAMESPACE).await?;
     let trial = scene.trial(NAMESPACE).await?;
     let mut second = scene.candidate(numbers[1], NAMESPACE).await?;
-    let leader = holder(&trial).await?;
+    let leader = trial.lease_holder().await?;
 
     let start = trial.release("2.0.0").await?;
     trial.until_weight(30).await?;
@@ -63,7 +62,7 @@ pub async fn run(scene: &Scene<'_>, numbers: [u16; 2]) -> Outcome<Findings> {
     second.process.must_run()?;
     findings.expect(
         format!("The successor still leads at the end ({successor})"),
-        holder(&trial).await? == successor,
+        trial.lease_holder().await? == successor,
     );
 
     let ledger = scene.ledger(NAMESPACE)?;
@@ -103,18 +102,10 @@ pub async fn run(scene: &Scene<'_>, numbers: [u16; 2]) -> Outcome<Findings> {
     Ok(findings)
 }
 
-/// Who holds the Lease.
-async fn holder(trial: &Trial<'_>) -> Outcome<String> {
-    let leases: Api<DynamicObject> = trial.api("coordination.k8s.io", "v1", "Lease");
-    let lease = leases.get("flagger-leader-election").await?;
-    let holder = lease.data["spec"]["holderIdentity"].as_str();
-    Ok(holder.unwrap_or_default().to_owned())
-}
-
 async fn other_holder(trial: &Trial<'_>, before: &str) -> Outcome<String> {
     let deadline = Instant::now() + SUCCESSION;
     while Instant::now() < deadline {
-        let now = holder(trial).await?;
+        let now = trial.lease_holder().await?;
         if now != before {
             return Ok(now);
         }

@@ -3,11 +3,13 @@
 //! write of every controller, read from the audit log, must keep the invariants.
 //!
 //! [`scene`] is what the faults share, [`accounts`] are the controllers' own, [`trial`] an application that one is tried on. [`ledger`] reads the audit log, [`laws`] judges
-//! it. Each fault is a room: [`kills`], [`frozen`], [`metrics`], [`hanging`], [`rival`], [`refused`], and [`outage`], which comes
-//! last, since it reaches everybody.
+//! it. Each fault is a room: [`kills`], [`comings`], [`frozen`], [`metrics`], [`hanging`], [`rival`], [`refused`], and then [`outage`] and
+//! [`dark`], which reach everybody.
 
 mod accounts;
 mod chance;
+mod comings;
+mod dark;
 mod frozen;
 mod hanging;
 mod kills;
@@ -45,7 +47,8 @@ pub struct Arguments {
     #[arg(long, env = "SERIN_DEEP", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     deep: bool,
 
-    /// Only these faults, beside the undisturbed release: kills, frozen, metrics, hanging, rival, refused, outage.
+    /// Only these faults, beside the undisturbed release: kills, comings, frozen, metrics, hanging, rival, refused,
+    /// outage, dark.
     #[arg(long, value_name = "FAULT")]
     only: Vec<String>,
 }
@@ -56,7 +59,7 @@ impl Arguments {
     }
 }
 
-/// All faults but the outage at once, each in a namespace with a controller of its own; then the outage; then the laws.
+/// All faults but the outages at once, each in a namespace with a controller of its own; then the outages; then the laws.
 pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     accounts::prepare(cluster).await?;
     let scene = Scene {
@@ -71,14 +74,16 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
         told("undisturbed", true, undisturbed::run(scene)),
         told("kills", arguments.wants("kills"), kills::run(scene, 1, "kills-a")),
         told("kills", arguments.wants("kills"), kills::run(scene, 2, "kills-b")),
+        told("comings", arguments.wants("comings"), comings::run(scene, 10)),
         told("frozen", arguments.wants("frozen"), frozen::run(scene, [3, 4])),
         told("metrics", arguments.wants("metrics"), metrics::run(scene, 5)),
         told("hanging", arguments.wants("hanging"), hanging::run(scene, 6)),
         told("rival", arguments.wants("rival"), rival::run(scene, 7)),
         told("refused", arguments.wants("refused"), refused::run(scene, 8)),
     );
-    let mut found = Vec::from(<[Findings; 8]>::from(found));
+    let mut found = Vec::from(<[Findings; 9]>::from(found));
     found.push(told("outage", arguments.wants("outage"), outage::run(scene, 9)).await);
+    found.push(told("dark", arguments.wants("dark"), dark::run(scene, 11)).await);
 
     let undisturbed: Vec<End> = found[0].ends.drain(..).map(|(_, _, end)| end).collect();
     let mut all = Vec::new();
@@ -99,6 +104,7 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
         "rival",
         "refused",
         "outage",
+        "dark",
     ] {
         let canary = format!("{namespace}/shop");
         let calls = scene.listener.calls(&canary);
@@ -154,7 +160,7 @@ fn as_undisturbed(who: &str, disturbed: &End, undisturbed: &End) -> Expectation 
         .filter(|event| !undisturbed.events.contains(event))
         .collect();
     let text = format!(
-        "{who} ends as the undisturbed release, and told the same ({differing:?}, {told_otherwise:?}; beyond that it told {more:?})"
+        "{who} ends as if undisturbed, and told the same ({differing:?}, {told_otherwise:?}; beyond that it told {more:?})"
     );
     Expectation::new(text, differing.is_empty() && told_otherwise.is_empty())
 }

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 use crate::faults::scene::{Findings, Scene};
 use crate::faults::trial::Trial;
 use crate::harness::Outcome;
-use crate::harness::process::Signal;
+use crate::harness::cluster::Cluster;
+use crate::harness::process::{Process, Signal};
 
 const NAMESPACE: &str = "outage";
 
@@ -58,7 +59,7 @@ async fn releases(scene: &Scene<'_>, trial: &Trial<'_>, findings: &mut Findings)
 
 /// Another route changes now and then. Contour writes its word on a route once: when the API server was killed at just that moment, the
 /// word is lost, and a canary waits for it, until something else makes Contour look at its routes again.
-async fn everyday_life(trial: &Trial<'_>) {
+pub async fn everyday_life(trial: &Trial<'_>) {
     let proxies: Api<DynamicObject> = trial.api("projectcontour.io", "v1", "HTTPProxy");
     let root = format!("root-of-{}", trial.name);
     loop {
@@ -107,15 +108,25 @@ async fn lose(scene: &Scene<'_>, trial: &Trial<'_>, name: &str) -> Outcome<()> {
     process.stop_by(Signal::Kill, Duration::from_secs(10)).await?;
     trial.say(&format!("loses {name}"));
     sleep(AWAY).await;
+    come_back(cluster, &mut process).await?;
+    trial.say(&format!("has {name} again"));
+    Ok(())
+}
+
+/// Starts the API server or etcd again, and waits until the API server is ready.
+pub async fn come_back(cluster: &Cluster, process: &mut Process) -> Outcome<()> {
     process.start_again()?;
     let deadline = Instant::now() + BACK;
     while !cluster.is_ready().await.unwrap_or(false) {
         process.must_run()?;
         if Instant::now() > deadline {
-            return Err(format!("the API server is not ready {BACK:?} after {name} was started again").into());
+            return Err(format!(
+                "the API server is not ready {BACK:?} after {} was started again",
+                process.name
+            )
+            .into());
         }
         sleep(Duration::from_millis(200)).await;
     }
-    trial.say(&format!("has {name} again"));
     Ok(())
 }

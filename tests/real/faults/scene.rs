@@ -12,6 +12,7 @@ use crate::faults::trial::{End, Trial};
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
 use crate::harness::controller::Controller;
+use crate::harness::load::Load;
 use crate::harness::verdict::Expectation;
 
 /// The port of the first controller's health page.
@@ -42,6 +43,25 @@ impl Findings {
     /// One more sentence.
     pub fn expect(&mut self, text: impl Into<String>, held: bool) {
         self.expectations.push(Expectation::new(text, held));
+    }
+
+    /// Ends the traffic; the application must have answered every request.
+    pub async fn nothing_lost(&mut self, trial: &Trial<'_>, load: Load) -> Outcome<()> {
+        let answers = load.stop().await?;
+        for (at, why) in answers.losses().into_iter().take(10) {
+            println!("{}: lost at {} {why}", trial.id(), at.format("%H:%M:%S%.3f"));
+        }
+        let tally = answers.all();
+        self.expect(
+            format!(
+                "{}: no request is lost ({} of {})",
+                trial.id(),
+                tally.lost,
+                tally.lost + tally.answered
+            ),
+            tally.lost == 0 && tally.answered > 0,
+        );
+        Ok(())
     }
 
     /// Takes note of how a release ended, to be compared.
@@ -80,6 +100,11 @@ impl Scene<'_> {
     /// An application by namespace and name, with a Canary that differs by a merge patch of its spec.
     pub async fn trial_with(&self, id: [&str; 2], spec: &Value) -> Outcome<Trial<'_>> {
         Trial::open(self.cluster, &self.listener, id, spec).await
+    }
+
+    /// An application by the name of its namespace, without a Canary.
+    pub async fn application(&self, namespace: &str) -> Outcome<Trial<'_>> {
+        Trial::found(self.cluster, &self.listener, [namespace, "shop"], &json!({})).await
     }
 
     /// What the API server wrote down about a namespace so far.

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::faults::listener::Listener;
 use crate::harness::cluster::Cluster;
+use crate::harness::load::Load;
 use crate::harness::record::{self, Record};
 use crate::harness::shop::Road;
-use crate::harness::{Outcome, checkout, objects};
+use crate::harness::{Outcome, checkout, gateway, objects};
 
 /// The weights of a run, in order.
 pub const STEPS: [u64; 2] = [30, 60];
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_mins(8);
 /// How long after its status a release may be told of.
 const TELLING: Duration = Duration::from_mins(1);
 
+/// Requests a second where there is traffic.
+const RATE: u32 = 30;
+
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -38,6 +42,8 @@ pub struct Trial<'a> {
     /// The name of everything of it.
     pub name: String,
     record: Record,
+    /// What its Canary is when there is one.
+    canary: Value,
 }
 
 /// Where a release came to its end: what must be the same whether it was disturbed or not.
@@ -51,31 +57,58 @@ pub struct End {
 
 impl<'a> Trial<'a> {
     /// Creates application, route and Canary, whose spec is changed by a merge patch, and waits until it is initialised.
-    pub async fn open(
+    pub async fn open(cluster: &'a Cluster, listener: &Listener, id: [&str; 2], spec: &Value) -> Outcome<Self> {
+        let trial = Self::found(cluster, listener, id, spec).await?;
+        trial.add_canary().await?;
+        trial.until("it is initialised", is_initialised).await?;
+        Ok(trial)
+    }
+
+    /// Creates application and route. There is no Canary yet.
+    pub async fn found(
         cluster: &'a Cluster,
         listener: &Listener,
         [namespace, name]: [&str; 2],
         spec: &Value,
     ) -> Outcome<Self> {
         let kind = Road::HttpProxy.kind();
-        let trial = Self {
+        let mut trial = Self {
             cluster,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             record: Record::start(&cluster.client, namespace, name, &kind),
+            canary: Value::Null,
         };
+        trial.canary = trial.usual_canary(listener);
+        json_patch::merge(&mut trial.canary["spec"], spec);
         for file in ["shop", "httpproxy"] {
             objects::apply_text(&cluster.client, &trial.filled_in(file)?).await?;
         }
-        let mut canary = trial.canary(listener);
-        json_patch::merge(&mut canary["spec"], spec);
-        let api: Api<DynamicObject> = trial.api("flagger.app", "v1beta1", "Canary");
-        api.create(&PostParams::default(), &serde_json::from_value(canary)?)
-            .await?;
-        trial
-            .until("it is initialised", |status| status["phase"] == "Initialized")
-            .await?;
         Ok(trial)
+    }
+
+    /// Creates the Canary.
+    pub async fn add_canary(&self) -> Outcome<()> {
+        let canary = serde_json::from_value(self.canary.clone())?;
+        self.canaries().create(&PostParams::default(), &canary).await?;
+        Ok(())
+    }
+
+    /// Asks for the Canary's end, which comes when everything is given back.
+    pub async fn remove_canary(&self) -> Outcome<()> {
+        self.canaries().delete(&self.name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Sends requests to it from now on, when it answers.
+    pub async fn traffic(&self) -> Outcome<Load> {
+        let host = self.host();
+        gateway::answers_for(&host, self.cluster.gateway, PATIENCE).await?;
+        Load::start(self.cluster, &self.namespace, &host, RATE)
+    }
+
+    fn host(&self) -> String {
+        format!("{}.{}.example.com", self.name, self.namespace)
     }
 
     /// The team's objects of a file, by this application's name.
@@ -85,18 +118,17 @@ impl<'a> Trial<'a> {
             .join(file)
             .with_extension("yaml");
         let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let host = format!("{}.{}.example.com", self.name, self.namespace);
         Ok(text
             .replace("name: root", &format!("name: root-of-{}", self.name))
             .replace("shop", &self.name)
             .replace("{{namespace}}", &self.namespace)
-            .replace("{{host}}", &host)
+            .replace("{{host}}", &self.host())
             .replace("{{image}}", &self.cluster.image)
             .replace("{{replacing}}", "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"))
     }
 
     /// Steps of [`STEPS`], each checked by one hook.
-    fn canary(&self, listener: &Listener) -> Value {
+    fn usual_canary(&self, listener: &Listener) -> Value {
         let hook = json!({ "name": "check", "type": "rollout", "url": listener.url(&self.id()), "timeout": "5s" });
         json!({
             "apiVersion": "flagger.app/v1beta1",
@@ -176,6 +208,21 @@ impl<'a> Trial<'a> {
         Ok(phase)
     }
 
+    /// Where it stands now that there is no Canary: the route, the apex Service, the sizes, by name.
+    pub async fn given_back(&self) -> Outcome<Vec<(&'static str, String)>> {
+        let proxies: Api<DynamicObject> = self.api("projectcontour.io", "v1", "HTTPProxy");
+        let services: Api<DynamicObject> = self.api("", "v1", "Service");
+        let route = proxies.get(&self.name).await?;
+        let apex = services.get(&self.name).await?;
+        let target = self.deployments().get(&self.name).await?;
+        let ready = target.status.and_then(|status| status.ready_replicas);
+        Ok(vec![
+            ("route", route.data["spec"]["routes"].to_string()),
+            ("apex Service's pods", apex.data["spec"]["selector"].to_string()),
+            ("target's ready pods", ready.unwrap_or_default().to_string()),
+        ])
+    }
+
     /// Where it stands now, and what was told since `start`.
     pub async fn end(&self, start: DateTime<Utc>) -> Outcome<End> {
         let status = self.status();
@@ -237,15 +284,32 @@ impl<'a> Trial<'a> {
         Ok(since.map(|event| event.what).collect())
     }
 
+    /// Who holds the Lease in its namespace.
+    pub async fn lease_holder(&self) -> Outcome<String> {
+        let leases: Api<DynamicObject> = self.api("coordination.k8s.io", "v1", "Lease");
+        let lease = leases.get("flagger-leader-election").await?;
+        let holder = lease.data["spec"]["holderIdentity"].as_str();
+        Ok(holder.unwrap_or_default().to_owned())
+    }
+
     /// The cluster's objects of a kind in this namespace.
     pub fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         Api::namespaced_with(self.cluster.client.clone(), &self.namespace, &resource)
     }
 
+    fn canaries(&self) -> Api<DynamicObject> {
+        self.api("flagger.app", "v1beta1", "Canary")
+    }
+
     fn deployments(&self) -> Api<Deployment> {
         Api::namespaced(self.cluster.client.clone(), &self.namespace)
     }
+}
+
+/// Whether a Canary with this status has been taken over.
+pub fn is_initialised(status: &Value) -> bool {
+    status["phase"] == "Initialized"
 }
 
 /// What the last write of the status announced.

@@ -19,7 +19,7 @@ use crate::harness::kubelet::Kubelet;
 use crate::harness::process::{Process, tail};
 use crate::harness::programs::{Product, Programs};
 use crate::harness::slow_line::SlowLine;
-use crate::harness::{Outcome, checkout, control_plane, gateway, installation, objects};
+use crate::harness::{Outcome, checkout, control_plane, gateway, guest, installation, objects};
 
 /// How long any part may take to come up on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -42,6 +42,8 @@ pub struct Cluster {
     pub image: String,
     /// Namespace and name of the Gateway that each `HTTPRoute` attaches to.
     pub gateway_object: (String, String),
+    /// The name under which our things stand in a cluster of somebody else's.
+    pub guest: Option<String>,
     /// What we started; nothing in a cluster of somebody else's.
     pub own: Option<Own>,
 }
@@ -69,10 +71,7 @@ impl Cluster {
         .await?;
         processes.extend(control_plane::start_controllers(&programs, state)?);
 
-        let source = programs.place("contour-source")?;
-        // Contour watches kinds of the experimental channel, so the definitions must be the ones that it ships.
-        objects::apply_file(&client, &source.join("examples/gateway/00-crds.yaml")).await?;
-        objects::apply_file(&client, &source.join("examples/contour/01-crds.yaml")).await?;
+        gateway::define_routes(&client, &programs).await?;
         installation::install(&client, &programs, state).await?;
         objects::all_definitions_are_served(&client, PATIENCE).await?;
         objects::apply_file(&client, &folder.join("objects/edge.yaml")).await?;
@@ -97,6 +96,7 @@ impl Cluster {
             state: state.to_owned(),
             image: "shop".to_owned(),
             gateway_object: ("edge".to_owned(), "edge".to_owned()),
+            guest: None,
             own: Some(Own {
                 to_envoy,
                 processes: processes
@@ -121,6 +121,11 @@ impl Cluster {
         if !is_ready(&client).await? {
             return Err("the API server is not ready".into());
         }
+        let run = guest::name()?;
+        if !abroad.installed {
+            guest::must_have_no_canaries(&client).await?;
+            guest::claim(&client, guest::NAMESPACE, &run).await?;
+        }
         Ok(Self {
             client,
             controller_kubeconfig: kubeconfig.canonicalize()?,
@@ -130,6 +135,7 @@ impl Cluster {
             state: state.to_owned(),
             image: image.clone(),
             gateway_object: (namespace.to_owned(), name.to_owned()),
+            guest: Some(run),
             own: None,
         })
     }
@@ -151,7 +157,8 @@ impl Cluster {
     pub const fn lease_namespace(&self) -> &'static str {
         match self.programs.product {
             Product::Serin(_) if self.own.is_some() => installation::NAMESPACE,
-            Product::Serin(_) | Product::Flagger(_) => "default",
+            Product::Serin(_) => guest::NAMESPACE,
+            Product::Flagger(_) => "default",
         }
     }
 
@@ -178,13 +185,15 @@ impl Drop for Own {
     }
 }
 
-async fn is_ready(client: &Client) -> Outcome<bool> {
+/// Whether the API server behind a client calls itself ready.
+pub async fn is_ready(client: &Client) -> Outcome<bool> {
     let request = http::Request::get("/readyz").body(Vec::new())?;
     timeout(Duration::from_secs(5), client.request_text(request)).await??;
     Ok(true)
 }
 
-async fn client(kubeconfig: &Path) -> Outcome<Client> {
+/// A client by a kubeconfig.
+pub async fn client(kubeconfig: &Path) -> Outcome<Client> {
     let config =
         Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)

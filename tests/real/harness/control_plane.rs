@@ -12,7 +12,8 @@ const UNLIMITED: [&str; 2] = ["--kube-api-qps=1000", "--kube-api-burst=2000"];
 
 /// The port of the API server; it is ours alone, as the network is.
 const API_PORT: u16 = 16443;
-const ETCD: &str = "http://127.0.0.1:12379";
+/// Where etcd answers.
+pub const ETCD: &str = "http://127.0.0.1:12379";
 
 /// The administrator's.
 const ADMIN_TOKEN: &str = "admin-of-the-test-cluster";
@@ -85,24 +86,31 @@ pub fn start_api_server(programs: &Programs, state: &Path) -> Outcome<[Process; 
 
 /// Starts the controller-manager and the scheduler, for an API server that answers.
 pub fn start_controllers(programs: &Programs, state: &Path) -> Outcome<[Process; 2]> {
-    let kubeconfig = format!("--kubeconfig={ADMIN_KUBECONFIG}");
-    let mut manager = Command::new(programs.place("kube-controller-manager")?);
-    manager
-        .args([&kubeconfig, "--service-account-private-key-file=accounts.key"])
-        .args(["--use-service-account-credentials=false", "--leader-elect=false"])
-        // The process kubelet keeps no node leases, so nobody may conclude from them that a node is dead.
-        .arg("--controllers=*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle,-route,-service-lb-controller")
-        .args(UNLIMITED)
-        .args(["--bind-address=127.0.0.1", "--secure-port=16444"])
-        .arg("--cert-dir=certificates-manager");
     let mut scheduler = Command::new(programs.place("kube-scheduler")?);
     scheduler
-        .args([&kubeconfig, "--leader-elect=false"])
+        .arg(format!("--kubeconfig={ADMIN_KUBECONFIG}"))
+        .arg("--leader-elect=false")
         .args(UNLIMITED)
         .args(["--bind-address=127.0.0.1", "--secure-port=16445"])
         .arg("--cert-dir=certificates-scheduler");
+    // The process kubelet keeps no node leases, so nobody may conclude from them that a node is dead.
+    let controllers = "*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle,-route,-service-lb-controller";
     Ok([
-        Process::start("kube-controller-manager", state, manager)?,
+        start_manager(programs, state, controllers)?,
         Process::start("kube-scheduler", state, scheduler)?,
     ])
+}
+
+/// Starts the controller-manager with these of its controllers, in the words of its flag.
+pub fn start_manager(programs: &Programs, state: &Path, controllers: &str) -> Outcome<Process> {
+    let mut manager = Command::new(programs.place("kube-controller-manager")?);
+    manager
+        .arg(format!("--kubeconfig={ADMIN_KUBECONFIG}"))
+        .arg("--service-account-private-key-file=accounts.key")
+        .args(["--use-service-account-credentials=false", "--leader-elect=false"])
+        .arg(format!("--controllers={controllers}"))
+        .args(UNLIMITED)
+        .args(["--bind-address=127.0.0.1", "--secure-port=16444"])
+        .arg("--cert-dir=certificates-manager");
+    Process::start("kube-controller-manager", state, manager)
 }

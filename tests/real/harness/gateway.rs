@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::harness::Outcome;
+use kube::Client;
+use tokio::time::{Instant, sleep};
+
 use crate::harness::control_plane::ADMIN_KUBECONFIG;
 use crate::harness::process::{Process, output_of};
 use crate::harness::programs::Programs;
+use crate::harness::{Outcome, objects};
 
 /// Where Contour tells Envoys what to do.
 pub const NEAR_CONTOUR: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
@@ -24,6 +28,32 @@ pub const PROMETHEUS: &str = "http://127.0.0.1:19090";
 /// Where Envoy takes requests: Contour's port for plain HTTP.
 pub fn entrance() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+/// Waits until the gateway answers well for a host ten times in a row.
+pub async fn answers_for(host: &str, gateway: SocketAddr, patience: Duration) -> Outcome<()> {
+    let web = reqwest::Client::builder().no_proxy().build()?;
+    let url = format!("http://{gateway}/");
+    let deadline = Instant::now() + patience;
+    let mut in_a_row = 0;
+    while in_a_row < 10 {
+        if Instant::now() > deadline {
+            return Err(format!("{host} did not answer within {patience:?}").into());
+        }
+        let answer = web.get(&url).header("host", host).send().await;
+        let good = answer.is_ok_and(|answer| answer.status().is_success());
+        in_a_row = if good { in_a_row + 1 } else { 0 };
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// Defines the kinds of routes: Contour's, and the Gateway API's as Contour ships them, since it watches kinds of the experimental
+/// channel.
+pub async fn define_routes(client: &Client, programs: &Programs) -> Outcome<()> {
+    let source = programs.place("contour-source")?;
+    objects::apply_file(client, &source.join("examples/gateway/00-crds.yaml")).await?;
+    objects::apply_file(client, &source.join("examples/contour/01-crds.yaml")).await
 }
 
 /// Starts Contour first: Envoy asks it for everything.

@@ -1,7 +1,7 @@
 //! What every scenario shares: a cluster to work on, load, and somebody who writes down what happened.
 //!
 //! The way through the files. [`namespace`] closes the door behind us and [`programs`] finds what to start. [`cluster`] starts
-//! it, or takes one from [`abroad`]: [`control_plane`], [`gateway`] behind a [`slow_line`], [`kubelet`] for pods that are processes of [`app`], [`kwok`] for pods
+//! it, or takes one from [`abroad`], where the run is a [`guest`]: [`control_plane`], [`gateway`] behind a [`slow_line`], [`kubelet`] for pods that are processes of [`app`], [`kwok`] for pods
 //! that are objects only; [`installation`] puts the product in. [`controller`] is what is under test. [`shop`] is an application with its route and its Canary, [`load`] sends
 //! requests to it, [`record`] watches it. [`verdict`] is how a scenario says what held and what did not.
 
@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod controller;
 pub mod gateway;
+pub mod guest;
 pub mod installation;
 pub mod kubelet;
 pub mod kwok;

@@ -5,6 +5,7 @@
 //! no name to delete and no list of process ids to keep, and a crash leaves only the log folder.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -40,31 +41,31 @@ fn is_root() -> Outcome<bool> {
 ///
 /// The whole tree also dies with whoever called us (cargo, or the script), even if that one is killed outright.
 pub fn enter(places: &str) -> Outcome<Infallible> {
+    let error = command(&["--net", "--pid"], std::env::args_os().skip(1))?
+        .env(PLACES, places)
+        .exec();
+    Err(format!("cannot start setpriv and unshare (both are in util-linux): {error}").into())
+}
+
+/// What starts the harness inside of new namespaces of these kinds, with these arguments.
+pub fn command(kinds: &[&str], arguments: impl Iterator<Item = OsString>) -> Outcome<Command> {
     let mut words = Vec::new();
     if !is_root()? {
         // Whoever has no rights gets them in a user namespace, where the kernel gives any; before the next word, because a change of
         // rights makes the kernel forget it.
         words.extend(["unshare", "--user", "--map-root-user"]);
     }
-    words.extend(["setpriv", "--pdeathsig", "KILL"]);
-    words.extend([
-        "unshare",
-        "--net",
-        "--pid",
-        "--mount-proc",
-        "--fork",
-        "--kill-child=KILL",
-        "--",
-    ]);
-    let error = Command::new(words[0])
+    words.extend(["setpriv", "--pdeathsig", "KILL", "unshare"]);
+    words.extend(kinds);
+    words.extend(["--mount-proc", "--fork", "--kill-child=KILL", "--"]);
+    let mut command = Command::new(words[0]);
+    command
         .args(&words[1..])
         .arg(std::env::current_exe()?)
         .arg(ROLE)
-        .args(std::env::args_os().skip(1))
-        .env(PLACES, places)
-        .env(OUTSIDE, std::process::id().to_string())
-        .exec();
-    Err(format!("cannot start setpriv and unshare (both are in util-linux): {error}").into())
+        .args(arguments)
+        .env(OUTSIDE, std::process::id().to_string());
+    Ok(command)
 }
 
 /// Brings the new network up: loopback, and the pod addresses on it.

@@ -50,7 +50,7 @@ pub struct Seen {
     pub weights: Vec<Since<Weights>>,
     /// Phases of the Canary.
     pub phases: Vec<Since<String>>,
-    /// The Canary's whole status, the last one seen.
+    /// The Canary's whole status, the last one seen; null when there is no Canary.
     pub status: Value,
 }
 
@@ -83,12 +83,12 @@ impl Record {
         Self {
             tasks: [
                 each_change(client, namespace, name, route, move |object| {
-                    if let Some(weights) = weights(object) {
+                    if let Some(weights) = object.and_then(weights) {
                         of_route.note(|seen| push_if_new(&mut seen.weights, weights));
                     }
                 }),
                 each_change(client, namespace, name, &canary, move |object| {
-                    let status = object.data["status"].clone();
+                    let status = object.map_or(Value::Null, |object| object.data["status"].clone());
                     let phase = status["phase"].as_str().unwrap_or_default().to_owned();
                     of_canary.note(|seen| {
                         if !phase.is_empty() {
@@ -155,20 +155,30 @@ fn push_if_new<T: PartialEq>(list: &mut Vec<Since<T>>, what: T) {
     }
 }
 
+/// Tells of the object as it is after each change, and of nothing when it is gone.
 fn each_change(
     client: &Client,
     namespace: &str,
     name: &str,
     kind: &GroupVersionKind,
-    note: impl Fn(&DynamicObject) + Send + 'static,
+    note: impl Fn(Option<&DynamicObject>) + Send + 'static,
 ) -> JoinHandle<()> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(kind));
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut objects = watcher(api, only).default_backoff().applied_objects().boxed();
+    let mut events = watcher(api, only).default_backoff().boxed();
+    let mut listed = false;
     tokio::spawn(async move {
         loop {
-            match objects.try_next().await {
-                Ok(Some(object)) => note(&object),
+            match events.try_next().await {
+                Ok(Some(watcher::Event::Apply(object) | watcher::Event::InitApply(object))) => {
+                    listed = true;
+                    note(Some(&object));
+                }
+                Ok(Some(watcher::Event::Delete(_))) => note(None),
+                Ok(Some(watcher::Event::Init)) => listed = false,
+                // What a new list lacks was deleted while nobody watched.
+                Ok(Some(watcher::Event::InitDone)) if !listed => note(None),
+                Ok(Some(watcher::Event::InitDone)) => {}
                 Ok(None) => return,
                 // The watcher begins anew by itself.
                 Err(error) => eprintln!("record: {error}"),

@@ -1,10 +1,10 @@
 //! An application as its team runs it: a Deployment, a Service, a route, and later a Canary. The objects stand in
 //! `tests/cluster/objects` with blanks such as `{{namespace}}`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{Outcome, checkout, objects};
+use crate::harness::{Outcome, checkout, gateway, guest, objects};
 
 /// The name of everything in a shop's namespace: Deployment, Service, route and Canary.
 pub const NAME: &str = "shop";
@@ -79,10 +79,10 @@ pub struct Shop {
     /// The Canary's `trafficSettleSeconds`; the default if it says nothing.
     settle_seconds: Option<u32>,
     client: Client,
-    url: String,
+    gateway: SocketAddr,
     image: String,
     gateway_object: (String, String),
-    abroad: bool,
+    guest: Option<String>,
 }
 
 impl Shop {
@@ -94,10 +94,10 @@ impl Shop {
             replacing: Replacing::Rolling,
             settle_seconds: None,
             client: cluster.client.clone(),
-            url: format!("http://{}/", cluster.gateway),
+            gateway: cluster.gateway,
             image: cluster.image.clone(),
             gateway_object: cluster.gateway_object.clone(),
-            abroad: cluster.own.is_none(),
+            guest: cluster.guest.clone(),
         }
     }
 
@@ -129,34 +129,12 @@ impl Shop {
     /// Creates the application with its route, and waits until the gateway answers for it ten times in a row. In a cluster of
     /// somebody's own a namespace that is there already is theirs.
     pub async fn open(&self) -> Outcome<()> {
-        if self.abroad && self.namespaces().get_opt(&self.namespace).await?.is_some() {
-            return Err(format!("there is a namespace {} already; it is left alone", self.namespace).into());
+        if let Some(run) = &self.guest {
+            guest::claim(&self.client, &self.namespace, run).await?;
         }
         self.apply("shop").await?;
         self.apply(self.road.file()).await?;
-        let web = reqwest::Client::builder().no_proxy().build()?;
-        let deadline = Instant::now() + START;
-        let mut in_a_row = 0;
-        while in_a_row < 10 {
-            if Instant::now() > deadline {
-                return Err(format!("the application did not answer within {START:?}").into());
-            }
-            let answer = web.get(&self.url).header("host", self.host()).send().await;
-            let good = answer.is_ok_and(|answer| answer.status().is_success());
-            in_a_row = if good { in_a_row + 1 } else { 0 };
-            sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
-    }
-
-    /// Deletes the namespace with everything in it, where the cluster outlives the run.
-    pub async fn close(&self) -> Outcome<()> {
-        if self.abroad {
-            self.namespaces()
-                .delete(&self.namespace, &DeleteParams::default())
-                .await?;
-        }
-        Ok(())
+        gateway::answers_for(&self.host(), self.gateway, START).await
     }
 
     /// Creates the Canary.
@@ -205,10 +183,6 @@ impl Shop {
         version
             .and_then(|variable| variable.value)
             .ok_or_else(|| "the primary has no version".into())
-    }
-
-    fn namespaces(&self) -> Api<Namespace> {
-        Api::all(self.client.clone())
     }
 
     /// The shop's Deployments.

@@ -7,6 +7,7 @@ use serin::api::{
 };
 
 use super::{GATEWAY_API, canary, with};
+use serin::api::support::KUBERNETES;
 
 fn errors(canary: &Canary, provider: &str) -> Vec<String> {
     validate(canary, provider)
@@ -154,6 +155,11 @@ fn an_analysis_that_cannot_end_well_is_refused_by_name() {
             r#"spec.analysis.webhooks[2].gateTimeout: time: invalid duration "soon""#,
         ),
         (
+            "/spec/analysis/webhooks/-",
+            json!({"name": "w", "url": "http://w", "type": "confirm-rollout", "gateTimeout": "0s"}),
+            "spec.analysis.webhooks[2].gateTimeout: is not above 0: the gate could never be asked",
+        ),
+        (
             "/spec/analysis/initialDelay",
             json!("2"),
             r#"spec.analysis.initialDelay: time: missing unit in duration "2""#,
@@ -217,6 +223,7 @@ fn weights_do_not_matter_where_no_weight_moves() {
         &json!({"interval": "1m", "threshold": 1, "iterations": 5}),
     );
     assert_eq!(validate(&iterations, GATEWAY_API), Ok(Vec::new()));
+    assert_eq!(validate(&iterations, KUBERNETES), Ok(Vec::new()));
     let none = with(
         "/spec/analysis",
         &json!({"interval": "1m", "threshold": 1, "iterations": 0}),

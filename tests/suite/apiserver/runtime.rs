@@ -93,17 +93,28 @@ async fn a_streaming_list_ends_with_its_bookmark() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_ends_by_its_timeout_and_gets_a_bookmark_each_minute() {
+async fn a_watch_ends_by_its_timeout_and_gets_a_bookmark_each_minute_and_before_its_end() {
     let server = server();
     let api = configs(server.client("test"));
     let params = WatchParams::default().timeout(150);
-    let events: Vec<_> = api.watch(&params, "0").await.unwrap().try_collect().await.unwrap();
+    let silent: Vec<_> = api.watch(&params, "0").await.unwrap().try_collect().await.unwrap();
+    assert_eq!(
+        silent.len(),
+        1,
+        "the end of the initial events; nothing was written after it"
+    );
+    let began = server.clock().now();
+    let watch = api.watch(&params, "0").await.unwrap();
+    let other: Api<Secret> = Api::namespaced(server.client("test"), "default");
+    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "s"}})).unwrap();
+    other.create(&PostParams::default(), &secret).await.unwrap();
+    let events: Vec<_> = watch.try_collect().await.unwrap();
     let bookmarks = events
         .iter()
         .filter(|event| matches!(event, WatchEvent::Bookmark(_)))
         .count();
-    assert_eq!((events.len(), bookmarks), (2, 2));
-    assert_eq!((server.clock().now() - start()).num_seconds(), 150);
+    assert_eq!((events.len(), bookmarks), (4, 4));
+    assert_eq!((server.clock().now() - began).num_seconds(), 150);
 }
 
 #[tokio::test(start_paused = true)]

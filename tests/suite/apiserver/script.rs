@@ -1,11 +1,12 @@
 //! The conformance script: operations that any Kubernetes API server must answer alike.
 //!
-//! [`play`] takes any client and one of the scripts beside this file. Answers are made comparable: uids, resourceVersions and times become `uid-1`, `rv-1` and
+//! [`play`] takes any server and one of the scripts beside this file. Answers are made comparable: uids, resourceVersions and times become `uid-1`, `rv-1` and
 //! `<time>`, numbered in the order in which they are first seen, so that "the same object" and "no new version" still
 //! show. Managers stand in the order of their names, not of their times, and the causes
 //! of a refusal in that of their fields, since the real server reads maps in no order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -16,6 +17,13 @@ use serde_json::Value;
 
 /// What `NS` in a path stands for.
 const NAMESPACE: &str = "namespaces/conformance";
+
+/// How often it is looked whether something has come about, and how often at most.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS: usize = 450;
+
+/// By then a watch is under way.
+const UNDER_WAY: Duration = Duration::from_secs(2);
 
 /// One operation, as a script writes it.
 #[derive(Debug, serde::Deserialize)]
@@ -34,6 +42,38 @@ pub struct Step {
     apply: Option<String>,
     #[serde(default)]
     body: Value,
+    /// Seconds that pass before.
+    #[serde(default)]
+    after: u64,
+    /// The operation is repeated until its answer is so; only that one counts.
+    until: Option<Until>,
+    /// Sent while this one, a watch, is under way. Its own answer does not count.
+    meanwhile: Option<Box<Step>>,
+    /// Instead of an operation: whatever was before is forgotten, and can neither be watched nor listed from now on.
+    #[serde(default)]
+    forget: bool,
+}
+
+/// What comes about by itself, a moment after it was caused.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum Until {
+    /// The answer has this code.
+    Code(u16),
+    /// The body has something at this JSON pointer.
+    Present(String),
+    /// It has nothing there.
+    Absent(String),
+}
+
+impl Until {
+    fn has_come(&self, code: u16, body: &Value) -> bool {
+        match self {
+            Self::Code(wanted) => code == *wanted,
+            Self::Present(pointer) => body.pointer(pointer).is_some(),
+            Self::Absent(pointer) => body.pointer(pointer).is_none(),
+        }
+    }
 }
 
 /// An answer, made comparable.
@@ -50,12 +90,17 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// Plays a script, a YAML list of steps, against a server, in order.
-pub async fn play(client: &Client, script: &str) -> Vec<Answer> {
+/// Plays a script, a YAML list of steps, against a server, in order. `forget` makes the server forget its history.
+pub async fn play(client: &Client, script: &str, forget: impl AsyncFn()) -> Vec<Answer> {
     let steps: Vec<Step> = serde_saphyr::from_str(script).expect("a script must be a list of steps");
     let (mut raw, mut masks, mut answers) = (BTreeMap::new(), Masks::new(), Vec::new());
     for step in steps {
-        let (code, warnings, body) = send(client, &step, &raw).await;
+        tokio::time::sleep(Duration::from_secs(step.after)).await;
+        if step.forget {
+            forget().await;
+            continue;
+        }
+        let (code, warnings, body) = last(client, &step, &raw).await;
         answers.push(Answer {
             step: step.name.clone(),
             code,
@@ -65,6 +110,28 @@ pub async fn play(client: &Client, script: &str) -> Vec<Answer> {
         raw.insert(step.name, body);
     }
     answers
+}
+
+/// The answer that counts: the only one, or the first that is as the step wants it, or the one at which patience ended.
+async fn last(client: &Client, step: &Step, raw: &BTreeMap<String, Value>) -> (u16, Vec<String>, Value) {
+    let mut answer = tokio::join!(send(client, step, raw), meanwhile(client, step, raw)).0;
+    for _ in 0..LOOKS {
+        let (code, _, body) = &answer;
+        if step.until.as_ref().is_none_or(|until| until.has_come(*code, body)) {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+        answer = send(client, step, raw).await;
+    }
+    answer
+}
+
+async fn meanwhile(client: &Client, step: &Step, raw: &BTreeMap<String, Value>) {
+    if let Some(other) = &step.meanwhile {
+        tokio::time::sleep(UNDER_WAY).await;
+        let (code, ..) = send(client, other, raw).await;
+        assert!((200..300).contains(&code), "{}: {code}", other.name);
+    }
 }
 
 async fn send(client: &Client, step: &Step, raw: &BTreeMap<String, Value>) -> (u16, Vec<String>, Value) {
@@ -173,6 +240,7 @@ impl Masks {
                 (regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
                 (regex(r"10\.\d+\.\d+\.\d+"), "<address>"),
                 (regex(r"current: \d+"), "current: <revision>"),
+                (regex(r"version: \d+ \(\d+\)$"), "version: <revision> (<revision>)"),
                 (regex(r"in record \(\d+\)"), "in record (<revision>)"),
                 (
                     regex(r#"(Invalid|Unsupported) value: ("\{.*\}"|"map\[.*\]"|[\[{].*[\]}]): "#),
@@ -205,7 +273,12 @@ impl Masks {
                 });
                 sorted.iter().map(|item| self.apply(item, "")).collect()
             }
-            Value::Array(items) => items.iter().map(|item| self.apply(item, "")).collect(),
+            Value::Array(items) => {
+                let mut masked: Vec<Value> = items.iter().map(|item| self.apply(item, "")).collect();
+                // The real server says some bookmarks twice.
+                masked.dedup_by(|next, event| next == event && event["type"] == "BOOKMARK");
+                masked.into()
+            }
             Value::Object(fields)
                 if fields
                     .get("causes")
@@ -224,6 +297,9 @@ impl Masks {
     }
 
     fn fields(&mut self, fields: &serde_json::Map<String, Value>) -> Value {
+        if fields.get("type").is_some_and(|kind| kind == "BOOKMARK") {
+            return self.bookmark(fields);
+        }
         let list = fields.contains_key("items");
         let masked = fields.iter().map(|(name, value)| {
             let masked = if list && name == "metadata" {
@@ -234,6 +310,13 @@ impl Masks {
             (self.text(name), masked)
         });
         masked.collect::<serde_json::Map<_, _>>().into()
+    }
+
+    /// How far a watch has come is a matter of the server.
+    fn bookmark(&mut self, event: &serde_json::Map<String, Value>) -> Value {
+        let mut object = event["object"].clone();
+        object["metadata"]["resourceVersion"] = "<bookmark>".into();
+        serde_json::json!({"type": "BOOKMARK", "object": self.apply(&object, "object")})
     }
 
     /// The revision of a list is that of the whole server.

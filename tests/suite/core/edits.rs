@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use serin::api::Phase;
-use serin::rollout::{Observation, Refusal, Weight};
+use serin::rollout::{Observation, Refusal, Stage, Weight};
 
 use super::roads::{initialized, linear, until};
 
@@ -100,4 +100,21 @@ fn a_promotion_raises_the_primary_to_what_the_team_wants() {
     world.push(2);
     until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
     assert_eq!(world.actual.primary.as_ref().map(|primary| primary.replicas), Some(7));
+}
+
+/// The primary bears its revision as an earlier version spelled it: no reason to roll pods that serve.
+#[test]
+fn a_move_after_an_upgrade_rolls_nothing() {
+    let mut world = initialized(&linear());
+    world.versions = "2/1".into();
+    if let Some(target) = &mut world.actual.target {
+        target.template += 100;
+    }
+    world.distort = |observation| observation.subject.apex = "other".into();
+    until(&mut world, "moved", |w| {
+        w.block()
+            .is_some_and(|b| b.subject.apex == "other" && b.stage == Stage::Resting)
+    });
+    let primary = world.actual.primary.as_ref().expect("a primary");
+    assert_eq!((primary.template, primary.ready), (1, 3), "{:#?}", world.log);
 }

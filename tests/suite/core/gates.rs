@@ -43,17 +43,68 @@ fn a_gate_closed_before_the_first_weight_costs_no_writes_while_it_is_asked_again
 
 #[test]
 fn missing_data_and_a_closed_gate_are_said_once_not_at_each_check() {
-    let mut world = initialized(&linear());
+    let mut analysis = linear();
+    analysis["threshold"] = json!(20);
+    let mut world = initialized(&analysis);
     world.no_data = true;
     world.answers_take = TimeDelta::seconds(2);
     world.push(2);
     until(&mut world, "no data", |w| {
         w.block().is_some_and(|b| b.why.reason == "NoData")
     });
-    let writes = world.status_writes;
+    let (told, alerted) = (world.told.len(), world.alerts.len());
     seconds(&mut world, 100);
-    assert_eq!(world.status_writes, writes, "{:#?}", world.log);
+    assert_eq!(
+        (world.told.len(), world.alerts.len()),
+        (told, alerted),
+        "{:?}",
+        world.told
+    );
     assert!(world.told.iter().any(|text| text == "Hold"), "{:?}", world.told);
+}
+
+/// Invariant 6: the wait for data has an end, as the one for the server has.
+#[test]
+fn data_that_never_comes_rolls_back_after_as_many_checks_as_may_fail() {
+    let mut world = initialized(&linear());
+    world.no_data = true;
+    world.push(2);
+    until(&mut world, "no data", |w| {
+        w.block().is_some_and(|b| b.why.reason == "NoData")
+    });
+    let from = world.now;
+    until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+    let block = world.block().expect("a block");
+    let outcome = block.outcome.expect("an outcome");
+    assert_eq!((outcome.reason.as_str(), block.failed_checks), ("NoData", 0));
+    let took = world.now - from;
+    assert!(
+        took >= TimeDelta::seconds(20) && took < TimeDelta::seconds(40),
+        "two checks may have no data: {took}"
+    );
+    assert_eq!(
+        world
+            .alerts
+            .iter()
+            .filter(|text| text.contains("no data in 3 checks"))
+            .count(),
+        1
+    );
+}
+
+/// One number in between, and the wait begins anew.
+#[test]
+fn data_that_comes_back_in_time_costs_nothing() {
+    let mut world = initialized(&linear());
+    world.no_data = true;
+    world.push(2);
+    until(&mut world, "no data twice", |w| {
+        w.block().is_some_and(|b| b.dataless_checks == 2)
+    });
+    world.no_data = false;
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    let block = world.block().expect("a block");
+    assert_eq!((block.failed_checks, block.dataless_checks), (0, 0));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The core by itself: roads that must be taken, and random worlds in which the invariants must hold.
 
 mod edits;
+mod gate_timeouts;
 mod gates;
 mod late;
 mod patience;
@@ -8,7 +9,9 @@ mod properties;
 mod roads;
 mod size;
 mod stages;
+mod strategies;
 mod succession;
 mod takeover;
 mod traffic;
+mod words;
 pub mod world;

@@ -214,6 +214,28 @@ fn a_rival_is_named_once_however_often_it_comes_back() {
     );
 }
 
+/// Rank 37 of `spec/users.md`: the status tells what flows where that is not what is meant.
+#[test]
+fn the_weight_that_the_route_really_carries_is_shown_while_it_is_another() {
+    let mut world = initialized(&linear());
+    let observed = |world: &World| world.block().and_then(|block| block.observed_weight);
+    assert_eq!(observed(&world), None);
+    world.distort = |observation| {
+        observation.obstacle = Some(Obstacle::Contested {
+            what: "HTTPRoute podinfo".into(),
+            manager: "argocd".into(),
+        });
+        if let Known::Present(route) = &mut observation.route {
+            route.weight = Some(Weight::clamped(5));
+        }
+    };
+    seconds(&mut world, 3);
+    assert_eq!(observed(&world), Some(Weight::clamped(5)));
+    world.distort = |_| {};
+    seconds(&mut world, 3);
+    assert_eq!(observed(&world), None);
+}
+
 #[test]
 fn a_target_that_is_deleted_while_the_run_restarts_ends_the_run() {
     let mut world = initialized(&linear());

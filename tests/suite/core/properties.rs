@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::json;
-use serin::rollout::{Known, Observation, RunResult, Selects, Stage, Weight};
+use serin::rollout::{Known, Observation, RunResult, Selects, Stage, Verb, Weight};
 
 use super::world::{Pods, World, fingerprint, number};
 
@@ -34,6 +34,7 @@ enum Happening {
     Upgrade,
     OtherNames(bool),
     Blind(bool),
+    Word(usize, u32, u8),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -62,6 +63,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Upgrade),
         1 => any::<bool>().prop_map(Happening::OtherNames),
         1 => any::<bool>().prop_map(Happening::Blind),
+        3 => (0..Verb::ALL.len(), 2u32..5, 0u8..=100).prop_map(|(verb, template, weight)| Happening::Word(verb, template, weight)),
     ]
 }
 
@@ -100,6 +102,14 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::CrashAfter(writes) => {
             world.refresh();
             world.pass(Some(*writes));
+        }
+        Happening::Word(verb, template, weight) => {
+            let nonce = world.status_writes;
+            let rest = match Verb::ALL[*verb] {
+                Verb::Goto => format!("{nonce},{weight}"),
+                _ => nonce.to_string(),
+            };
+            world.say(Verb::ALL[*verb], *template, &rest);
         }
         Happening::LoseCanaryPods => {
             if let Some(target) = &mut world.actual.target {
@@ -176,6 +186,7 @@ fn calm_down(world: &mut World) {
     world.canary.spec.suspend = false;
     world.gates_closed = false;
     world.metrics_down = false;
+    world.words.clear();
     world.broken.clear();
     world.distort = |_| {};
     let now = world.now;
@@ -183,6 +194,10 @@ fn calm_down(world: &mut World) {
     let mut quiet = 0;
     for _ in 0..3_000 {
         let before = world.log.len();
+        if let Some(held) = world.block().filter(|block| block.words.paused.is_some()) {
+            let nonce = format!("calm-{}", world.status_writes);
+            world.say(Verb::Resume, held.running.as_ref().map_or(0, number), &nonce);
+        }
         world.pass_time(TimeDelta::seconds(1));
         world.refresh();
         world.pass_when_due();
@@ -199,8 +214,60 @@ fn calm_down(world: &mut World) {
     }
 }
 
-fn analysis(promotion_step: Option<u32>, gates: bool) -> serde_json::Value {
-    let mut analysis = json!({"interval": "10s", "threshold": 2, "stepWeights": [10, 40, 70], "metrics": [{"name": "request-success-rate"}]});
+/// How a run of a random world goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Weights,
+    Mirrored,
+    Sticky,
+    MatchedWeights,
+    AbTest,
+    BlueGreen,
+    BlueGreenMirrored,
+    WithoutRoute,
+}
+
+impl Kind {
+    /// What its analysis has beside metrics and hooks.
+    fn part(self) -> serde_json::Value {
+        let some = json!([{"headers": {"x-user": {"exact": "tester"}}}]);
+        let cookies = json!({"cookieName": "side", "primaryCookieName": "home"});
+        match self {
+            Self::Weights => json!({"stepWeights": [10, 40, 70]}),
+            Self::Mirrored => json!({"stepWeights": [10, 40, 70], "mirror": true, "mirrorWeight": 30}),
+            Self::Sticky => json!({"stepWeights": [10, 40, 70], "sessionAffinity": cookies}),
+            Self::MatchedWeights => json!({"stepWeights": [10, 40, 70], "match": some}),
+            Self::AbTest => json!({"iterations": 3, "match": some}),
+            Self::BlueGreen | Self::WithoutRoute => json!({"iterations": 3}),
+            Self::BlueGreenMirrored => json!({"iterations": 2, "mirror": true}),
+        }
+    }
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        3 => Just(Kind::Weights),
+        1 => Just(Kind::Mirrored),
+        1 => Just(Kind::Sticky),
+        1 => Just(Kind::MatchedWeights),
+        2 => Just(Kind::AbTest),
+        2 => Just(Kind::BlueGreen),
+        1 => Just(Kind::BlueGreenMirrored),
+        2 => Just(Kind::WithoutRoute),
+    ]
+}
+
+fn world(kind: Kind, replicas: u32, adopted: bool, analysis: &serde_json::Value) -> World {
+    match kind {
+        Kind::WithoutRoute => World::without_route(replicas, analysis),
+        _ if adopted => World::with_route(replicas, analysis),
+        _ => World::new(replicas, analysis),
+    }
+}
+
+fn analysis(kind: Kind, promotion_step: Option<u32>, gates: bool) -> serde_json::Value {
+    let mut analysis = json!({"interval": "10s", "threshold": 2, "metrics": [{"name": "request-success-rate"}]});
+    json_patch::merge(&mut analysis, &kind.part());
     if let Some(step) = promotion_step {
         analysis["stepWeightPromotion"] = json!(step);
     }
@@ -230,18 +297,14 @@ proptest! {
     #[test]
     fn the_invariants_hold_and_calm_brings_rest(
         happenings in prop::collection::vec(happening(), 1..60),
+        kind in kind(),
         promotion_step in prop::option::of(10u32..60),
         gates in any::<bool>(),
         recreate in any::<bool>(),
         replicas in 1u32..5,
         adopted in any::<bool>(),
     ) {
-        let analysis = analysis(promotion_step, gates);
-        let mut world = if adopted {
-            World::with_route(replicas, &analysis)
-        } else {
-            World::new(replicas, &analysis)
-        };
+        let mut world = world(kind, replicas, adopted, &analysis(kind, promotion_step, gates));
         world.recreate = recreate;
         for one in &happenings {
             happen(&mut world, one);
@@ -250,7 +313,8 @@ proptest! {
         let block = world.block().expect("a block after calm");
         let wanted = fingerprint(world.actual.target.as_ref().map_or(0, |target| target.template));
         prop_assert_eq!(block.stage, Stage::Resting, "{:#?}\n{:#?}", block, &world.log[world.log.len().saturating_sub(30)..]);
-        prop_assert_eq!(world.actual.route, Some(Weight::ZERO));
+        prop_assert_eq!(world.actual.route, world.has_route().then_some(Weight::ZERO));
+        prop_assert_eq!(world.actual.traffic.mirror, None);
         prop_assert_eq!(world.actual.apex, Some(Selects::Primary));
         // Templates that are a hundred apart are one, read by two versions.
         let stands = world.actual.primary.as_ref().map(|primary| primary.template % 100);
@@ -265,14 +329,11 @@ proptest! {
     #[test]
     fn a_deleted_canary_is_released_whatever_was_going_on(
         happenings in prop::collection::vec(happening(), 1..40),
+        kind in kind(),
         recreate in any::<bool>(),
         adopted in any::<bool>(),
     ) {
-        let mut world = if adopted {
-            World::with_route(3, &analysis(None, false))
-        } else {
-            World::new(3, &analysis(None, false))
-        };
+        let mut world = world(kind, 3, adopted, &analysis(kind, None, false));
         world.recreate = recreate;
         for one in &happenings {
             happen(&mut world, one);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use serin::api::Phase;
+use serin::rollout::{Verb, Weight};
 
 use super::roads::{initialized, linear, until};
 
@@ -10,8 +11,8 @@ fn long(n: usize) -> String {
     format!("{n}-{}", "\u{1}é".repeat(400))
 }
 
-#[test]
-fn hundreds_of_hooks_and_metrics_with_long_names_fit() {
+/// Hundreds of hooks and metrics.
+fn crowded() -> serde_json::Value {
     let mut analysis = linear();
     let kinds = [
         "confirm-rollout",
@@ -24,7 +25,12 @@ fn hundreds_of_hooks_and_metrics_with_long_names_fit() {
     let gates = kinds.map(|kind| json!({"name": "gate", "type": kind, "url": "http://gate"}));
     analysis["webhooks"] = hooks.chain(gates).collect();
     analysis["metrics"] = (0..300).map(|n| json!({"name": long(n), "query": "q"})).collect();
-    let mut world = initialized(&analysis);
+    analysis
+}
+
+#[test]
+fn hundreds_of_hooks_and_metrics_with_long_names_fit() {
+    let mut world = initialized(&crowded());
     world.gates_closed = true;
     world.push(2);
     until(&mut world, "waiting", |w| w.phase() == Phase::Waiting);
@@ -33,4 +39,19 @@ fn hundreds_of_hooks_and_metrics_with_long_names_fit() {
     world.bad.insert(3);
     world.push(3);
     until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+}
+
+#[test]
+fn what_persons_say_at_length_fits_beside_them() {
+    let mut world = initialized(&crowded());
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    for n in 0..12 {
+        let verb = if n % 2 == 0 { Verb::Pause } else { Verb::Resume };
+        world.say(verb, 2, &format!("{n},{}", "\"é\\".repeat(300)));
+        world.pass(None);
+        let said = world.block().expect("a block").words;
+        assert_eq!(said.heard.get(&verb), Some(&n.to_string()));
+        assert!(!said.history.is_empty() && said.history.len() <= 8);
+    }
 }

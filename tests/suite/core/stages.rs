@@ -40,7 +40,9 @@ fn reached(stage: Stage, recreate: bool) -> Option<World> {
             Stage::WaitingPromotion => world.actual.route > Some(Weight::ZERO),
             _ => false,
         };
-        if is(&world, Stage::Resting) && second < 100 {
+        if is(&world, Stage::Resting) && stage == Stage::Moving {
+            world.distort = |observation| observation.subject.apex = "other".into();
+        } else if is(&world, Stage::Resting) && second < 100 {
             world.push(2);
         }
         let traffic = world.actual.route == Some(Weight::clamped(40));
@@ -69,7 +71,7 @@ fn reached(stage: Stage, recreate: bool) -> Option<World> {
 /// Something that happens, by name.
 type Happening = (&'static str, fn(&mut World));
 
-const HAPPENINGS: [Happening; 17] = [
+const HAPPENINGS: [Happening; 18] = [
     ("nothing", |_| {}),
     ("a crash", World::crash),
     ("a crash after the status", |world| world.pass(Some(1))),
@@ -115,6 +117,9 @@ const HAPPENINGS: [Happening; 17] = [
         seconds(world, 100);
         world.distort = |_| {};
     }),
+    ("the names change for good", |world| {
+        world.distort = |observation| observation.subject.provider = "another".into();
+    }),
     ("the route and the apex are changed by hand", |world| {
         world.actual.route = Some(Weight::clamped(77));
         world.actual.apex = Some(Selects::Other);
@@ -130,7 +135,7 @@ const HAPPENINGS: [Happening; 17] = [
     }),
 ];
 
-const STAGES: [Stage; 14] = [
+const STAGES: [Stage; 15] = [
     Stage::Resting,
     Stage::Waiting,
     Stage::Raising,
@@ -145,6 +150,7 @@ const STAGES: [Stage; 14] = [
     Stage::Restarting,
     Stage::HoldOnCanary,
     Stage::Restoring,
+    Stage::Moving,
 ];
 
 fn comes_to_rest(world: &mut World) -> Result<(), String> {

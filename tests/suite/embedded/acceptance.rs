@@ -284,7 +284,10 @@ async fn core_078_server_errors_and_delays_fail_the_release() {
 /// W46.
 #[tokio::test(start_paused = true)]
 async fn core_095_a_mirror_on_a_provider_that_does_not_mirror_is_refused_with_a_condition() {
-    let stage = Setting::with_provider("contour").initialized().await;
+    let stage = Setting::with_provider("istio")
+        .spec(&json!({ "service": { "appProtocol": "tcp" } }))
+        .initialized()
+        .await;
     stage.edit_canary(json!({ "analysis": { "mirror": true } })).await;
     stage.push("app:2").await;
     stage

@@ -158,7 +158,7 @@ async fn a_spec_that_turns_bad_in_the_middle_of_a_run_starts_no_other() {
     let stage = Setting::new().initialized().await;
     stage.push("app:2").await;
     stage.until_weight(20).await;
-    stage.edit_canary(json!({ "analysis": { "mirror": true } })).await;
+    stage.edit_canary(json!({ "analysis": { "initialDelay": "5s" } })).await;
     stage
         .until("over", |stage| stage.status()["serin"]["stage"] == "Resting")
         .await;

@@ -4,7 +4,7 @@ use k8s_openapi::ByteString;
 use serde_json::json;
 use serin::sim::world::{hooks::HookSays, traffic::Behaviour};
 
-use super::setting::Setting;
+use super::setting::{NAMESPACE, Setting, hook};
 
 /// One hook of each kind that is asked, and one that is told.
 const ALL: [(&str, &str); 8] = [
@@ -400,4 +400,53 @@ async fn core_092_an_alert_without_severity_is_sent_everything() {
         sent[0].destination.address.reveal(),
         "https://chat.example/services/secret-of-the-channel"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_gets_what_its_secret_holds_at_the_moment_and_nothing_of_it_is_told() {
+    let secret = |token: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "gate-token", "namespace": NAMESPACE },
+            "data": { "Authorization": ByteString(token.as_bytes().to_vec()) },
+        })
+    };
+    let mut gate = hook("confirm-rollout", "gate");
+    gate["headersFrom"] = json!({ "name": "gate-token" });
+    let mut listener = hook("event", "listener");
+    listener["headersFrom"] = json!({ "name": "gate-token" });
+    let stage = Setting::new()
+        .object(secret("Bearer s3cret-1"))
+        .analysis(&json!({ "webhooks": [gate, listener] }))
+        .initialized()
+        .await;
+    stage.hooks.answer("gate", [HookSays::No("closed".into())]);
+    stage.push("app:2").await;
+    stage.until_phase("Waiting").await;
+    stage.change(&secret("Bearer s3cret-2")).await;
+    stage.pass(30).await;
+    let shown = |name: &str| -> Vec<String> {
+        let calls = stage.hooks.calls_to(name).into_iter();
+        calls
+            .map(|called| called.call.credentials.headers[0].1.reveal().to_owned())
+            .collect()
+    };
+    assert_eq!(shown("gate").first().map(String::as_str), Some("Bearer s3cret-1"));
+    assert_eq!(
+        shown("gate").last().map(String::as_str),
+        Some("Bearer s3cret-2"),
+        "read at each call"
+    );
+    assert!(shown("listener").iter().all(|value| value.starts_with("Bearer ")));
+    stage.delete("v1", "Secret", "gate-token").await;
+    let asked = shown("gate").len();
+    stage.pass(30).await;
+    assert_eq!(shown("gate").len(), asked, "without it nobody is called");
+    // The words of a gate are written with the revision that it keeps back.
+    stage.push("app:3").await;
+    stage
+        .until("told", |stage| {
+            stage.why("message").contains("secret gate-token.test: not found")
+        })
+        .await;
+    assert!(!stage.status().to_string().contains("s3cret"), "{}", stage.status());
 }

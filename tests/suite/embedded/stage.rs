@@ -1,11 +1,15 @@
 //! One embedded cluster with the real controller on it, and what a test does and sees there.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use serin::{
     clock::Clock,
@@ -31,6 +35,13 @@ use super::{
 const PATIENCE: TimeDelta = TimeDelta::minutes(40);
 /// How often a test looks.
 const GLANCE: Duration = Duration::from_millis(200);
+
+/// The group of Serin's own kinds.
+const OURS: &str = "flagger.app";
+
+/// Every definition that a cluster may serve. It takes a tenth of a short story to derive them, so it is done once.
+static DEFINITIONS: LazyLock<Vec<CustomResourceDefinition>> =
+    LazyLock::new(|| serin::api::crd::crds().into_iter().chain(route_crds()).collect());
 
 /// A cluster with everything that acts in it. When it goes, the invariants must have held.
 pub struct Stage {
@@ -60,14 +71,11 @@ impl Stage {
             watch_delay: Duration::ZERO..=setting.watch_delay,
             clock: clock.clone(),
         });
-        for crd in serin::api::crd::crds() {
-            api.apply_crd(&crd);
-        }
-        for crd in route_crds()
-            .iter()
-            .filter(|crd| setting.route_kinds.contains(&crd.spec.names.kind.as_str()))
-        {
-            api.apply_crd(crd);
+        for crd in DEFINITIONS.iter() {
+            let kind = crd.spec.names.kind.as_str();
+            if crd.spec.group == OURS || setting.route_kinds.contains(&kind) {
+                api.apply_crd(crd);
+            }
         }
         let monitor = Monitor::attach(&api, "serin");
         let story = Story::of(&api);
@@ -149,6 +157,18 @@ impl Stage {
         self.note(&format!("edit {name} {spec}"));
         self.change(&named("apps/v1", "Deployment", name, &json!({ "spec": spec })))
             .await;
+    }
+
+    /// Says a word about the revision that is released, by an annotation: its verb, its nonce and what comes behind.
+    pub async fn say(&self, verb: &str, rest: &str) {
+        self.note(&format!("say {verb} {rest}"));
+        let status = self.status();
+        let revision = status["lastAppliedSpec"].as_str().unwrap_or_default();
+        let annotation = format!("serin.dev/{verb}");
+        self.change(&canary(
+            &json!({ "metadata": { "annotations": { annotation: format!("{revision}#{rest}") } } }),
+        ))
+        .await;
     }
 
     /// Deletes an object.

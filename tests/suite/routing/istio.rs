@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use serin::{object::ORIGINAL, rollout::Side};
 
 use super::{Bench, applied, shared};
-use crate::apiserver::{DURATIONS, duration_step, recorded};
+use crate::apiserver::{DURATIONS, Script, duration_step};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/routing/istio");
 
@@ -76,7 +76,7 @@ fn every_canary_of_the_folder_is_drawn_as_it_says() {
 
 #[test]
 fn durations_are_refused_as_the_real_server_refuses_them() {
-    let answers = recorded("istio.jsonl");
+    let answers = Script::Istio.recorded();
     for text in DURATIONS {
         let answer = answers
             .iter()

@@ -14,11 +14,7 @@ fn fields(bench: &Bench) -> Vec<String> {
 }
 
 fn with_analysis(provider: &str, analysis: &Value) -> Bench {
-    let mut bench = Bench::plain(provider);
-    let mut object = serde_json::to_value(&bench.canary).unwrap();
-    json_patch::merge(&mut object["spec"]["analysis"], analysis);
-    bench.canary = serde_json::from_value(object).unwrap();
-    bench
+    Bench::plain(provider).with_analysis(analysis)
 }
 
 #[test]
@@ -30,25 +26,117 @@ fn a_plain_canary_is_refused_nothing() {
 
 #[test]
 fn routers_056_what_the_provider_cannot_do_is_refused() {
-    for provider in ["contour", "gatewayapi:v1"] {
-        for (analysis, field) in [
-            (
-                json!({"iterations": 5, "match": [{"headers": {"x": {"exact": "y"}}}]}),
-                "spec.analysis.match",
-            ),
-            (json!({"mirror": true}), "spec.analysis.mirror"),
-            (
-                json!({"sessionAffinity": {"cookieName": "c"}}),
-                "spec.analysis.sessionAffinity",
-            ),
-        ] {
-            assert_eq!(fields(&with_analysis(provider, &analysis)), [field], "{provider}");
-        }
+    let test = json!({"iterations": 5, "match": [{"headers": {"x": {"exact": "y"}}}]});
+    let (mirror, sticky) = (json!({"mirror": true}), json!({"sessionAffinity": {"cookieName": "c"}}));
+    let field = "spec.analysis.sessionAffinity";
+    assert_eq!(fields(&with_analysis("contour", &sticky)), [field]);
+    for analysis in [&test, &mirror] {
+        assert_eq!(fields(&with_analysis("contour", analysis)), [""; 0]);
+    }
+    let tcp = Bench::new("istio", &json!({"appProtocol": "tcp"}));
+    let all = [&test, &mirror, &sticky].into_iter().fold(tcp, Bench::with_analysis);
+    assert_eq!(fields(&all), ["spec.analysis.match", "spec.analysis.mirror", field]);
+    for provider in ["contour", "gatewayapi:v1", "istio"] {
         assert_eq!(
             fields(&Bench::new(provider, &json!({"port": 0}))),
             ["spec.service.port"]
         );
     }
+}
+
+#[test]
+fn what_does_not_go_together_or_is_malformed_is_refused() {
+    let test = json!({"iterations": 5, "match": [{"headers": {"x": {"exact": "y"}}}]});
+    for (provider, analysis, field) in [
+        (
+            "istio",
+            json!({"sessionAffinity": {"cookieName": "c"}, "match": test["match"]}),
+            "spec.analysis.sessionAffinity",
+        ),
+        (
+            "gatewayapi:v1",
+            json!({"sessionAffinity": {"cookieName": "a b"}}),
+            "spec.analysis.sessionAffinity.cookieName",
+        ),
+        (
+            "istio",
+            json!({"sessionAffinity": {"cookieName": "a", "primaryCookieName": "b;"}}),
+            "spec.analysis.sessionAffinity.primaryCookieName",
+        ),
+        (
+            "istio",
+            json!({"sessionAffinity": {"cookieName": "a", "path": "/;Secure"}}),
+            "spec.analysis.sessionAffinity.path",
+        ),
+        (
+            "istio",
+            json!({"sessionAffinity": {"cookieName": "a", "maxAge": -1}}),
+            "spec.analysis.sessionAffinity.maxAge",
+        ),
+        (
+            "istio",
+            json!({"mirror": true, "mirrorWeight": 101}),
+            "spec.analysis.mirrorWeight",
+        ),
+    ] {
+        assert_eq!(fields(&with_analysis(provider, &analysis)), [field], "{analysis}");
+    }
+    for provider in ["contour", "gatewayapi:v1", "istio"] {
+        for (entry, field) in [
+            (json!({}), ""),
+            (json!({"headers": {"x": {"exact": ""}}}), ".headers.x"),
+            (json!({"headers": {"x": {}}}), ".headers.x"),
+            (json!({"headers": {"x y": {"exact": "1"}}}), ".headers.x y"),
+            (
+                json!({"headers": {"x": {"exact": "1"}, "X": {"exact": "1"}}}),
+                ".headers.x",
+            ),
+            (json!({"queryParams": {"q": {"regex": ""}}}), ".queryParams.q"),
+        ] {
+            let bench = with_analysis(
+                provider,
+                &json!({"iterations": 5, "match": [{"headers": {"a": {"exact": "b"}}}, entry]}),
+            );
+            assert_eq!(fields(&bench), [format!("spec.analysis.match[1]{field}")], "{provider}");
+        }
+    }
+}
+
+#[test]
+fn routers_042_a_test_that_cannot_be_said_is_refused_and_never_widened() {
+    for (provider, entry, field) in [
+        (
+            "gatewayapi:v1",
+            json!({"headers": {"x": {"prefix": "a"}}}),
+            ".headers.x",
+        ),
+        (
+            "gatewayapi:v1",
+            json!({"headers": {"x": {"suffix": "a"}}}),
+            ".headers.x",
+        ),
+        (
+            "gatewayapi:v1",
+            json!({"queryParams": {"q": {"prefix": "a"}}}),
+            ".queryParams.q",
+        ),
+        (
+            "gatewayapi:v1",
+            json!({"headers": {"x": {"exact": "a"}}, "sourceLabels": {"app": "a"}}),
+            ".sourceLabels",
+        ),
+        ("contour", json!({"sourceLabels": {"app": "a"}}), ".sourceLabels"),
+    ] {
+        let bench = with_analysis(provider, &json!({"iterations": 5, "match": [entry]}));
+        assert_eq!(fields(&bench), [format!("spec.analysis.match[0]{field}")], "{provider}");
+        assert!(bench.router.create(&bench.cx(), &super::shared(0)).is_err());
+    }
+    let entries: Vec<Value> = (0..9)
+        .map(|n| json!({"headers": {"x": {"exact": format!("{n}")}}}))
+        .collect();
+    let paths: Vec<Value> = (0..9).map(|n| json!({"uri": {"exact": format!("/{n}")}})).collect();
+    let bench = Bench::new("gatewayapi:v1", &json!({"match": paths})).with_analysis(&json!({"match": entries}));
+    assert_eq!(fields(&bench), ["spec.analysis.match"]);
 }
 
 #[test]
@@ -72,6 +160,27 @@ fn what_an_httproute_cannot_say_is_refused_by_field() {
         (
             json!({"match": [{"queryParams": {"q": {"prefix": "y"}}}]}),
             "spec.service.match[0].queryParams.q",
+        ),
+        (
+            json!({"match": [{"uri": {"exact": "/a//b"}}]}),
+            "spec.service.match[0].uri",
+        ),
+        (
+            json!({"match": [{"uri": {"prefix": "/a b"}}]}),
+            "spec.service.match[0].uri",
+        ),
+        (json!({"match": [{"uri": {"regex": ""}}]}), "spec.service.match[0].uri"),
+        (
+            json!({"match": [{"method": {"exact": "FETCH"}}]}),
+            "spec.service.match[0].method",
+        ),
+        (
+            json!({"match": [{"headers": {"x": {"exact": ""}}}]}),
+            "spec.service.match[0].headers.x",
+        ),
+        (
+            json!({"match": [{"headers": {"x": {"exact": "1"}, "X": {"exact": "1"}}}]}),
+            "spec.service.match[0].headers.x",
         ),
         (
             json!({"match": [{"sourceLabels": {"app": "x"}}]}),
@@ -109,13 +218,10 @@ fn what_an_httproute_cannot_say_is_refused_by_field() {
 fn what_an_httpproxy_cannot_say_is_refused_by_field() {
     for (service, field) in [
         (
-            json!({"match": [{"uri": {"regex": "/a.*"}}]}),
+            json!({"match": [{"uri": {"regex": "a.*"}}]}),
             "spec.service.match[0].uri",
         ),
-        (
-            json!({"match": [{"uri": {"exact": "/a"}}]}),
-            "spec.service.match[0].uri",
-        ),
+        (json!({"match": [{"uri": {"exact": ""}}]}), "spec.service.match[0].uri"),
         (json!({"timeout": "soon"}), "spec.service.timeout"),
         (
             json!({"retries": {"perTryTimeout": "soon", "retryOn": "5xx"}}),

@@ -1,6 +1,6 @@
 //! The table of providers: what each line says of itself, and who reads it.
 
-use serin::routing::{ProviderId, ROUTERS};
+use serin::routing::{Provider, ProviderId, ROUTERS};
 
 #[test]
 fn every_provider_says_what_it_is() {
@@ -40,10 +40,24 @@ fn routers_002_providers_are_found_by_their_names_and_prefixes() {
 }
 
 #[test]
+fn the_docs_say_what_each_provider_can_do() {
+    let says = |able: bool| if able { "yes" } else { "no" };
+    let docs = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md"));
+    for provider in Provider::all() {
+        let can = provider.capabilities();
+        let able = [can.weights, can.matching, can.mirror, can.session_affinity]
+            .map(says)
+            .join(" | ");
+        let row = format!("| `{}` | {able} |", provider.id());
+        assert!(docs.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn the_readme_names_every_provider() {
-    let named = ROUTERS.iter().map(|router| {
-        let meta = router.meta();
-        format!("`{}` ({})", meta.ids[0].text(), meta.kind)
+    let named = Provider::all().map(|provider| {
+        let kind = provider.router().map_or("no object", |router| router.meta().kind);
+        format!("`{}` ({kind})", provider.id())
     });
     let row = format!("| Traffic | {} |", named.collect::<Vec<_>>().join(", "));
     let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));

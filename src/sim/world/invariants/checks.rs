@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::view::{Objects, Release, Written, block, splits};
-use crate::rollout::{Side, Stage, Weight};
+use super::view::{Objects, Release, Written, block, copies, most, splits};
+use crate::rollout::{Affinity, Block, Side, Stage, Weight};
 
 /// What a side may still get: the highest weight that its route has now or that the data plane may still act on.
 pub(super) type InFlight = [u64; 2];
@@ -32,18 +32,21 @@ pub(super) fn route(written: &Written<'_>, objects: &impl Objects, release: &Rel
             wrong.push(format!("1: a rule sums to {primary} + {canary} instead of 100"));
         }
     }
-    let Some((primary, canary)) = after.first().copied() else {
+    if after.is_empty() {
         return wrong;
-    };
-    if let Some(block) = &release.block
-        && u64::from(block.weight.percent()) != canary
-    {
-        wrong.push(format!(
-            "status first: the route gives the canary {canary}, the status says {}",
-            block.weight
-        ));
     }
-    let before = written.before.and_then(|route| splits(route, release).first().copied());
+    let (primary, canary) = written.after.map_or((0, 0), |route| most(route, release));
+    if let Some(block) = &release.block {
+        wrong.extend(status_first(&after, block));
+        let copied = written.after.is_some_and(|route| copies(route, release));
+        if copied != block.traffic().mirror.is_some() {
+            wrong.push(format!(
+                "status first: requests are copied to the canary: {copied}, and the status says otherwise"
+            ));
+        }
+    }
+    let split = |route: &&Value| !splits(route, release).is_empty();
+    let before = written.before.filter(split).map(|route| most(route, release));
     let apex = objects.named("v1", "Service", &release.namespace, &release.apex);
     let (was_primary, was_canary) = before.unwrap_or_else(|| match release.apex_side(objects, apex) {
         Some(Side::Primary) => (100, 0),
@@ -59,6 +62,28 @@ pub(super) fn route(written: &Written<'_>, objects: &impl Objects, release: &Rel
         }
     }
     wrong
+}
+
+/// Some rule has the weight of the status, and the others say what it allows beside that: what does not match, and who shows a cookie,
+/// has a side for itself.
+fn status_first(rules: &[(u64, u64)], block: &Block) -> Option<String> {
+    let traffic = block.traffic();
+    let weight = u64::from(traffic.weight.percent());
+    let shared = (100_u64.saturating_sub(weight), weight);
+    let kept = matches!(traffic.affinity, Some(Affinity::Kept { .. }));
+    let apart = |rule: &(u64, u64)| match rule {
+        (100, 0) => traffic.matched || traffic.affinity.is_some(),
+        (0, 100) => kept,
+        _ => false,
+    };
+    let strange = rules.iter().find(|rule| **rule != shared && !apart(rule));
+    let strange = strange.or_else(|| rules.first().filter(|_| !rules.contains(&shared)));
+    strange.map(|(_, canary)| {
+        format!(
+            "status first: the route gives the canary {canary}, the status says {}",
+            block.weight
+        )
+    })
 }
 
 /// Invariant 2: may this side's weight be raised to `weight` while the other one has `others`?
@@ -195,20 +220,28 @@ pub(super) fn status(written: &Written<'_>, objects: &impl Objects, release: &Re
         return Vec::new();
     };
     let mut wrong = Vec::new();
-    if after.weight > before.weight {
+    let widened = before.matched && !after.matched && after.weight > Weight::ZERO;
+    if after.weight > before.weight || widened {
         let next = before
             .plan
             .as_ref()
             .and_then(|plan| plan.steps.iter().find(|step| **step > before.weight).copied());
-        let by_plan = after.stage == Stage::Stepping && next == Some(after.weight);
+        let by_plan = after.stage == Stage::Stepping && next == Some(after.weight) && !widened;
         let shields = after.weight == Weight::FULL
             && matches!(after.stage, Stage::Shielding | Stage::Promoting | Stage::HoldOnCanary);
-        if !by_plan && !shields {
+        let by_a_person = after.words.followed_since(&before.words).is_some();
+        if !by_plan && !shields && !by_a_person {
             wrong.push(format!(
                 "1: the weight goes from {} to {} in stage {:?}; the plan's next step is {next:?}",
                 before.weight, after.weight, after.stage
             ));
         }
+    }
+    if after.run == before.run && after.iterations > before.iterations.saturating_add(1) {
+        wrong.push(format!(
+            "4: iteration {} comes after {}",
+            after.iterations, before.iterations
+        ));
     }
     let judged = [
         Stage::Stepping,

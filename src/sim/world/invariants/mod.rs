@@ -19,7 +19,7 @@ use serde_json::Value;
 pub use self::replay::{Recorded, Replay};
 use self::{
     checks::InFlight,
-    view::{Objects, Release, Written, confirmed, splits},
+    view::{Objects, Release, Written, confirmed, most},
 };
 use super::route_shape::{SHAPES, route_shape};
 use crate::sim::apiserver::ApiServer;
@@ -184,7 +184,7 @@ impl Inner {
         };
         let generation = route["metadata"]["generation"].as_i64().unwrap_or(0);
         let now = Carried {
-            weights: splits(route, release).first().copied().unwrap_or((0, 0)),
+            weights: most(route, release),
             since: written.at,
         };
         let generations = self.weights.entry(key).or_default();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     api::Canary,
     object::ownership,
-    rollout::{Block, Side},
+    rollout::{Block, Side, Stage},
     sim::{apiserver::Snapshot, world::route_shape::route_shape},
 };
 
@@ -86,15 +86,22 @@ impl Release {
     fn of(object: &Value) -> Option<Self> {
         let canary: Canary = serde_json::from_value(object.clone()).ok()?;
         let spec = &canary.spec;
+        let block = block(object);
+        // The names that the status has fixed: the spec may ask for others already.
+        let fixed = block
+            .as_ref()
+            .filter(|block| block.stage != Stage::Initializing)
+            .map(|block| (block.subject.target.clone(), block.subject.apex.clone()));
+        let (target, apex) = fixed.unwrap_or_else(|| (spec.target_ref.name.clone(), spec.apex_name().to_owned()));
         Some(Self {
             namespace: canary.metadata.namespace.clone()?,
             uid: canary.metadata.uid.clone()?,
-            target: spec.target_ref.name.clone(),
-            apex: spec.apex_name().to_owned(),
+            target,
+            apex,
             thresholds: [spec.primary_ready_threshold(), spec.canary_ready_threshold()],
             deadline: TimeDelta::from_std(spec.progress_deadline()).unwrap_or(TimeDelta::MAX),
             settle: TimeDelta::from_std(spec.traffic_settle()).unwrap_or_default(),
-            block: block(object),
+            block,
         })
     }
 
@@ -211,10 +218,37 @@ pub(super) fn splits(route: &Value, release: &Release) -> Vec<(u64, u64)> {
     let split = |rule: &Value| {
         let weight = |side| shape.weight_in(rule, &release.service(side));
         let split = (weight(Side::Primary)?, weight(Side::Canary)?);
-        let elsewhere = shape.backends_of(rule).iter().any(|it| shape.weight_of(it) > 0);
+        let elsewhere = shape.sharing(rule).any(|it| shape.weight_of(it) > 0);
         (split != (0, 0) || !elsewhere).then_some(split)
     };
     shape.rules_of(route).filter_map(split).collect()
+}
+
+/// The most that each side may get by some rule, also by one that leads to it alone: how many requests a rule is for, nobody knows.
+pub(super) fn most(route: &Value, release: &Release) -> (u64, u64) {
+    let Some(shape) = route_shape(route["kind"].as_str().unwrap_or_default()) else {
+        return (0, 0);
+    };
+    let most = |side| {
+        let weights = shape.rules_of(route).filter_map(|rule| {
+            let alone = shape.sharing(rule).count() == 1;
+            let weight = shape.weight_in(rule, &release.service(side))?;
+            Some(if alone { 100 } else { weight })
+        });
+        weights.max().unwrap_or(0)
+    };
+    (most(Side::Primary), most(Side::Canary))
+}
+
+/// Whether some rule sends copies of its requests to the canary.
+pub(super) fn copies(route: &Value, release: &Release) -> bool {
+    let Some(shape) = route_shape(route["kind"].as_str().unwrap_or_default()) else {
+        return false;
+    };
+    let canary = release.service(Side::Canary);
+    shape
+        .rules_of(route)
+        .any(|rule| shape.copies_of(rule).is_some_and(|(service, _)| service == canary))
 }
 
 /// The generation of a route that the data plane has confirmed. Of a kind that confirms nothing, none.

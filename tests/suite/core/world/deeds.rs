@@ -1,12 +1,30 @@
 //! What the API server does with each assertion that is not met.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serin::rollout::{Assertion, Block, Destination, Observation, Rehearsal, Side, Stage, Weight};
+use serin::rollout::{Affinity, Assertion, Block, Destination, Leftover, Observation, Rehearsal, Side, Stage, Weight};
 
 use super::{Actual, Pods, World, fingerprint, number};
 
 /// What the data plane is given to follow.
 const SETTLE: TimeDelta = TimeDelta::seconds(2);
+
+/// An assertion in the log.
+fn words(assertion: &Assertion) -> String {
+    let Assertion::Route(traffic) = assertion else {
+        return format!("{assertion:?}");
+    };
+    let matched = if traffic.matched { ", of those that match" } else { "" };
+    let copies = traffic
+        .mirror
+        .map_or_else(String::new, |percent| format!(", {percent} copied"));
+    let cookies = match &traffic.affinity {
+        Some(Affinity::Kept { primary: Some(_), .. }) => ", both cookies",
+        Some(Affinity::Kept { primary: None, .. }) => ", a cookie",
+        Some(Affinity::TakenBack(_)) => ", a cookie taken back",
+        None => "",
+    };
+    format!("Route({:?}{matched}{copies}{cookies})", traffic.weight)
+}
 
 impl World {
     /// Makes it true, with the cache showing our own write at once.
@@ -18,13 +36,13 @@ impl World {
                 | Assertion::RouteLeads(_)
                 | Assertion::RouteHandedBack { .. }
         );
-        let state = |it: &Actual| (it.route, it.handed_back, it.announced);
+        let state = |it: &Actual| (it.route, it.traffic.clone(), it.handed_back, it.announced);
         if of_route && state(&self.actual) != state(&self.cached) {
             // A write of a route carries the version that was seen, and is refused where that is late.
             return self.refresh();
         }
         self.hold_deed(assertion, block, observation);
-        self.log.push(format!("{assertion:?}"));
+        self.log.push(words(assertion));
         let now = self.now;
         match assertion {
             Assertion::Finalizer => self.actual.finalizer = true,
@@ -85,6 +103,15 @@ impl World {
                 self.actual.stored.retain(|one| keep.contains(one));
                 self.cached.stored = self.actual.stored.clone();
             }
+            Assertion::Discarded(leftovers) => {
+                for leftover in leftovers {
+                    assert!(matches!(leftover, Leftover::Service(_)), "{leftover:?} still serves");
+                }
+                // Without a route nothing leads there but the apex Service's own selector.
+                let led_away = self.actual.handed_back || !block.subject.has_route();
+                assert!(led_away, "the route still leads there: {:#?}", self.log);
+                (self.actual.sides, self.cached.sides) = ((false, false), (false, false));
+            }
             Assertion::Released { .. } => (self.actual.owned, self.cached.owned) = (false, false),
             Assertion::Unfinalized { .. } => {
                 self.actual.finalizer = false;
@@ -98,9 +125,11 @@ impl World {
         match assertion {
             Assertion::Route(traffic) => {
                 assert_eq!(self.actual.destinations, (true, true), "before routes");
-                if self.actual.route != Some(traffic.weight) {
+                assert!(self.has_route(), "there is no route to write");
+                if (self.actual.route, &self.actual.traffic) != (Some(traffic.weight), traffic) {
                     self.route_since = now;
                 }
+                self.actual.traffic = traffic.clone();
                 let names_others = self.actual.handed_back || self.actual.announced.is_some();
                 if names_others && block.stage == Stage::Initializing {
                     self.assert_parted(Destination::Sides, block);
@@ -151,6 +180,7 @@ impl World {
     fn route_written(&mut self, announced: Option<DateTime<Utc>>) {
         self.actual.announced = announced;
         self.cached.route = self.actual.route;
+        self.cached.traffic.clone_from(&self.actual.traffic);
         self.cached.handed_back = self.actual.handed_back;
         self.cached.announced = announced;
     }

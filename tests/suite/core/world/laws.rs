@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serin::rollout::{Assertion, Block, Fingerprint, Memory, Observation, Selects, Stage, Weight, need};
+use serin::rollout::{Assertion, Block, Fingerprint, Memory, Observation, Plan, Selects, Side, Stage, Weight, need};
 
 /// The moment of a write, and what has been true before it.
 pub struct Moment<'a> {
@@ -42,7 +42,8 @@ impl Moment<'_> {
     /// What must be true of a status that is written.
     pub fn status(&self, before: Option<&Block>, next: &Block, observation: &Observation) -> Held {
         let Some(before) = before else { return Ok(()) };
-        if next.weight > before.weight {
+        let widened = before.traffic().matched && next.has_all();
+        if next.weight > before.weight || widened {
             self.upwards(before, next, observation)?;
         } else if next.weight < before.weight {
             self.homewards(before, next, observation)?;
@@ -50,15 +51,23 @@ impl Moment<'_> {
         hold(next.run >= before.run, || {
             format!("the run's number goes from {} to {}", before.run, next.run)
         })?;
+        if before.iterations > 0 && next.iterations > before.iterations {
+            let (from, to) = (before.iterations, next.iterations);
+            let lasted = self.now - before.since;
+            hold(to == from + 1 && lasted >= self.interval, || {
+                format!("iteration {to} comes after {from}, which lasted {lasted}")
+            })?;
+        }
         let steps = |stage| matches!(stage, Stage::Stepping | Stage::WaitingPromotion);
         // Without steps the analysis was called off in the middle of the run, by a person.
-        let judged = next.plan.as_ref().is_some_and(|plan| !plan.steps.is_empty());
-        if judged && steps(before.stage) && matches!(next.stage, Stage::Shielding | Stage::Promoting) {
-            self.stood(before.weight, observation)?;
+        let judged = next.plan.as_ref().is_some_and(Plan::judges);
+        let by_a_person = next.words.followed_since(&before.words).is_some();
+        if judged && !by_a_person && steps(before.stage) && matches!(next.stage, Stage::Shielding | Stage::Promoting) {
+            self.stood(before, observation)?;
         }
         let rested = |stage| matches!(stage, Stage::Resting | Stage::Waiting);
         if next.stage == Stage::Resting && !rested(before.stage) {
-            at_rest(observation)?;
+            at_rest(next, observation)?;
         }
         if next.run > before.run {
             let known = [&before.promoted, &next.promoted];
@@ -74,20 +83,23 @@ impl Moment<'_> {
 
     /// Invariants 1, 2 and 4: upwards a weight follows the plan, or shields, or holds; never without the pods; never before its time.
     fn upwards(&self, before: &Block, next: &Block, observation: &Observation) -> Held {
-        let planned = before.plan.as_ref().and_then(|plan| plan.after(before.weight)) == Some(next.weight);
+        let after = before.plan.as_ref().and_then(|plan| plan.after(before.weight));
+        let planned = after == Some(next.weight) && next.traffic().matched == before.traffic_at(next.weight).matched;
         let held = matches!(next.stage, Stage::Shielding | Stage::Promoting | Stage::HoldOnCanary);
-        let shields = next.weight == Weight::FULL && held;
+        let shields = next.has_all() && held && next.subject.has_route();
         let (from, to) = (before.weight, next.weight);
-        hold(planned || shields, || {
+        let by_a_person = next.words.followed_since(&before.words).is_some();
+        hold(planned || shields || by_a_person, || {
             format!("weight {from} to {to} in {:?}", next.stage)
         })?;
         let ready = observation.canary_endpoints.unwrap_or(0);
-        let needed = need(next.capacity, to.percent(), 100);
+        let needed = need(next.capacity, next.traffic().most(Side::Canary), 100);
         hold(ready >= needed, || {
             format!("raised to {to} with {ready} of {needed} pods")
         })?;
-        if next.stage == Stage::Stepping && from > Weight::ZERO {
-            self.stood(from, observation)?;
+        let steps_on = matches!(before.stage, Stage::Stepping | Stage::WaitingPromotion);
+        if next.stage == Stage::Stepping && steps_on && !by_a_person {
+            self.stood(before, observation)?;
         }
         if held {
             let fingerprint = observation
@@ -104,8 +116,14 @@ impl Moment<'_> {
     }
 
     /// Invariant 4: each step lasts at least its interval, at its weight.
-    fn stood(&self, weight: Weight, observation: &Observation) -> Held {
-        let drawn = observation.route.is_present_and(|route| route.weight == Some(weight));
+    fn stood(&self, block: &Block, observation: &Observation) -> Held {
+        let weight = block.weight;
+        if !block.subject.has_route() {
+            return Ok(());
+        }
+        let drawn = observation
+            .route
+            .is_present_and(|route| route.drawn.as_ref() == Some(&block.traffic()));
         hold(drawn, || {
             format!("goes on from {weight}, which the route does not carry")
         })?;
@@ -153,15 +171,12 @@ impl Moment<'_> {
     pub fn deed(&self, assertion: &Assertion, block: &Block, observation: &Observation) -> Held {
         match assertion {
             Assertion::PrimaryTemplate { .. } => self.template_written(block, observation),
-            Assertion::Route(traffic) => hold(traffic.weight == block.weight, || {
-                format!("the route gets {}, the status says {}", traffic.weight, block.weight)
+            Assertion::Route(traffic) => hold(*traffic == block.traffic(), || {
+                format!("the route gets {traffic:?}, the status says {:?}", block.traffic())
             }),
             // Invariant 2: pods are taken only from a side without traffic, while the other one serves.
             Assertion::TargetDown => {
-                let home = observation
-                    .route
-                    .is_present_and(|route| route.weight == Some(Weight::ZERO));
-                hold(home, || "target down under traffic".to_owned())?;
+                hold(is_home(block, observation), || "target down under traffic".to_owned())?;
                 let selected = observation
                     .apex_service
                     .is_present_and(|apex| apex.selects == Selects::Target);
@@ -201,9 +216,10 @@ impl Moment<'_> {
             });
         }
         let worst = observation.primary.present().map_or(0, |primary| primary.worst_ready);
-        let needed = need(block.capacity, block.weight.primary(), 100);
+        let needed = need(block.capacity, block.traffic().most(Side::Primary), 100);
         let nobody = observation.primary_endpoints == Some(0);
-        let forced = block.stage == Stage::Restoring && (late || nobody);
+        // Without a route the primary rolls as any Deployment does.
+        let forced = block.stage == Stage::Restoring && (late || nobody) || !block.subject.has_route();
         hold(worst >= needed || forced, || {
             format!("the roll leaves {worst} of {needed} pods at weight {}", block.weight)
         })?;
@@ -216,12 +232,21 @@ impl Moment<'_> {
     }
 }
 
+/// Whether all traffic is seen on the primary.
+fn is_home(block: &Block, observation: &Observation) -> bool {
+    let routed = |weight: Option<Weight>| weight == Some(Weight::ZERO);
+    if block.subject.has_route() {
+        observation.route.is_present_and(|route| routed(route.weight))
+    } else {
+        block.weight == Weight::ZERO
+    }
+}
+
 /// A resting phase is written only when the world was seen drawn.
-fn at_rest(observation: &Observation) -> Held {
-    let home = observation
-        .route
-        .is_present_and(|route| route.weight == Some(Weight::ZERO));
-    hold(home, || "resting with traffic on the canary".to_owned())?;
+fn at_rest(block: &Block, observation: &Observation) -> Held {
+    hold(is_home(block, observation), || {
+        "resting with traffic on the canary".to_owned()
+    })?;
     let down = observation.target.present().is_none_or(|target| target.replicas == 0);
     hold(down, || "resting with pods".to_owned())
 }

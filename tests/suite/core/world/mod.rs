@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use serin::api::support::KUBERNETES;
 use serin::api::{Canary, Phase};
 use serin::rollout::{
     Answers, Assertion, Block, Confirmation, Destination, DestinationFacts, Fingerprint, Known, Memory, Observation,
-    QuestionKey, RoundId, RouteFacts, Says, Selects, ServiceFacts, Stage, Subject, Traffic, Weight, advance, ask, met,
-    publish, remember, render,
+    QuestionKey, RoundId, RouteFacts, Said, Says, Selects, ServiceFacts, Stage, Subject, Traffic, Verb, Weight,
+    advance, ask, met, publish, remember, render,
 };
 
 use laws::Moment;
@@ -30,6 +31,8 @@ pub struct Actual {
     pub primary: Option<Pods>,
     /// The route's weight.
     pub route: Option<Weight>,
+    /// What else it does with requests, as it was last written.
+    pub traffic: Traffic,
     /// The apex's selector; a live application has one before Serin comes.
     pub apex: Option<Selects>,
     /// The side Services.
@@ -81,14 +84,20 @@ pub struct World {
     pub bad: BTreeSet<u32>,
     /// Gates answer no.
     pub gates_closed: bool,
+    /// The traffic provider.
+    pub provider: &'static str,
     /// The data plane says nothing about the route.
     pub unconfirmed: bool,
     /// Hooks that answer no, by name.
     pub refusing: BTreeSet<String>,
+    /// Rollback hooks answer yes.
+    pub pressed: bool,
     /// Metrics cannot be asked.
     pub metrics_down: bool,
     /// Metrics have no number, and that is to be waited for.
     pub no_data: bool,
+    /// What persons say by annotations.
+    pub words: Vec<Said>,
     /// What is different from a plain look at the world.
     pub distort: fn(&mut Observation),
     /// The Canary is being deleted.
@@ -145,6 +154,7 @@ impl World {
             }),
             primary: None,
             route: None,
+            traffic: Traffic::default(),
             apex: Some(Selects::Target),
             sides: (false, false),
             destinations: (false, false),
@@ -170,10 +180,13 @@ impl World {
             broken: BTreeSet::new(),
             bad: BTreeSet::new(),
             gates_closed: false,
+            provider: "gatewayapi:v1",
             unconfirmed: false,
             refusing: BTreeSet::new(),
+            pressed: false,
             metrics_down: false,
             no_data: false,
+            words: Vec::new(),
             distort: |_| {},
             deleting: false,
             gone: false,
@@ -201,6 +214,19 @@ impl World {
         world
     }
 
+    /// The same with the provider that has no route.
+    pub fn without_route(replicas: u32, analysis: &serde_json::Value) -> Self {
+        Self {
+            provider: KUBERNETES,
+            ..Self::new(replicas, analysis)
+        }
+    }
+
+    /// Whether a route shares the traffic.
+    pub fn has_route(&self) -> bool {
+        self.provider != KUBERNETES
+    }
+
     /// The block in the status.
     pub fn block(&self) -> Option<Block> {
         let value = self.canary.status.as_ref()?.serin.clone()?;
@@ -224,6 +250,17 @@ impl World {
         {
             target.roll(template, now);
         }
+    }
+
+    /// A person sets an annotation about a template, with what comes behind its revision: a nonce, and perhaps more.
+    pub fn say(&mut self, verb: Verb, template: u32, rest: &str) {
+        self.words.retain(|said| said.verb != verb);
+        self.words.push(Said {
+            verb,
+            value: format!("{}#{rest}", fingerprint(template)),
+            by: Some("kubectl-annotate".into()),
+            at: Some(self.now),
+        });
     }
 
     /// The process dies; a successor knows nothing but the cluster.
@@ -275,7 +312,7 @@ impl World {
             subject: Subject {
                 target: "podinfo".into(),
                 apex: "podinfo".into(),
-                provider: "gatewayapi:v1".into(),
+                provider: self.provider.into(),
             },
             target: workload(self.cached.target.as_ref()),
             primary: workload(self.cached.primary.as_ref()),
@@ -290,7 +327,7 @@ impl World {
                     owned: self.cached.owned,
                 })
             }),
-            destinations: Some(DestinationFacts {
+            destinations: self.has_route().then(|| DestinationFacts {
                 primary: destination(self.cached.destinations.0),
                 canary: destination(self.cached.destinations.1),
             }),
@@ -298,7 +335,10 @@ impl World {
                 let (home, both) = (self.cached.handed_back, self.cached.announced.is_some());
                 Known::Present(RouteFacts {
                     weight: (!home).then_some(weight),
-                    drawn: (!home && !both).then(|| Traffic::shared(weight)),
+                    drawn: (!home && !both).then(|| Traffic {
+                        weight,
+                        ..self.cached.traffic.clone()
+                    }),
                     owned: self.cached.owned,
                     confirmed: if self.unconfirmed {
                         Confirmation::Pending
@@ -320,6 +360,7 @@ impl World {
             finalizer: self.actual.finalizer,
             deleting: self.deleting,
             versions: self.versions.clone(),
+            words: self.words.clone(),
             ..Observation::default()
         };
         (self.distort)(&mut observation);
@@ -438,6 +479,11 @@ impl World {
         for notice in &next.notices {
             let fresh = self.ids.insert(notice.id.clone());
             assert!(fresh, "two transitions share the id {}: {:#?}", notice.id, self.log);
+        }
+        let said = before.and_then(|before| next.words.followed_since(&before.words));
+        if said.is_some_and(|said| matches!(said.verb, Verb::Promote | Verb::PromoteFull | Verb::Goto)) {
+            // A person has judged.
+            self.judged.extend(next.running.clone());
         }
         let held = self.moment().status(before, next, observation);
         assert!(held.is_ok(), "{held:?}: {:#?}", self.log);

@@ -1,6 +1,6 @@
 //! Hooks and metrics: what they answer, and when.
 
-use serin::rollout::{Answer, Answers, Judged, Question, QuestionKey, Round, SampleRecord, Says, Verdict, Weight};
+use serin::rollout::{Answer, Answers, Judged, Next, Question, QuestionKey, Round, SampleRecord, Says, Verdict};
 
 use super::World;
 
@@ -58,7 +58,7 @@ impl World {
                     .expect("hooks are part of an analysis");
                 let name = analysis.webhooks[*index].name.clone();
                 let closed = name.starts_with("gate") && self.gates_closed;
-                let no = closed || name.starts_with("rollback") || self.refusing.contains(&name);
+                let no = closed || (name.starts_with("rollback") && !self.pressed) || self.refusing.contains(&name);
                 self.called.push(name);
                 if no { Says::Refused("no".into()) } else { Says::Passed }
             }
@@ -75,12 +75,7 @@ impl World {
             _ => Verdict::Pass,
         };
         let block = self.block();
-        let last = block
-            .as_ref()
-            .and_then(|block| block.plan.as_ref()?.steps.last().copied());
-        let at_the_end = block
-            .as_ref()
-            .is_some_and(|block| block.weight >= last.unwrap_or(Weight::FULL));
+        let at_the_end = block.as_ref().is_some_and(|block| block.next() == Next::Promotion);
         if verdict == Verdict::Pass && at_the_end {
             self.judged.extend(block.and_then(|block| block.running));
         }

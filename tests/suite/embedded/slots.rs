@@ -1,0 +1,212 @@
+//! Not all at once: limits on what is under way at the same time, and the line before them (rank 56 of `spec/users.md`).
+
+use std::{collections::BTreeSet, num::NonZeroU32};
+
+use serde_json::{Value, json};
+use serin::{
+    rollout::Limits,
+    sim::world::{hooks::HookSays, manifests},
+};
+
+use super::{
+    setting::{APP, NAMESPACE, Setting},
+    stage::{Stage, named},
+};
+
+/// Everybody, the first of whom every setting has.
+const APPS: [&str; 3] = [APP, "basket", "catalogue"];
+
+/// Three applications of one namespace, with so many slots.
+fn shop(limits: Limits) -> Setting {
+    let mut setting = Setting::new().settings(|settings| settings.limits = limits);
+    for name in &APPS[1..] {
+        let analysis = manifests::analysis("10s", 2, 60, 20);
+        setting = setting
+            .object(manifests::deployment(NAMESPACE, name, "app:1", 3))
+            .object(manifests::service(NAMESPACE, name))
+            .object(manifests::canary(NAMESPACE, name, "gatewayapi:v1", &analysis));
+    }
+    setting
+}
+
+fn limits(fleet: u32, namespace: u32) -> Limits {
+    Limits {
+        fleet: NonZeroU32::new(fleet),
+        namespace: NonZeroU32::new(namespace),
+    }
+}
+
+fn status(stage: &Stage, name: &str) -> Value {
+    stage.object("flagger.app/v1beta1", "Canary", name)["status"].take()
+}
+
+fn phase(stage: &Stage, name: &str) -> String {
+    status(stage, name)["phase"].as_str().unwrap_or_default().to_owned()
+}
+
+fn reason(stage: &Stage, name: &str) -> String {
+    let reason = status(stage, name)["serin"]["why"]["reason"].take();
+    reason.as_str().unwrap_or_default().to_owned()
+}
+
+fn in_phase(stage: &Stage, wanted: &str) -> usize {
+    APPS.iter().filter(|name| phase(stage, name) == wanted).count()
+}
+
+/// Plays until all are in this phase; returns the most that were under way at once, and everybody who was seen queued.
+async fn play(stage: &Stage, until: &str, under_way: &[&str]) -> (usize, BTreeSet<&'static str>) {
+    let (mut most, mut queued) = (0, BTreeSet::new());
+    for _ in 0..2000 {
+        let working = APPS
+            .iter()
+            .filter(|name| under_way.contains(&phase(stage, name).as_str()) && reason(stage, name) != "Queued");
+        most = most.max(working.count());
+        queued.extend(APPS.iter().filter(|name| reason(stage, name) == "Queued"));
+        if in_phase(stage, until) == APPS.len() {
+            return (most, queued);
+        }
+        stage.pass(1).await;
+    }
+    panic!(
+        "not all came to {until}: {:?}",
+        APPS.map(|name| (phase(stage, name), reason(stage, name)))
+    );
+}
+
+const RELEASING: [&str; 4] = ["Progressing", "WaitingPromotion", "Promoting", "Finalising"];
+
+#[tokio::test(start_paused = true)]
+async fn releases_of_one_commit_wait_for_each_other() {
+    for limits in [limits(1, 0), limits(0, 1)] {
+        let stage = shop(limits).raise().await;
+        play(&stage, "Initialized", &[]).await;
+        stage.pass(90).await;
+        for name in APPS {
+            stage.change(&manifests::image(NAMESPACE, name, "app:2")).await;
+        }
+        let (most, queued) = play(&stage, "Succeeded", &RELEASING).await;
+        assert_eq!(
+            (most, queued.len()),
+            (1, 2),
+            "{limits:?}: one at a time, each in its turn"
+        );
+        for name in APPS {
+            assert_eq!(stage.image(&format!("{name}-primary")), "app:2");
+        }
+        assert_eq!(
+            stage.events_with("Queued "),
+            2 + 2,
+            "said once in each wait: at takeover and now"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn takeovers_wait_for_each_other_and_leave_the_application_alone_meanwhile() {
+    let stage = shop(limits(1, 0)).raise().await;
+    stage
+        .until("somebody in line", |stage| {
+            APPS.iter().any(|name| reason(stage, name) == "Queued")
+        })
+        .await;
+    let waits = APPS
+        .iter()
+        .find(|name| reason(&stage, name) == "Queued")
+        .expect("one that waits");
+    assert!(stage.deployment(&format!("{waits}-primary")).is_null());
+    assert_eq!(stage.replicas(waits), 3);
+    let (_, queued) = play(&stage, "Initialized", &[]).await;
+    assert_eq!(queued.len(), 2);
+}
+
+/// A wait is no silence for tools: it is not ready, and under way.
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_line_keeps_the_phase_and_says_so_in_the_conditions() {
+    let stage = shop(limits(1, 0)).raise().await;
+    play(&stage, "Initialized", &[]).await;
+    stage.pass(90).await;
+    for name in APPS {
+        stage.change(&manifests::image(NAMESPACE, name, "app:2")).await;
+    }
+    stage
+        .until("somebody in line", |stage| {
+            APPS.iter().any(|name| reason(stage, name) == "Queued")
+        })
+        .await;
+    let waits = APPS
+        .iter()
+        .find(|name| reason(&stage, name) == "Queued")
+        .expect("one that waits");
+    let status = status(&stage, waits);
+    assert_eq!(status["phase"], "Initialized");
+    let of = |type_: &str| {
+        let conditions = status["conditions"].as_array().expect("conditions");
+        let found = conditions.iter().find(|condition| condition["type"] == type_);
+        found.map_or(Value::Null, |condition| condition["status"].clone())
+    };
+    assert_eq!(
+        (of("Ready"), of("Reconciling"), of("Stalled")),
+        (json!("False"), json!("True"), json!("False"))
+    );
+    play(&stage, "Succeeded", &[]).await;
+}
+
+/// Who waits for a person does not hold the others up.
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_stays_closed_gives_its_slot_back() {
+    let stage = shop(limits(1, 0)).hooks(&[("confirm-promotion", "gate")]).raise().await;
+    stage.hooks.answer("gate", [HookSays::No("not now".into())]);
+    play(&stage, "Initialized", &[]).await;
+    stage.pass(90).await;
+    stage.push("app:2").await;
+    stage.until_phase("WaitingPromotion").await;
+    stage.change(&manifests::image(NAMESPACE, "basket", "app:2")).await;
+    stage
+        .until("the other's end", |stage| phase(stage, "basket") == "Succeeded")
+        .await;
+    assert_eq!(stage.phase(), "WaitingPromotion");
+}
+
+/// The line is in the statuses: a new process finds it as it was.
+#[tokio::test(start_paused = true)]
+async fn a_new_process_finds_the_same_line() {
+    let stage = shop(limits(1, 0)).raise().await;
+    play(&stage, "Initialized", &[]).await;
+    stage.pass(90).await;
+    for name in APPS {
+        stage.change(&manifests::image(NAMESPACE, name, "app:2")).await;
+        stage.pass(12).await;
+    }
+    assert_eq!(
+        (reason(&stage, "basket"), reason(&stage, "catalogue")),
+        ("Queued".into(), "Queued".into())
+    );
+    // Whoever comes back to an older revision leaves the line.
+    stage.change(&manifests::image(NAMESPACE, "basket", "app:1")).await;
+    stage
+        .until("it left the line", |stage| reason(stage, "basket") != "Queued")
+        .await;
+    assert_eq!(status(&stage, "basket")["serin"]["queued"], Value::Null);
+    stage
+        .change(&named(
+            "flagger.app/v1beta1",
+            "Canary",
+            "catalogue",
+            &json!({ "spec": { "suspend": true } }),
+        ))
+        .await;
+    stage
+        .until("it left the line", |stage| reason(stage, "catalogue") == "Suspended")
+        .await;
+    stage
+        .change(&named(
+            "flagger.app/v1beta1",
+            "Canary",
+            "catalogue",
+            &json!({ "spec": { "suspend": false } }),
+        ))
+        .await;
+    stage
+        .until("the last one's end", |stage| phase(stage, "catalogue") == "Succeeded")
+        .await;
+}
