@@ -35,7 +35,7 @@ use draw::Schedule;
 use play::{Played, play};
 
 /// Schedules of a usual run.
-const USUAL: u64 = 300;
+const USUAL: u64 = 100;
 
 /// A number from the environment.
 fn wish(name: &str) -> Option<u64> {
