@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::FutureExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
@@ -20,8 +21,9 @@ pub const NAME: &str = "shop";
 /// Three pods on a busy machine are up within this.
 const START: Duration = Duration::from_mins(1);
 
-/// A hand-back of three pods is over long before this.
-const END: Duration = Duration::from_mins(3);
+/// By then a Canary is released whatever stands in the way: three progress deadlines of 60 s, and twice the 60 s of the last tries. A
+/// hand-back of three pods takes seconds.
+const END: Duration = Duration::from_mins(6);
 
 /// The kind of the object that leads traffic to a shop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -147,9 +149,9 @@ impl Shop {
         let canaries = self.canaries();
         canaries.delete(NAME, &DeleteParams::default()).await?;
         let deadline = Instant::now() + END;
-        while canaries.get_opt(NAME).await?.is_some() {
+        while let Some(canary) = canaries.get_opt(NAME).await? {
             if Instant::now() > deadline {
-                return Err(format!("the Canary was still there {END:?} after its deletion").into());
+                return Err(self.what_keeps(&canary).boxed().await.into());
             }
             sleep(Duration::from_millis(200)).await;
         }
@@ -194,6 +196,15 @@ impl Shop {
     pub fn canaries(&self) -> Api<DynamicObject> {
         let canary = ApiResource::from_gvk(&GroupVersionKind::gvk("flagger.app", "v1beta1", "Canary"));
         Api::namespaced_with(self.client.clone(), &self.namespace, &canary)
+    }
+
+    /// What there is to know about a Canary that does not go.
+    async fn what_keeps(&self, canary: &DynamicObject) -> String {
+        let kind = ApiResource::from_gvk(&self.road.kind());
+        let routes: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+        let route = routes.get_opt(NAME).await.map(|route| route.map(|route| route.data));
+        let (place, why) = (&self.namespace, &canary.data["status"]["serin"]["why"]);
+        format!("the Canary of {place} was still there {END:?} after its deletion; it says {why}, its route {route:?}")
     }
 
     async fn apply(&self, name: &str) -> Outcome<()> {
