@@ -21,9 +21,8 @@ pub const NAME: &str = "shop";
 /// Three pods on a busy machine are up within this.
 const START: Duration = Duration::from_mins(1);
 
-/// By then a Canary is released whatever stands in the way: three progress deadlines of 60 s, and twice the 60 s of the last tries. A
-/// hand-back of three pods takes seconds.
-const END: Duration = Duration::from_mins(6);
+/// A hand-back of three pods is over long before this.
+const END: Duration = Duration::from_mins(3);
 
 /// The kind of the object that leads traffic to a shop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -202,9 +201,13 @@ impl Shop {
     async fn what_keeps(&self, canary: &DynamicObject) -> String {
         let kind = ApiResource::from_gvk(&self.road.kind());
         let routes: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
-        let route = routes.get_opt(NAME).await.map(|route| route.map(|route| route.data));
-        let (place, why) = (&self.namespace, &canary.data["status"]["serin"]["why"]);
-        format!("the Canary of {place} was still there {END:?} after its deletion; it says {why}, its route {route:?}")
+        // With its generation, which is what the gateway's word is about.
+        let route = routes.get_opt(NAME).await;
+        let route = route.map(|route| route.map(|route| (route.metadata.generation, route.data)));
+        let (place, block) = (&self.namespace, &canary.data["status"]["serin"]);
+        format!(
+            "the Canary of {place} was still there {END:?} after its deletion; it stands at {block}, its route at {route:?}"
+        )
     }
 
     async fn apply(&self, name: &str) -> Outcome<()> {
