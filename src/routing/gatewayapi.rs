@@ -101,6 +101,19 @@ impl Router for GatewayApi {
             ],
         );
         ignored.extend(capability::warnings(cx));
+        let analysis = cx.canary.spec.analysis.as_ref().filter(|analysis| analysis.mirror);
+        if analysis.is_some_and(|analysis| {
+            analysis
+                .mirror_weight
+                .is_some_and(|percent| (1..100).contains(&percent))
+        }) {
+            // The field is of extended support, and no condition says that a gateway leaves it out (Gateway API, `HTTPRequestMirrorFilter`).
+            ignored.push(
+                "spec.analysis.mirrorWeight is written as the filter's percent, which some gateways leave out and copy every request (Contour 1.33 \
+                 does)"
+                    .to_owned(),
+            );
+        }
         for (index, entry) in service.matches.iter().enumerate() {
             let conditions = httproute::ignored_conditions(entry);
             let named = conditions.map(|(field, set)| (format!("spec.service.match[{index}].{field}"), set));

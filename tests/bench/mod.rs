@@ -86,7 +86,15 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     rest::watch(cluster, &controller, arguments.canaries).await?;
     all.push(controller.ends_cleanly().await?);
 
-    let controller = Controller::start(cluster, "controller-again", PORT + 1).await?;
+    // Without its limits, which let 16 of a namespace begin and the others wait; Flagger has none.
+    let kubeconfig = &cluster.controller_kubeconfig;
+    let flags = [
+        "-leader-election-namespace",
+        cluster.lease_namespace(),
+        "-max-concurrent=0",
+        "-max-concurrent-per-namespace=0",
+    ];
+    let controller = Controller::start_as(cluster, "controller-again", PORT + 1, kubeconfig, &flags).await?;
     sleep(SETTLED).await;
     let usage = Usage::of(controller.process.id())?;
     println!("Another controller, {SETTLED:?} after its start among all these: {usage}.\n");

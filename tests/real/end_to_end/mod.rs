@@ -1,10 +1,12 @@
 //! End to end: releases through an `HTTPProxy` and through an `HTTPRoute`, of Deployments that replace their pods one by one and
 //! of such that replace all at once. Every answer is counted, from before the Canary comes until after it is gone, and none may
-//! be lost. [`going`] is the part of it in which a route changes hands. Then [`teeth`]: whether a controller that waits for nothing would be seen.
+//! be lost. [`strategies`] are the ways to try a version that move no weight. [`going`] is the part of it in which a route changes hands. Then [`teeth`]: whether a controller that waits for nothing would be seen.
 
 mod going;
+mod strategies;
 mod teeth;
 
+use futures::FutureExt;
 use futures::future::join_all;
 
 use crate::harness::Outcome;
@@ -27,6 +29,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     goings: Option<usize>,
 
+    /// Nothing but the strategies that move no weight.
+    #[arg(long)]
+    strategies: bool,
+
     #[command(flatten)]
     pub abroad: Abroad,
 }
@@ -43,6 +49,9 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     };
     if let Some(times) = arguments.goings {
         return Ok(vec![going::again_and_again(cluster, times).await?]);
+    }
+    if arguments.strategies {
+        return strategies::all(cluster).await;
     }
     let mut shops = Vec::from(
         [
@@ -69,6 +78,7 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     }
     stories.iter().for_each(print_losses);
     if let Some(own) = &cluster.own {
+        all.extend(strategies::all(cluster).boxed_local().await?);
         all.extend(teeth::bite(cluster, &own.to_envoy).await?);
     }
     if let Some(controller) = controller {

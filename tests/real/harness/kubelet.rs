@@ -32,9 +32,6 @@ use crate::harness::{Outcome, app};
 /// The name of the one node.
 const NODE: &str = "processes";
 
-/// Where the application listens if the pod names no port.
-const DEFAULT_PORT: u16 = 9898;
-
 /// Between the end of a container and its next start, and between two tries to reach the API server.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -168,7 +165,7 @@ impl PodProcess {
         let port = container.ports.as_deref().and_then(|ports| ports.first());
         let port = port
             .and_then(|port| u16::try_from(port.container_port).ok())
-            .unwrap_or(DEFAULT_PORT);
+            .unwrap_or(app::PORT);
         let [high, low] = host.addresses.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let namespace = pod.namespace().unwrap_or_default();
         Self {
@@ -296,7 +293,7 @@ impl PodProcess {
             return true;
         };
         let port = match &get.port {
-            IntOrString::Int(port) => u16::try_from(*port).unwrap_or(DEFAULT_PORT),
+            IntOrString::Int(port) => u16::try_from(*port).unwrap_or(app::PORT),
             IntOrString::String(_) => self.address.port(),
         };
         let path = get.path.as_deref().unwrap_or("/");

@@ -135,10 +135,18 @@ pub struct Load {
 impl Load {
     /// Starts to send `rate` requests a second for `host` to the gateway. `name` names the files of the load.
     pub fn start(cluster: &Cluster, name: &str, host: &str, rate: u32) -> Outcome<Self> {
+        Self::start_with(cluster, name, host, rate, &[])
+    }
+
+    /// The same, with headers on every request.
+    pub fn start_with(cluster: &Cluster, name: &str, host: &str, rate: u32, headers: &[(&str, &str)]) -> Outcome<Self> {
         let program = cluster.programs.place("vegeta")?.to_owned();
         let name = format!("load-{name}");
         let mut targets = String::new();
         write!(targets, "GET http://{}/\nHost: {host}\n", cluster.gateway)?;
+        for (header, value) in headers {
+            writeln!(targets, "{header}: {value}")?;
+        }
         std::fs::write(cluster.state.join(format!("{name}.targets")), targets)?;
         let recorded = format!("{name}.recorded");
         let mut vegeta = Command::new(&program);

@@ -3,7 +3,7 @@
 //! The way through the files. [`namespace`] closes the door behind us and [`programs`] finds what to start. [`cluster`] starts
 //! it, or takes one from [`abroad`], where the run is a [`guest`]: [`control_plane`], [`gateway`] behind a [`slow_line`], [`kubelet`] for pods that are processes of [`app`], [`kwok`] for pods
 //! that are objects only; [`installation`] puts the product in. [`controller`] is what is under test. [`shop`] is an application with its route and its Canary, [`load`] sends
-//! requests to it, [`record`] watches it. [`verdict`] is how a scenario says what held and what did not.
+//! requests to it, [`record`] watches it, [`copies`] counts at its pods. [`verdict`] is how a scenario says what held and what did not.
 
 pub mod abroad;
 pub mod access_log;
@@ -11,6 +11,7 @@ pub mod app;
 pub mod cluster;
 pub mod control_plane;
 pub mod controller;
+pub mod copies;
 pub mod gateway;
 pub mod guest;
 pub mod installation;

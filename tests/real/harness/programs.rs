@@ -60,7 +60,12 @@ impl Programs {
             Product::Flagger(place(&places, "flagger")?.to_owned())
         } else {
             let built = Path::new(env!("CARGO_BIN_EXE_serin"));
-            Product::Serin(serin.unwrap_or(built).to_owned())
+            // It is started from another folder than the one that the path was given in.
+            let given = serin.map(|path| {
+                path.canonicalize()
+                    .map_err(|error| format!("{}: {error}", path.display()))
+            });
+            Product::Serin(given.transpose()?.unwrap_or_else(|| built.to_owned()))
         };
         Ok(Self { places, product })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -68,6 +69,38 @@ pub enum Replacing {
     Recreate,
 }
 
+/// How the Canary tries a new version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// With 25, then 50 percent of the requests.
+    Steps,
+    /// With the requests that carry [`TESTER`], three times.
+    Testers,
+    /// With a copy of every second request, three times; its answers are thrown away.
+    Copies,
+}
+
+/// The header that marks a request of a tester, and what it says.
+pub const TESTER: (&str, &str) = ("x-tester", "yes");
+
+impl Trial {
+    /// The lines of a Canary's analysis that say so.
+    fn lines(self) -> Vec<String> {
+        let lines = match self {
+            Self::Steps => vec!["stepWeight: 25", "maxWeight: 50"],
+            Self::Testers => {
+                let (header, value) = TESTER;
+                return vec![
+                    "iterations: 3".to_owned(),
+                    format!("match: [{{headers: {{{header}: {{exact: \"{value}\"}}}}}}]"),
+                ];
+            }
+            Self::Copies => vec!["iterations: 3", "mirror: true", "mirrorWeight: 50"],
+        };
+        lines.into_iter().map(str::to_owned).collect()
+    }
+}
+
 /// What may differ from shop to shop.
 #[derive(Clone)]
 pub struct Shop {
@@ -77,6 +110,7 @@ pub struct Shop {
     pub road: Road,
     /// How its Deployment replaces pods.
     replacing: Replacing,
+    trial: Trial,
     /// The Canary's `trafficSettleSeconds`; the default if it says nothing.
     settle_seconds: Option<u32>,
     client: Client,
@@ -87,12 +121,13 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// A shop that replaces its pods one by one and leaves settle times alone. It has no object yet.
+    /// A shop that replaces its pods one by one, tries by steps and leaves settle times alone. It has no object yet.
     pub fn new(cluster: &Cluster, namespace: &str, road: Road) -> Self {
         Self {
             namespace: namespace.to_owned(),
             road,
             replacing: Replacing::Rolling,
+            trial: Trial::Steps,
             settle_seconds: None,
             client: cluster.client.clone(),
             gateway: cluster.gateway,
@@ -105,6 +140,11 @@ impl Shop {
     /// The same, with a Deployment that replaces its pods in that way.
     pub fn replacing(self, replacing: Replacing) -> Self {
         Self { replacing, ..self }
+    }
+
+    /// The same, with a Canary that tries new versions in that way.
+    pub fn trying(self, trial: Trial) -> Self {
+        Self { trial, ..self }
     }
 
     /// The same, with a Canary that says how long the data plane is given to follow.
@@ -197,12 +237,21 @@ impl Shop {
         Api::namespaced_with(self.client.clone(), &self.namespace, &canary)
     }
 
+    /// The shop's routes, of which it has one.
+    pub fn routes(&self) -> Api<DynamicObject> {
+        let kind = ApiResource::from_gvk(&self.road.kind());
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind)
+    }
+
+    /// The shop's pods, those of both sides.
+    pub fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
     /// What there is to know about a Canary that does not go.
     async fn what_keeps(&self, canary: &DynamicObject) -> String {
-        let kind = ApiResource::from_gvk(&self.road.kind());
-        let routes: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
         // With its generation, which is what the gateway's word is about.
-        let route = routes.get_opt(NAME).await;
+        let route = self.routes().get_opt(NAME).await;
         let route = route.map(|route| route.map(|route| (route.metadata.generation, route.data)));
         let (place, block) = (&self.namespace, &canary.data["status"]["serin"]);
         format!(
@@ -230,7 +279,9 @@ impl Shop {
             .replace("{{gateway-namespace}}", &self.gateway_object.0)
             .replace("{{gateway}}", &self.gateway_object.1)
             .replace("{{replacing}}", replacing)
-            .replace("{{settle}}", &settle.unwrap_or_default());
+            .replace("{{settle}}", &settle.unwrap_or_default())
+            // In the Canary's analysis, which is four deep.
+            .replace("{{trial}}", &self.trial.lines().join("\n    "));
         objects::apply_text(&self.client, &text)
             .await
             .map_err(|error| format!("{}: {error}", file.display()).into())

@@ -281,3 +281,14 @@ fn what_is_left_out_is_said() {
     let bench = Bench::plain("gatewayapi:v1");
     assert_eq!(bench.router.warnings(&bench.cx()), [""; 0]);
 }
+
+#[test]
+fn a_share_of_copies_that_a_gateway_may_not_heed_is_said() {
+    let said = |share: i64| {
+        let bench = with_analysis("gatewayapi:v1", &json!({"mirror": true, "mirrorWeight": share}));
+        bench.router.warnings(&bench.cx())
+    };
+    assert!(said(30)[0].contains("spec.analysis.mirrorWeight"), "{:?}", said(30));
+    assert_eq!(said(100), [""; 0]);
+    assert_eq!(said(0), [""; 0]);
+}
