@@ -7,7 +7,11 @@ use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use chrono::DateTime;
+use http::{
+    HeaderMap, StatusCode,
+    header::{DATE, RETRY_AFTER},
+};
 
 use super::{Caller, HookCall, HookError};
 use crate::outbound::{self, ClientError, Clients, OutOfReach, Reach};
@@ -147,20 +151,20 @@ fn wait(attempts: u32, asked: Option<Duration>) -> Duration {
     asked.unwrap_or_else(doubled).min(LONGEST_WAIT)
 }
 
-/// `Retry-After` in seconds, which counts with 429 and 503. A date in it would need a clock that agrees with ours.
+/// `Retry-After`, which counts with 429 and 503 (RFC 9110, 10.2.3): seconds, or a date. The answer's own `Date` is what a date is counted
+/// from, because the server's clock and ours need not agree; without it such a date says nothing.
 fn asked_wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
-        .then(|| {
-            headers
-                .get(RETRY_AFTER)?
-                .to_str()
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-                .map(Duration::from_secs)
-        })
-        .flatten()
+    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let asked = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| DateTime::parse_from_rfc2822(text.trim()).ok();
+    let wait = date(asked)? - date(headers.get(DATE)?.to_str().ok()?)?;
+    // A date that has passed asks for no wait.
+    Some(wait.to_std().unwrap_or_default())
 }
 
 /// A request that got no answer.
@@ -234,5 +238,26 @@ mod tests {
             );
         }
         assert_eq!(asked_wait(StatusCode::SERVICE_UNAVAILABLE, &HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_date_is_counted_from_the_answers_own() {
+        let sent = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        for (after, sent, expected) in [
+            ("Sun, 06 Nov 1994 08:49:57 GMT", sent, Some(20)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", sent, Some(0)),
+            ("Sun, 06 Nov 1994 08:49:57 GMT", None, None),
+            ("Sun, 06 Nov 1994 08:49:57 GMT", Some("yesterday"), None),
+            ("soon", sent, None),
+            ("-5", sent, None),
+        ] {
+            let pairs = [(RETRY_AFTER, Some(after)), (DATE, sent)];
+            let headers: HeaderMap = pairs
+                .into_iter()
+                .filter_map(|(name, text)| Some((name, http::HeaderValue::from_static(text?))))
+                .collect();
+            let wait = asked_wait(StatusCode::SERVICE_UNAVAILABLE, &headers);
+            assert_eq!(wait.map(|wait| wait.as_secs()), expected, "{after} {sent:?}");
+        }
     }
 }

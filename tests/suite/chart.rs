@@ -100,3 +100,53 @@ fn values_of_flaggers_chart_that_are_not_built_end_the_installation_with_words()
         assert!(default == false || default == "", "{value} is refused by default");
     }
 }
+
+/// A flag that only a command line can set is one that nobody finds who installs the chart.
+#[test]
+fn every_flag_of_the_controller_is_a_value_of_the_chart_or_has_a_reason_not_to_be() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_serin"))
+        .args(["controller", "--help"])
+        .output()
+        .expect("the binary must start");
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let word = |text: &str| -> String {
+        let end = text.find(|letter: char| !letter.is_ascii_lowercase() && letter != '-');
+        text[..end.unwrap_or(text.len())].to_owned()
+    };
+    let flags: BTreeSet<String> = help
+        .lines()
+        .filter_map(|line| Some(word(line.split_once("--")?.1)))
+        .filter(|flag| !flag.is_empty())
+        .collect();
+    let deployment = fs::read_to_string(chart().join("templates/deployment.yaml")).expect("the chart must deploy it");
+    let passed: BTreeSet<String> = deployment
+        .lines()
+        .filter_map(|line| Some(word(line.trim().strip_prefix("- -")?)))
+        .collect();
+    assert!(flags.contains("allow-link-local"), "{help}");
+    let unknown: Vec<&String> = passed.difference(&flags).collect();
+    assert!(
+        unknown.is_empty(),
+        "the chart passes flags that Serin does not know: {unknown:?}"
+    );
+    // Of a process outside a cluster; fixed by the container; in a Secret by `env`; without effect; not built; clap's own.
+    let others = [
+        "control-loop-interval",
+        "zap-replace-globals",
+        "kubeconfig-service-mesh",
+        "kubeconfig",
+        "master",
+        "port",
+        "slack-token",
+        "msteams-url",
+        "msteams-proxy-url",
+        "enable-config-tracking",
+        "help",
+        "version",
+    ];
+    let missing: Vec<&String> = flags
+        .difference(&passed)
+        .filter(|flag| !others.contains(&flag.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "flags without a value in the chart: {missing:?}");
+}
