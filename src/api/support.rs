@@ -70,7 +70,10 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.targetRef.kind", "Deployment is", |c, _| {
         c.spec.target_ref.kind != "Deployment"
     }),
-    field("spec.autoscalerRef", "", |c, _| c.spec.autoscaler_ref.is_some()),
+    field("spec.autoscalerRef.kind", "HorizontalPodAutoscaler is", |c, _| {
+        let scaler = c.spec.autoscaler_ref.as_ref();
+        scaler.is_some_and(|scaler| scaler.kind != "HorizontalPodAutoscaler")
+    }),
     field("spec.ingressRef", "", |c, _| c.spec.ingress_ref.is_some()),
     field("spec.routeRef", "", |c, _| c.spec.route_ref.is_some()),
     field("spec.upstreamRef", "", |c, _| c.spec.upstream_ref.is_some()),

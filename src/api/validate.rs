@@ -5,6 +5,7 @@
 //! harmless keeps Flagger's meaning and is a warning. Whether a field is built at all is asked in `support.rs`.
 
 mod movement;
+mod scaler;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -47,6 +48,7 @@ pub fn validate(canary: &Canary, provider: &str) -> Result<Vec<Warning>, Vec<Spe
     let spec = &canary.spec;
     findings.target(spec, provider);
     findings.service(spec, provider);
+    findings.scaler(spec);
     if let Some(analysis) = &spec.analysis {
         findings.analysis(spec, analysis, provider);
     }

@@ -11,6 +11,7 @@ use super::look::Look;
 use super::meta;
 use super::obstacle::{Drawn, Place};
 use super::projection;
+use super::scalers;
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
 use crate::rollout::{Assertion, Block, Fingerprint, Known, Observation, Rehearsal, Side, Traffic, met};
@@ -337,6 +338,7 @@ fn object(site: &Site, place: Place) -> Option<&Arc<Value>> {
     match place {
         Place::Size(Side::Canary) => site.target.present(),
         Place::Size(Side::Primary) => site.primary.present(),
+        Place::Scaler => scalers::copy(site),
         _ => held_at(site, place),
     }
 }

@@ -46,8 +46,14 @@ impl Caches {
     pub fn resources(&self) -> Vec<Resource> {
         Resource::ALWAYS
             .into_iter()
+            .chain([Resource::SCALER])
             .chain(self.routes.iter().map(|route| route.resource))
             .collect()
+    }
+
+    /// Whether the kind is worth a watch: that of scalers only when some Canary names one.
+    pub fn wants(&self, resource: Resource) -> bool {
+        resource != Resource::SCALER || self.shelves().names(resource)
     }
 
     /// The label selector of a kind's watch.
@@ -70,6 +76,7 @@ impl Caches {
         let object = projection::project(resource, arrival.open());
         let woken = self.shelves().applied(resource, &object);
         self.wake(woken);
+        self.may_name_a_scaler(resource, &object);
     }
 
     /// An object was deleted.
@@ -111,6 +118,7 @@ impl Caches {
         let object = Arc::new(projection::project(key.resource, whole));
         let woken = self.shelves().lay(key, &object, self.clock.now());
         self.wake(woken);
+        self.may_name_a_scaler(key.resource, &object);
         object
     }
 
@@ -184,6 +192,13 @@ impl Caches {
     fn wake(&self, keys: impl IntoIterator<Item = CanaryKey>) {
         for key in keys {
             self.queue.add(&key);
+        }
+    }
+
+    /// A Canary may name a scaler now, whose kind was not watched before.
+    fn may_name_a_scaler(&self, resource: Resource, object: &Value) {
+        if resource == Resource::CANARY && object.pointer("/spec/autoscalerRef").is_some() {
+            self.changed.notify_waiters();
         }
     }
 

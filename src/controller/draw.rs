@@ -6,6 +6,7 @@ use json_patch::Patch;
 use serde_json::Value;
 
 use super::resource::ObjectKey;
+use super::scalers;
 use super::site::{Rules, Site};
 use crate::api::FINALIZER;
 use crate::object::{annotation, list, ownership, patch};
@@ -101,6 +102,7 @@ impl Draw<'_> {
                 .primary_written(template, &(revision, *run, *replicas))
                 .map(Vec::from_iter),
             Assertion::Floor { side, replicas } => self.scaled(*side, |live| scale::at_least(live, *replicas)),
+            Assertion::PrimaryScaler { floor, follow } => scalers::drawn(self.site, *floor, *follow),
             Assertion::TargetDown => self.scaled(Side::Canary, scale::to_zero),
             Assertion::SideService(side) => self.side_service(*side),
             Assertion::SideDestination(side) => self.side_destination(*side),
@@ -331,6 +333,7 @@ impl Draw<'_> {
             released.push((keys.primary(), &site.primary));
             released.push((keys.side(Side::Primary), &site.primary_service));
             released.push((keys.side(Side::Canary), &site.canary_service));
+            released.extend(scalers::released(site));
         }
         let release = |(key, object): (ObjectKey, &Known<Arc<Value>>)| {
             patched(key, ownership::release(site.uid(), object.present()?))
@@ -345,6 +348,7 @@ impl Draw<'_> {
             Leftover::Service(Side::Primary) => (keys.side(Side::Primary), &site.primary_service),
             Leftover::Service(Side::Canary) => (keys.side(Side::Canary), &site.canary_service),
             Leftover::Primary => (keys.primary(), &site.primary),
+            Leftover::Scaler => return scalers::discarded(site).into_iter().collect(),
             Leftover::FormerPrimary => return self.former_discarded(),
         };
         self.deleted(key, object).into_iter().collect()
@@ -428,5 +432,6 @@ pub fn inheritance(site: &Site) -> Vec<Act> {
         .chain(stored)
         .filter(|(key, object)| ownership::is_inherited(object, &site.owner) || is_orphan(key, object))
         .filter_map(|(key, object)| patched(key, ownership::adopt(object, &site.owner)))
+        .chain(scalers::inherited(site))
         .collect()
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::kept::Head;
 use super::meta;
 use super::resource::{CanaryKey, ObjectKey, Resource};
+use super::scalers;
 use crate::object::text;
 use crate::workload::store;
 
@@ -93,6 +94,11 @@ impl Interest {
         self.by_object.get(key).into_iter().flatten()
     }
 
+    /// Whether any Canary names an object of this kind.
+    pub fn has(&self, resource: Resource) -> bool {
+        self.by_object.keys().any(|key| key.resource == resource)
+    }
+
     /// Whether any Canary names it.
     pub fn named(&self, key: &ObjectKey) -> bool {
         self.by_object.contains_key(key)
@@ -117,6 +123,14 @@ pub fn names(canary: &Value, routes: &[RouteKind]) -> BTreeSet<ObjectKey> {
         "" => spec_target,
         named => named,
     };
+    for scaler in [text(canary, "/status/serin/scaler"), text(canary, "/spec/autoscalerRef/name")] {
+        let is_built = text(canary, "/spec/autoscalerRef/kind") == Resource::SCALER.kind;
+        if !scaler.is_empty() && (is_built || text(canary, "/status/serin/scaler") == scaler) {
+            for name in [scaler.to_owned(), scalers::copy_name(scaler)] {
+                keys.insert(ObjectKey::new(Resource::SCALER, namespace, &name));
+            }
+        }
+    }
     let fixed = ["subject", "former"].map(|names| {
         let of = |name| text(canary, &format!("/status/serin/{names}/{name}"));
         (of("target"), of("apex"))

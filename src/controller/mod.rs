@@ -48,6 +48,7 @@ mod resource;
 mod retry;
 pub mod rights;
 mod say;
+mod scalers;
 pub mod settings;
 mod shelf;
 mod shelves;
@@ -261,6 +262,7 @@ pub fn watched() -> Vec<(&'static str, &'static str, &'static str, bool)> {
     let routes = route_kinds().map(|kind| (kind.resource, true));
     let fixed = Resource::ALWAYS.into_iter().map(|resource| (resource, false));
     fixed
+        .chain([(Resource::SCALER, true)])
         .chain(routes)
         .map(|(it, optional)| (it.group, it.version, it.plural, optional))
         .collect()

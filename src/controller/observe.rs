@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::meta;
 use super::ownership;
 use super::projection;
+use super::scalers;
 use super::site::{Rules, Site};
 use crate::api::{FINALIZER, support, validate};
 use crate::object::list;
@@ -69,6 +70,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         apex_service: service(site, &site.apex_service, service::apex_facts),
         route: route(site, rules, &around.traffic),
         destinations: destinations(site, rules),
+        scaler: scalers::facts(site),
         stored,
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
         deleting: meta::deleting(&site.raw),
@@ -97,6 +99,10 @@ pub fn is_incomplete(observation: &Observation) -> bool {
             .as_ref()
             .is_some_and(|both| unknown(&both.primary) || unknown(&both.canary)),
         unknown(&observation.stored),
+        observation
+            .scaler
+            .as_ref()
+            .is_some_and(|scaler| unknown(&scaler.team) || unknown(&scaler.copy)),
         observation.primary_endpoints.is_none(),
         observation.canary_endpoints.is_none(),
     ];
@@ -194,6 +200,7 @@ fn refusals(site: &Site, rules: &Rules, around: &Surroundings<'_>) -> Vec<Refusa
     if let Some(wanted) = Provider::named(provider) {
         all.extend(wanted.check(&site.route_context_of(&site.wanted, rules)));
     }
+    all.extend(scalers::refusals(site));
     all.extend(unreachable_names(site, around));
     if let (Some(_), Err(words)) = (site.target.present(), &site.selector) {
         all.push(refusal("spec.targetRef".to_owned(), words.clone()));

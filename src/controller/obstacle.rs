@@ -25,6 +25,8 @@ pub enum Place {
     Primary,
     /// A side's number of replicas.
     Size(Side),
+    /// The primary's copy of the scaler.
+    Scaler,
     /// One of the two side Services.
     Service(Side),
     /// What the provider draws beside a side's Service.
@@ -49,6 +51,7 @@ impl Place {
             Assertion::Stored(_) | Assertion::Pruned(_) => Self::Store,
             Assertion::PrimaryExists { .. } | Assertion::PrimaryTemplate { .. } => Self::Primary,
             Assertion::Floor { side, .. } => Self::Size(*side),
+            Assertion::PrimaryScaler { .. } => Self::Scaler,
             Assertion::TargetDown => Self::Size(Side::Canary),
             Assertion::SideService(side) => Self::Service(*side),
             Assertion::SideDestination(side) => Self::Destination(*side),
@@ -148,7 +151,7 @@ impl Obstacles {
         let answer = self.answered.get(&place)?;
         // What is held, and was changed by others later, is found by `contest`, which knows their name.
         let by_the_answer = place.is_held() && answer == now;
-        let by_a_scaler = matches!(place, Place::Size(_)) && answer.assertion == now.assertion;
+        let by_a_scaler = matches!(place, Place::Size(_) | Place::Scaler) && answer.assertion == now.assertion;
         let manager = if by_the_answer {
             "the API server or an admission webhook"
         } else if by_a_scaler {

@@ -33,7 +33,7 @@ pub fn project(resource: Resource, mut whole: Value) -> Value {
     match resource {
         Resource::CANARY => keep_rival(keep_speakers(whole, &managed), &managed),
         Resource::ENDPOINT_SLICE => slice(&whole),
-        Resource::SERVICE => without(whole, "status"),
+        Resource::SERVICE | Resource::SCALER => without(whole, "status"),
         Resource::REVISION => revision(&whole),
         _ => whole,
     }

@@ -62,6 +62,7 @@ const FIXED: &[Right] = &[
     Right::new("", "services", DRAW),
     Right::new("apps", "deployments", &["delete"]).only_for(MOVED),
     Right::new("", "services", &["delete"]).only_for(MOVED),
+    Right::new("autoscaling", "horizontalpodautoscalers", KEEP).only_for("Canaries with spec.autoscalerRef"),
     Right::new("discovery.k8s.io", "endpointslices", READ),
     Right::new("", "events", &["get", "create"]),
     Right::new("", "pods", &["list"]).only_for("saying why pods do not come up"),

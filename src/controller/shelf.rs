@@ -38,6 +38,8 @@ pub enum Serving {
     Forbidden(&'static str),
     /// The API server does not serve the kind.
     NoKind,
+    /// No Canary names an object of the kind, so it is not watched.
+    Unwanted,
 }
 
 impl Shelf {

@@ -86,6 +86,11 @@ impl Shelves {
             .is_some_and(|shelf| *shelf.serving() != Serving::Filling)
     }
 
+    /// Whether any Canary names an object of the kind.
+    pub fn names(&self, resource: Resource) -> bool {
+        self.interest.has(resource)
+    }
+
     /// An object arrives. Whether it can be dropped unread, because no Canary names it.
     pub fn is_nobodys(&mut self, resource: Resource, head: &Head) -> bool {
         let held = self.shelf(resource).get(&head.namespace, &head.name).is_some();
@@ -102,6 +107,10 @@ impl Shelves {
         let named = interest::key_of(resource, &head);
         self.passed(resource, &head, false);
         let mut woken: Woken = self.interest.in_object(&named).cloned().collect();
+        if resource == Resource::SCALER && self.held(&named).is_some_and(|held| differs_in_version(held, object)) {
+            // A scaler's status is written again and again, and nobody here reads it.
+            woken.clear();
+        }
         if resource == Resource::CANARY {
             woken = self.note_names(object);
             woken.insert(CanaryKey::new(&head.namespace, &head.name));
@@ -260,7 +269,7 @@ impl Shelves {
     /// Why a kind's shelf says nothing, if it doesn't.
     fn unserved(&self, resource: Resource) -> Option<Seen> {
         match self.kinds.get(&resource).map_or(&Serving::Filling, Shelf::serving) {
-            Serving::Filling => Some(Seen::Unsure),
+            Serving::Filling | Serving::Unwanted => Some(Seen::Unsure),
             Serving::Filled => None,
             Serving::Forbidden(verb) => Some(Seen::Forbidden(verb)),
             Serving::NoKind => Some(Seen::NoKind),
@@ -287,6 +296,13 @@ impl Shelves {
             }
         }
     }
+}
+
+/// Whether nothing but the version has changed.
+fn differs_in_version(held: &Kept, object: &Value) -> bool {
+    let mut held = Value::clone(&held.open());
+    held["metadata"]["resourceVersion"] = object["metadata"]["resourceVersion"].clone();
+    held == *object
 }
 
 /// Kinds of which there are few, all of them of interest.

@@ -9,6 +9,7 @@ use super::interest::revisions_of;
 use super::look::Look;
 use super::meta;
 use super::resource::{CanaryKey, ObjectKey, Resource};
+use super::scalers::Scalers;
 use crate::api::{Canary, GROUP, VERSION};
 use crate::rollout::{Block, Known, Side, Stage, Subject};
 use crate::routing::service::{ServiceContext, side_name};
@@ -64,6 +65,8 @@ pub struct Site {
     pub primary_destination: Known<Arc<Value>>,
     /// The same beside `<apex>-canary`.
     pub canary_destination: Known<Arc<Value>>,
+    /// The scaler of the target, and the primary's copy.
+    pub scalers: Scalers,
     /// The stored revisions, projected.
     pub store: Known<Vec<Arc<Value>>>,
     /// The slices of `<apex>-primary`.
@@ -177,6 +180,7 @@ impl Site {
             primary_service: look.object(&keys.side(Side::Primary)).await,
             canary_service: look.object(&keys.side(Side::Canary)).await,
             apex_service: look.object(&keys.apex()).await,
+            scalers: Scalers::survey(look, &namespace, &canary.spec, block).await,
             store: look.group(&revisions_of(&namespace, &name)).await,
             primary_slices: look.group(&keys.slices(Side::Primary)).await,
             canary_slices: look.group(&keys.slices(Side::Canary)).await,

@@ -64,6 +64,7 @@ impl Watches {
     }
 
     async fn feed(self, client: Client, resource: Resource) {
+        self.worth_a_watch(resource).await;
         loop {
             if self.served(&client, resource).await {
                 self.watch(&client, resource).await;
@@ -73,6 +74,20 @@ impl Watches {
                 self.wanted.notified().await;
                 self.clock.sleep_until(soonest).await;
             }
+        }
+    }
+
+    /// Waits until some Canary names an object of the kind.
+    async fn worth_a_watch(&self, resource: Resource) {
+        loop {
+            let changed = self.caches.changed();
+            if self.caches.wants(resource) {
+                return;
+            }
+            if !self.caches.settled(resource) {
+                self.caches.not_serving(resource, Serving::Unwanted);
+            }
+            changed.await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! What `render` says about the world: statements, in order. The controller makes true what is not.
 
 use super::observation::Selects;
+use super::scaler::Follow;
 use super::state::Fingerprint;
 use super::traffic::Traffic;
 use super::weight::Side;
@@ -21,6 +22,8 @@ pub enum Leftover {
     Service(Side),
     /// `<target>-primary`.
     Primary,
+    /// `<scaler>-primary`.
+    Scaler,
     /// The primary by the names of [`super::Block::former`]. The Deployment that it was made of gets its size.
     FormerPrimary,
 }
@@ -54,6 +57,13 @@ pub enum Assertion {
         side: Side,
         /// The least number of replicas.
         replicas: u32,
+    },
+    /// The primary has its own copy of the scaler, which allows no fewer replicas than that.
+    PrimaryScaler {
+        /// The least number of replicas; 0: what the scaler itself says.
+        floor: u32,
+        /// What it takes over of the team's scaler.
+        follow: Follow,
     },
     /// The target has no replicas.
     TargetDown,

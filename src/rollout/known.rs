@@ -33,6 +33,20 @@ impl<T> Known<T> {
         }
     }
 
+    /// The same knowledge, borrowed.
+    pub fn as_ref(&self) -> Known<&T> {
+        match self {
+            Self::Present(value) => Known::Present(value),
+            Self::Absent => Known::Absent,
+            Self::Unknown => Known::Unknown,
+            Self::Forbidden { verb, resource } => Known::Forbidden {
+                verb: verb.clone(),
+                resource: resource.clone(),
+            },
+            Self::NoKind { kind } => Known::NoKind { kind: kind.clone() },
+        }
+    }
+
     /// Whether a live GET said that it is not there.
     pub const fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)

@@ -22,6 +22,10 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
         Assertion::Floor { side, replicas } => {
             workload(observation, *side).is_some_and(|workload| workload.replicas >= *replicas)
         }
+        Assertion::PrimaryScaler { floor, follow } => {
+            let scaler = observation.scaler.as_ref();
+            scaler.is_none_or(|scaler| scaler.stands(*floor, *follow))
+        }
         Assertion::TargetDown => observation.target.is_present_and(|target| target.replicas == 0),
         Assertion::SideService(side) => {
             let (service, wanted) = match side {
@@ -58,7 +62,7 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             let primary = observation.primary.present().is_none_or(|primary| !primary.owned);
             free(&observation.apex_service)
                 && observation.route.present().is_none_or(|route| !route.owned)
-                && (!everything || (sides && primary))
+                && (!everything || (sides && primary && scaler_is_free(observation)))
         }
     }
 }
@@ -70,10 +74,17 @@ fn is_gone(leftover: Leftover, observation: &Observation) -> bool {
         Leftover::Service(Side::Primary) => service(&observation.primary_service),
         Leftover::Service(Side::Canary) => service(&observation.canary_service),
         Leftover::Primary => observation.primary.is_absent() || observation.primary.is_present_and(|it| !it.owned),
+        Leftover::Scaler => scaler_is_free(observation),
         Leftover::FormerPrimary => {
             observation.former_primary.is_absent() || observation.former_primary.is_present_and(|owned| !owned)
         }
     }
+}
+
+/// Whether this Canary controls no copy of a scaler.
+fn scaler_is_free(observation: &Observation) -> bool {
+    let scaler = observation.scaler.as_ref();
+    scaler.is_none_or(|scaler| scaler.copy.is_absent() || scaler.copy.is_present_and(|copy| !copy.owned))
 }
 
 fn workload(observation: &Observation, side: Side) -> Option<&Workload> {

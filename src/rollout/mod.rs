@@ -30,6 +30,7 @@ mod public;
 mod question;
 mod render;
 mod round;
+mod scaler;
 mod size;
 mod slots;
 mod state;
@@ -54,6 +55,7 @@ pub use pods::awaited_pods;
 pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;
+pub use scaler::{Bounds, Follow, ScalerCopy, ScalerFacts, wanted as wanted_scaler};
 pub use slots::{Contender, Full, Limits, Line, QUEUED, Queued, Stands, begins, stands};
 pub use state::{
     Baseline, Block, ClosedGate, Cookies, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage,

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::assertion::Destination;
 use super::known::Known;
+use super::scaler::ScalerFacts;
 use super::slots::Full;
 use super::state::{Fingerprint, Subject};
 use super::traffic::Traffic;
@@ -39,6 +40,8 @@ pub struct Observation {
     pub route: Known<RouteFacts>,
     /// What the provider draws beside each side's Service; `None` where it draws nothing there.
     pub destinations: Option<DestinationFacts>,
+    /// The scaler whose copy the primary has, or is to have; `None` where the Canary names none.
+    pub scaler: Option<ScalerFacts>,
     /// The revisions in the store whose content is intact.
     pub stored: Known<Vec<Fingerprint>>,
     /// The Canary carries our finalizer.

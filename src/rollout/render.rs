@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::advance;
 use super::announcement::{Takeover, takeover};
-use super::assertion::{Assertion, Destination};
+use super::assertion::{Assertion, Destination, Leftover};
 use super::capacity::Capacity;
 use super::handover::{Handover, handover, heir, selected, size};
 use super::memory::names;
 use super::observation::{Memory, Observation, Selects};
+use super::scaler;
 use super::state::{Block, Fingerprint, Stage};
 use super::weight::{Side, Weight};
 use crate::api::Canary;
@@ -106,6 +107,8 @@ impl Scene<'_> {
             side: Side::Primary,
             replicas: self.block.capacity.max(1),
         });
+        // The target serves until the takeover is over, and the primary is to be as large then.
+        all.extend(self.scaler(self.block.capacity));
         all.extend(self.sides());
         let primary_up = observation.primary.is_present_and(|primary| {
             primary.rollout.complete && (keeps_primary || primary.fingerprint.as_ref() == Some(&revision))
@@ -168,7 +171,7 @@ impl Scene<'_> {
         if self.needs_target() {
             all.push(Assertion::Floor {
                 side: Side::Canary,
-                replicas: block.capacity.max(1),
+                replicas: scaler::canary_floor(&self.capacity(), &self.canary.spec, block, self.observation),
             });
         }
         if block.subject.has_route() {
@@ -215,7 +218,21 @@ impl Scene<'_> {
         if advance::overtaken(block, self.observation) && self.capacity().primary_returns_safely() {
             all.extend(self.template(block.promoted.clone()));
         }
+        // Last, so that a copy which may not be written holds nothing up that carries traffic.
+        all.extend(self.scaler(if self.in_run() { block.capacity } else { 0 }));
         all
+    }
+
+    /// The primary's copy of the scaler, which allows no fewer replicas than that; nothing while it gives way to another.
+    fn scaler(&self, floor: u32) -> Option<Assertion> {
+        let (spec, block) = (&self.canary.spec, self.block);
+        if !self.in_run() && scaler::gives_way(spec, block, self.observation) {
+            return Some(Assertion::Discarded(vec![Leftover::Scaler]));
+        }
+        block.scaler.as_ref().map(|_| Assertion::PrimaryScaler {
+            floor,
+            follow: scaler::follow(spec, block),
+        })
     }
 
     /// What the route leads to: the sides' Services, and what the provider draws beside them.
@@ -229,9 +246,11 @@ impl Scene<'_> {
     }
 
     fn template(&self, revision: Option<Fingerprint>) -> Option<Assertion> {
-        // The team's own number comes with the release (`spec/core.md` 3.4); it may raise the primary and never lowers it.
+        // The team's own number comes with the release (`spec/core.md` 3.4), where no scaler decides; it may raise the primary and never
+        // lowers it.
         let target = self.observation.target.present();
-        let wanted = target.filter(|_| self.block.stage == Stage::Promoting);
+        let scaled = self.block.scaler.is_some();
+        let wanted = target.filter(|_| self.block.stage == Stage::Promoting && !scaled);
         let replicas = self.primary_size().max(wanted.map_or(0, |target| target.replicas));
         revision.map(|revision| Assertion::PrimaryTemplate {
             revision,
@@ -372,7 +391,9 @@ impl Scene<'_> {
         let heir = heir(block, observation);
         let floor = (heir == Side::Canary).then(|| Assertion::Floor {
             side: Side::Canary,
-            replicas: size(block, observation),
+            replicas: scaler::canary_bounds(&self.canary.spec, block, observation)
+                .map_or(u32::MAX, |bounds| bounds.max)
+                .min(size(block, observation)),
         });
         let apex = observation
             .apex_service

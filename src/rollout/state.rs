@@ -33,6 +33,9 @@ pub struct Block {
     /// [`Stage::Moving`] to the end of the initialisation behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<Subject>,
+    /// The scaler whose copy the primary has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaler: Option<String>,
     /// The number of the current or last run; 0 before the first.
     pub run: u64,
     /// The plan of the run that is on.

@@ -8,6 +8,7 @@ mod fingerprint;
 pub mod pods;
 pub mod primary;
 pub mod scale;
+pub mod scaler;
 mod selector;
 pub mod store;
 mod template;

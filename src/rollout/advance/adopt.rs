@@ -22,6 +22,7 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         since: now,
         subject: observation.subject.clone(),
         former: None,
+        scaler: None,
         run: 0,
         plan: None,
         weight: Weight::ZERO,
@@ -84,6 +85,7 @@ fn adopt(block: &mut Block, canary: &Canary, observation: &Observation, target: 
     block.promoted.clone_from(&primary.fingerprint);
     block.capacity = observation.primary_endpoints.unwrap_or(primary.replicas).max(1);
     block.baseline = revision::baseline(observation);
+    block.scaler = super::scaling::standing(observation);
     let on_the_way = matches!(phase, Phase::Progressing | Phase::WaitingPromotion | Phase::Waiting);
     match phase {
         // A run that Serin must not go on with ends without a verdict; the revision waits at rest for the spec to be corrected.

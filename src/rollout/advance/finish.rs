@@ -8,7 +8,7 @@ use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
-use super::{hold, homeward, moving, promote, verdict};
+use super::{hold, homeward, moving, promote, scaling, verdict};
 use crate::api::HookType;
 
 /// Notes that the hooks after the run are still to be called. They come after the phase is written, which they may read.
@@ -195,7 +195,7 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
         }
     }
     // Nothing is taken from the canary while the primary does not carry everything: `render` waits for the same.
-    if !home_and_down(turn) {
+    if !home_and_down(turn) || !(scaling::is_promoted(turn) || turn.past_deadline()) {
         turn.why(
             "Finalising",
             "all traffic is on the primary; the target is scaled to zero",

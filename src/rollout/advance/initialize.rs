@@ -11,6 +11,7 @@ use super::super::{known::Known, observation::Observation};
 use super::line;
 use super::moving;
 use super::revision::{Seen, seen};
+use super::scaling;
 use super::turn::Turn;
 
 /// Takes over. The order of the writes is `render`'s; this waits, says what for, and ends it.
@@ -22,6 +23,7 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
     if refused(turn) || unreadable(turn) {
         return;
     }
+    scaling::take_name(turn);
     probe(turn);
     match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
         Seen::Unknown if turn.block.promoted.is_none() => {

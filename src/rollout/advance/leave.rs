@@ -4,6 +4,7 @@ use super::super::announcement::parted;
 use super::super::assertion::Destination;
 use super::super::handover::{Handover, LAST_TRIES, handover, heir};
 use super::super::notice::Severity;
+use super::super::scaler;
 use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
@@ -77,7 +78,10 @@ pub(super) fn words(turn: &Turn<'_>, state: Handover) -> String {
     match state {
         Handover::Nothing => "there is nothing to hand back; the Canary is released".to_owned(),
         Handover::Unknown => "the target cannot be read now".to_owned(),
-        Handover::Raising => format!("the target takes over from the primary: {ready} of {needed} pods ready"),
+        Handover::Raising => {
+            let limit = scaler::limit(turn.spec(), &turn.block, turn.observation, needed);
+            format!("the target takes over from the primary: {ready} of {needed} pods ready{limit}")
+        }
         Handover::SwitchingApex => match heir(&turn.block, turn.observation) {
             Side::Canary => "the apex Service is pointed at the target's pods".to_owned(),
             Side::Primary => "the apex Service is pointed at the primary's pods".to_owned(),

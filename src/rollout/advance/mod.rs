@@ -15,6 +15,7 @@ mod promote;
 mod raise;
 mod rest;
 mod revision;
+mod scaling;
 mod step;
 mod turn;
 mod turn_route;

@@ -30,6 +30,7 @@ pub fn leftovers(block: &Block, observation: &Observation) -> Vec<Leftover> {
             }
             if heir(block, observation) == Side::Canary {
                 all.push(Leftover::Primary);
+                all.extend(block.scaler.as_ref().map(|_| Leftover::Scaler));
             }
         }
         // Where the Service has changed as well, the old one may still be called, and only these pods are behind it.

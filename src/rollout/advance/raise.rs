@@ -6,10 +6,12 @@ use super::super::capacity::Capacity;
 use super::super::known::Known;
 use super::super::observation::{Memory, Observation, Rehearsal, Workload};
 use super::super::round::{self, Check, Progress, Tally};
+use super::super::scaler;
 use super::super::state::{Block, GateState};
 use super::super::weight::Side;
 use super::homeward;
 use super::revision::{Seen, seen};
+use super::scaling;
 use super::step::ROLLED_BACK;
 use super::turn::Turn;
 use super::{finish, promote, step, verdict, word};
@@ -135,6 +137,7 @@ pub fn pods_ready(
         && block.trials().iter().all(|first| capacity.bears(Side::Canary, first))
         && observation.canary_service.is_present_and(|service| service.drawn)
         && memory.drawn_since(&block.traffic()).is_some()
+        && scaling::holds_the_primary(block, observation)
 }
 
 /// The words for waiting on the target's pods, which are also those of a run's first moment.
@@ -149,7 +152,10 @@ pub(super) fn awaiting_pods(turn: &mut Turn<'_>) {
         .observation
         .canary_endpoints
         .map_or_else(|| "an unknown number of".to_owned(), |ready| ready.to_string());
-    let message = format!("{}: {state}; {ready} ready pods behind its Service", turn.target_name());
+    let trials = turn.block.trials();
+    let needed = trials.iter().map(|first| turn.capacity().need_of(Side::Canary, first));
+    let limit = scaler::limit(turn.spec(), &turn.block, turn.observation, needed.max().unwrap_or(0));
+    let message = format!("{}: {state}; {ready} ready pods behind its Service{limit}", turn.target_name());
     turn.why("WaitingForCanary", &message)
         .awaiting("the canary's pods")
         .until(deadline, ROLLED_BACK);
@@ -163,7 +169,9 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
     let deadline = turn.patience(ROLLED_BACK);
     if turn.now >= deadline || failed {
         let pods_are_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
-        let state = if pods_are_up {
+        let state = if pods_are_up && !scaling::holds_the_primary(&turn.block, turn.observation) {
+            scaling::lacks(turn)
+        } else if pods_are_up {
             super::turn_route::describe(turn.observation, &turn.traffic()).1
         } else {
             turn.observation.target.present().map_or_else(
@@ -186,6 +194,9 @@ fn wait_for_pods(turn: &mut Turn<'_>) {
     }
     let target_up = turn.observation.target.is_present_and(|target| target.rollout.complete);
     let route_missing = turn.drawn_since().is_none();
+    if target_up && !scaling::holds_the_primary(&turn.block, turn.observation) {
+        return scaling::awaited(turn, deadline);
+    }
     if target_up && route_missing && !matches!(turn.observation.route, Known::Unknown) {
         let (reason, message) = super::turn_route::describe(turn.observation, &turn.traffic());
         turn.why(reason, &message)

@@ -6,11 +6,12 @@ use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
-use super::{finish, gate, line, verdict, word};
+use super::{finish, gate, line, scaling, verdict, word};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
 pub(super) fn rest(turn: &mut Turn<'_>) {
+    scaling::take_name(turn);
     let waits = unreleased(&turn.block, turn.observation, &turn.memory, turn.now).is_some();
     if finish::post_rollout(turn, waits) {
         return;

@@ -2,6 +2,7 @@
 
 use super::super::observation::Workload;
 use super::super::round::{self, Check, Progress, Tally};
+use super::super::scaler;
 use super::super::state::Stage;
 use super::super::steps::Next;
 use super::super::weight::{Side, Weight};
@@ -176,7 +177,8 @@ pub(super) fn iterate(turn: &mut Turn<'_>, number: u32) {
 fn too_small(turn: &mut Turn<'_>, next: Weight) {
     let needed = turn.capacity().need_of(Side::Canary, &turn.block.traffic_at(next));
     let ready = turn.observation.canary_endpoints.unwrap_or(0);
-    let message = format!("weight {next} needs {needed} ready pods of the canary, {ready} are ready");
+    let limit = scaler::limit(turn.spec(), &turn.block, turn.observation, needed);
+    let message = format!("weight {next} needs {needed} ready pods of the canary, {ready} are ready{limit}");
     let deadline = turn.patience(ROLLED_BACK);
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
@@ -289,7 +291,8 @@ fn short_of_pods(turn: &mut Turn<'_>) {
         .present()
         .map(Workload::troubled)
         .unwrap_or_default();
-    let message = format!("{place} needs {needed} ready pods of the canary, {ready} are ready{trouble}");
+    let limit = scaler::limit(turn.spec(), &turn.block, turn.observation, needed);
+    let message = format!("{place} needs {needed} ready pods of the canary, {ready} are ready{trouble}{limit}");
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
     }

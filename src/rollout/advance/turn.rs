@@ -362,6 +362,7 @@ impl<'a> Turn<'a> {
                 || a.run != b.run
                 || a.plan != b.plan
                 || a.subject != b.subject
+                || a.scaler != b.scaler
                 || a.promoted != b.promoted
                 || a.running != b.running
                 || a.last_failed != b.last_failed

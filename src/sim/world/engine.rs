@@ -17,6 +17,7 @@ use kube::{Client, api::ObjectMeta};
 use tokio::sync::Notify;
 
 use super::{
+    autoscaler::{self, Wishes},
     deployment::{self, Plan},
     endpointslice::{self, SERVICE_LABEL},
     mirror::{Mirror, News, controller},
@@ -35,12 +36,13 @@ const SOON: Duration = Duration::from_millis(50);
 /// After a write that failed for any other reason.
 const LATER: Duration = Duration::from_secs(1);
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Deployment,
     Kind::ReplicaSet,
     Kind::Pod,
     Kind::Service,
     Kind::EndpointSlice,
+    Kind::Autoscaler,
     Kind::HttpProxy,
     Kind::HttpRoute,
     Kind::VirtualService,
@@ -98,6 +100,8 @@ pub(super) struct Engine {
     due: BTreeMap<Place, DateTime<Utc>>,
     /// What is remembered of each pod, by uid.
     seen: HashMap<String, Seen>,
+    /// What the metrics asked each scaler for lately.
+    wishes: HashMap<Place, Wishes>,
     /// How many names were made.
     names: u64,
     /// Whose write was refused last, and when: the second time in a moment, what is in the way needs time to go.
@@ -116,6 +120,7 @@ impl Engine {
             plane: DataPlane::new(traffic),
             due: BTreeMap::new(),
             seen: HashMap::new(),
+            wishes: HashMap::new(),
             names: 0,
             refused: None,
         }
@@ -208,6 +213,7 @@ impl Engine {
         for name in names {
             let lag = match name.kind {
                 Kind::Service => script.pace.endpoints,
+                Kind::Autoscaler => autoscaler::SYNC.to_std().unwrap_or_default(),
                 Kind::HttpProxy | Kind::HttpRoute | Kind::VirtualService => script.pace.router,
                 _ => Duration::ZERO,
             };
@@ -252,7 +258,9 @@ impl Engine {
                     .into_iter()
                     .collect()
             }
-            Kind::Deployment | Kind::HttpProxy | Kind::HttpRoute | Kind::VirtualService => vec![itself],
+            Kind::Deployment | Kind::Autoscaler | Kind::HttpProxy | Kind::HttpRoute | Kind::VirtualService => {
+                vec![itself]
+            }
         }
     }
 
@@ -274,7 +282,9 @@ impl Engine {
             let shelf = self.mirror.routes_of(kind);
             shelf.all().map(move |route| named(kind, &route.metadata))
         });
-        for name in pods.chain(services).chain(routes).collect::<Vec<_>>() {
+        let scalers = self.mirror.autoscalers.all();
+        let scalers = scalers.map(|scaler| named(Kind::Autoscaler, &scaler.metadata));
+        for name in pods.chain(services).chain(routes).chain(scalers).collect::<Vec<_>>() {
             self.plan(name, Duration::ZERO);
         }
     }
@@ -289,6 +299,7 @@ impl Engine {
             Kind::Pod => self.look_at_pod(name, &script, now),
             Kind::Service => self.look_at_service(name, &script),
             Kind::HttpProxy | Kind::HttpRoute | Kind::VirtualService => self.look_at_route(name, &script, now),
+            Kind::Autoscaler => self.look_at_autoscaler(name, &script, now),
             Kind::EndpointSlice => None,
         };
         let Some(plan) = plan else { return };
@@ -353,6 +364,17 @@ impl Engine {
             writes: endpointslice::plan(service, &pods, &slices, script.slice_size),
             wake: None,
         })
+    }
+
+    fn look_at_autoscaler(&mut self, name: &Place, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
+        let scaler = self.mirror.autoscalers.get(&name.namespace, &name.name)?;
+        let target = autoscaler::target(scaler)?;
+        let deployment = self.mirror.deployments.get(&name.namespace, target);
+        let claimants = self.mirror.autoscalers.in_namespace(&name.namespace);
+        let rivals = claimants.filter(|it| autoscaler::target(it) == Some(target)).count() > 1;
+        let wishes = self.wishes.entry(name.clone()).or_default();
+        let demand = script.demand_on(&name.name);
+        Some(autoscaler::plan(scaler, deployment.map(AsRef::as_ref), rivals, demand, wishes, now))
     }
 
     fn look_at_route(&mut self, name: &Place, script: &Script, now: DateTime<Utc>) -> Option<Plan> {

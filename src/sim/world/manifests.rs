@@ -26,6 +26,22 @@ pub fn deployment(namespace: &str, name: &str, image: &str, replicas: u32) -> Va
     })
 }
 
+/// A scaler of the Deployment of the same name, by the processors' load.
+pub fn autoscaler(namespace: &str, name: &str, min: u32, max: u32) -> Value {
+    let target = json!({ "type": "Utilization", "averageUtilization": 80 });
+    json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": { "name": name, "namespace": namespace, "labels": { "team": "shop" } },
+        "spec": {
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": name },
+            "minReplicas": min,
+            "maxReplicas": max,
+            "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "target": target } }],
+        },
+    })
+}
+
 /// The Service that clients call before a canary exists.
 pub fn service(namespace: &str, name: &str) -> Value {
     json!({

@@ -10,6 +10,7 @@ use std::{
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
+    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
 };
@@ -150,6 +151,7 @@ pub(super) struct Mirror {
     pub(super) pods: Shelf<Pod>,
     pub(super) services: Shelf<Service>,
     pub(super) slices: Shelf<EndpointSlice>,
+    pub(super) autoscalers: Shelf<HorizontalPodAutoscaler>,
     pub(super) proxies: Shelf<DynamicObject>,
     pub(super) routes: Shelf<DynamicObject>,
     pub(super) virtual_services: Shelf<DynamicObject>,
@@ -190,6 +192,10 @@ macro_rules! with_shelf {
             }
             Kind::EndpointSlice => {
                 let $shelf = &mut $mirror.slices;
+                $do
+            }
+            Kind::Autoscaler => {
+                let $shelf = &mut $mirror.autoscalers;
                 $do
             }
             Kind::HttpProxy => {

@@ -4,6 +4,7 @@
 //! API server through `kube::Client` only. What goes wrong, and how slowly, stands in a [`Script`].
 
 pub mod alerts;
+mod autoscaler;
 mod deployment;
 mod deployment_status;
 mod endpointslice;

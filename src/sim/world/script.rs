@@ -122,6 +122,7 @@ pub struct Script {
     routers: Vec<(String, RouterSays)>,
     behaviours: Vec<(String, f64, Behaviour)>,
     load: Vec<String>,
+    demands: Vec<(String, i32)>,
     pub(super) matching: f64,
     pub(super) pace: Pace,
     pub(super) slice_size: usize,
@@ -134,6 +135,7 @@ impl Default for Script {
             routers: Vec::new(),
             behaviours: Vec::new(),
             load: Vec::new(),
+            demands: Vec::new(),
             matching: 0.2,
             pace: Pace::default(),
             slice_size: 100,
@@ -175,6 +177,19 @@ impl Script {
     pub fn load(mut self, service: impl Into<String>) -> Self {
         self.load.push(service.into());
         self
+    }
+
+    /// The metrics of the scaler with this name ask for so many pods; without a word they ask for what there is.
+    #[must_use]
+    pub fn demand(mut self, scaler: impl Into<String>, pods: i32) -> Self {
+        self.demands.push((scaler.into(), pods));
+        self
+    }
+
+    /// What the metrics of a scaler ask for.
+    pub(super) fn demand_on(&self, scaler: &str) -> Option<i32> {
+        let rule = self.demands.iter().rev().find(|(name, _)| name == scaler);
+        rule.map(|(_, pods)| *pods)
     }
 
     /// Sets the part of the clients whose requests have the headers that a rule of a route asks for, from 0 to 1.

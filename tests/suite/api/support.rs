@@ -32,7 +32,11 @@ fn unbuilt_around_the_analysis() -> Vec<Unbuilt> {
     let reference = json!({"apiVersion": "v1", "kind": "K", "name": "n"});
     vec![
         field("spec.targetRef.kind", json!("DaemonSet")),
-        field("spec.autoscalerRef", reference.clone()),
+        (
+            "/spec/autoscalerRef".to_owned(),
+            json!({"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "n"}),
+            "spec.autoscalerRef.kind".to_owned(),
+        ),
         field("spec.ingressRef", reference.clone()),
         field("spec.routeRef", reference.clone()),
         field("spec.upstreamRef", reference.clone()),

@@ -123,8 +123,8 @@ async fn a_spec_that_must_not_be_acted_on_names_the_field_and_waits_for_its_corr
         ),
         (json!({ "provider": "linkerd" }), "spec.provider"),
         (
-            json!({ "autoscalerRef": { "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app" } }),
-            "spec.autoscalerRef",
+            json!({ "autoscalerRef": { "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "app" } }),
+            "spec.autoscalerRef.kind",
         ),
     ] {
         let stage = Setting::new().spec(&patch).raise().await;

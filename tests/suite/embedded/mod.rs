@@ -21,6 +21,7 @@ mod process;
 mod regressions;
 mod revisions;
 mod rivals;
+mod scaler;
 mod scheduler;
 mod services;
 mod setting;

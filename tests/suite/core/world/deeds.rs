@@ -85,6 +85,7 @@ impl World {
                 self.cached.target.clone_from(&self.actual.target);
                 self.cached.primary.clone_from(&self.actual.primary);
             }
+            Assertion::PrimaryScaler { .. } => unreachable!("no Canary of this world names a scaler"),
             Assertion::TargetDown => {
                 if let Some(target) = &mut self.actual.target {
                     target.replicas = 0;
