@@ -123,7 +123,10 @@ pub fn names(canary: &Value, routes: &[RouteKind]) -> BTreeSet<ObjectKey> {
         "" => spec_target,
         named => named,
     };
-    for scaler in [text(canary, "/status/serin/scaler"), text(canary, "/spec/autoscalerRef/name")] {
+    for scaler in [
+        text(canary, "/status/serin/scaler"),
+        text(canary, "/spec/autoscalerRef/name"),
+    ] {
         let is_built = text(canary, "/spec/autoscalerRef/kind") == Resource::SCALER.kind;
         if !scaler.is_empty() && (is_built || text(canary, "/status/serin/scaler") == scaler) {
             for name in [scaler.to_owned(), scalers::copy_name(scaler)] {

@@ -33,7 +33,12 @@ impl Resource {
     /// Ready pods of a Service.
     pub const ENDPOINT_SLICE: Self = Self::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
     /// The scaler of a target, and the primary's copy of it. Watched from when some Canary names one.
-    pub const SCALER: Self = Self::new("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers");
+    pub const SCALER: Self = Self::new(
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+    );
 
     /// What a Deployment is made of; listed when they do not come up, never watched.
     pub const POD: Self = Self::new("", "v1", "Pod", "pods");

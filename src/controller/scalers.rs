@@ -160,10 +160,9 @@ pub fn drawn(site: &Site, floor: u32, follow: Follow) -> Result<Vec<Act>, Undraw
     let cx = context(site, scaler, &primary);
     let unknown = |key: &ObjectKey| Undrawable::Unknown(key.to_string());
     match &scaler.copy {
-        Known::Present(copy) if !ownership::controls(site.uid(), copy) => Err(Undrawable::Spec(format!(
-            "{} is not this Canary's",
-            scaler.copy_key
-        ))),
+        Known::Present(copy) if !ownership::controls(site.uid(), copy) => {
+            Err(Undrawable::Spec(format!("{} is not this Canary's", scaler.copy_key)))
+        }
         Known::Present(copy) => {
             let team = scaler.team.present().map(AsRef::as_ref);
             if team.is_none() && !scaler.team.is_absent() && follow != Follow::Recorded {
@@ -175,7 +174,10 @@ pub fn drawn(site: &Site, floor: u32, follow: Follow) -> Result<Vec<Act>, Undraw
         }
         Known::Absent => {
             let team = scaler.team.present().ok_or_else(|| unknown(&scaler.key))?;
-            Ok(vec![Act::Create(scaler.copy_key.clone(), scaler::create(team, floor, &cx))])
+            Ok(vec![Act::Create(
+                scaler.copy_key.clone(),
+                scaler::create(team, floor, &cx),
+            )])
         }
         _ => Err(unknown(&scaler.copy_key)),
     }

@@ -229,7 +229,10 @@ impl Scene<'_> {
         if !self.in_run() && scaler::gives_way(spec, block, self.observation) {
             return Some(Assertion::Discarded(vec![Leftover::Scaler]));
         }
-        block.scaler.as_ref().map(|_| Assertion::PrimaryScaler {
+        // A status that has just taken another name is drawn when that scaler was looked at.
+        let seen = self.observation.scaler.as_ref().map(|scaler| &scaler.name);
+        let name = block.scaler.as_ref().filter(|name| seen == Some(*name));
+        name.map(|_| Assertion::PrimaryScaler {
             floor,
             follow: scaler::follow(spec, block),
         })

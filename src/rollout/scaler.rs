@@ -162,6 +162,13 @@ pub fn canary_bounds(spec: &CanarySpec, block: &Block, observation: &Observation
     })
 }
 
+/// The ready pods without which the canary is checked but passes no check: what its share needs, or where a scaler thinks that fewer do,
+/// what that leaves it. It gets no larger share with them, whatever the scaler thinks.
+pub fn expected(spec: &CanarySpec, block: &Block, observation: &Observation, needed: u32) -> u32 {
+    let scaled = canary_bounds(spec, block, observation).and_then(|_| observation.target.present());
+    scaled.map_or(needed, |target| needed.min(target.replicas.max(1)))
+}
+
 /// What the route does now, and what it may be asked to do next.
 fn ahead(capacity: &Capacity<'_>, block: &Block) -> Vec<Traffic> {
     let mut all = vec![block.traffic()];
@@ -183,7 +190,10 @@ pub fn limit(spec: &CanarySpec, block: &Block, observation: &Observation, needed
     let bounds = canary_bounds(spec, block, observation).filter(|bounds| bounds.max < needed);
     let name = block.scaler.as_deref().unwrap_or_default();
     bounds.map_or_else(String::new, |bounds| {
-        format!("; HorizontalPodAutoscaler {name} allows the canary at most {}", bounds.max)
+        format!(
+            "; HorizontalPodAutoscaler {name} allows the canary at most {}",
+            bounds.max
+        )
     })
 }
 

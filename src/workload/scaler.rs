@@ -228,7 +228,11 @@ mod tests {
         let cx = context(&owner, None);
         let copy = create(&team(), 0, &cx);
         assert_eq!(copy["spec"]["scaleTargetRef"]["name"], "app-primary");
-        assert_eq!(copy["spec"]["newField"], json!({"a": 1}), "fields that nobody here knows");
+        assert_eq!(
+            copy["spec"]["newField"],
+            json!({"a": 1}),
+            "fields that nobody here knows"
+        );
         assert_eq!(copy["metadata"]["labels"], json!({"team": "a"}));
         assert!(stands(&copy, &team(), 0, Follow::Now, &cx));
     }

@@ -155,7 +155,10 @@ pub(super) fn awaiting_pods(turn: &mut Turn<'_>) {
     let trials = turn.block.trials();
     let needed = trials.iter().map(|first| turn.capacity().need_of(Side::Canary, first));
     let limit = scaler::limit(turn.spec(), &turn.block, turn.observation, needed.max().unwrap_or(0));
-    let message = format!("{}: {state}; {ready} ready pods behind its Service{limit}", turn.target_name());
+    let message = format!(
+        "{}: {state}; {ready} ready pods behind its Service{limit}",
+        turn.target_name()
+    );
     turn.why("WaitingForCanary", &message)
         .awaiting("the canary's pods")
         .until(deadline, ROLLED_BACK);

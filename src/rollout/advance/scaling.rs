@@ -63,6 +63,5 @@ pub(super) fn is_promoted(turn: &Turn<'_>) -> bool {
         floor: turn.block.capacity,
         follow: Follow::Now,
     };
-    turn.block.scaler.is_none()
-        || met(&assertion, &turn.block, turn.observation, &turn.memory)
+    turn.block.scaler.is_none() || met(&assertion, &turn.block, turn.observation, &turn.memory)
 }

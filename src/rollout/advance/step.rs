@@ -13,6 +13,9 @@ use super::{finish, gate, homeward, promote, revision, word};
 /// What happens at the end of a patience before promotion.
 pub(super) const ROLLED_BACK: &str = "the run is rolled back";
 
+/// The reason of a run whose canary lacks pods for the next weight.
+const TOO_SMALL: &str = "CanaryTooSmall";
+
 /// One pass at a weight.
 pub(super) fn step(turn: &mut Turn<'_>) {
     if revision::strayed(&turn.block, turn.observation) {
@@ -23,6 +26,10 @@ pub(super) fn step(turn: &mut Turn<'_>) {
     }
     if turn.observation.canary_endpoints == Some(0) && turn.capacity().primary_ready().is_some_and(|ready| ready > 0) {
         return homeward::canary_died(turn);
+    }
+    if turn.block.scaler.is_some() && has_become_large_enough(turn) {
+        // A scaler may take the pods away again before the next check is due.
+        turn.memory.last_check = None;
     }
     let short = is_short(turn);
     if is_to_be_skipped(turn) && !short && turn.block.words.paused.is_none() {
@@ -101,7 +108,17 @@ pub(super) fn is_to_be_skipped(turn: &mut Turn<'_>) -> bool {
 /// Whether the canary has fewer ready pods than its share needs. It is checked all the same, since the pods that are left may be as bad
 /// as those that are gone, but the step does not pass before they are back.
 fn is_short(turn: &Turn<'_>) -> bool {
-    !turn.capacity().bears(Side::Canary, &turn.block.traffic())
+    let needed = turn.capacity().need_of(Side::Canary, &turn.block.traffic());
+    let needed = scaler::expected(turn.spec(), &turn.block, turn.observation, needed);
+    turn.observation.canary_endpoints.is_none_or(|ready| ready < needed)
+}
+
+/// Whether the pods are there for which the next weight had to wait.
+fn has_become_large_enough(turn: &Turn<'_>) -> bool {
+    let Next::Weight(next) = turn.block.next() else {
+        return false;
+    };
+    turn.before.why.reason == TOO_SMALL && turn.capacity().bears(Side::Canary, &turn.block.traffic_at(next))
 }
 
 /// What was answered before the step was disturbed says nothing about what comes after.
@@ -183,7 +200,7 @@ fn too_small(turn: &mut Turn<'_>, next: Weight) {
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
     }
-    turn.why("CanaryTooSmall", &message)
+    turn.why(TOO_SMALL, &message)
         .awaiting("more ready pods of the canary")
         .until(deadline, ROLLED_BACK);
 }

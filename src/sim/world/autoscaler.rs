@@ -39,7 +39,11 @@ pub(super) fn plan(
         None => (0, "False", "FailedGetScale"),
         Some(current) if rivals => (current, "False", "AmbiguousSelector"),
         Some(0) => (0, "False", "ScalingDisabled"),
-        Some(current) => (desired(scaler, current, demand, wishes, now), "True", "ValidMetricFound"),
+        Some(current) => (
+            desired(scaler, current, demand, wishes, now),
+            "True",
+            "ValidMetricFound",
+        ),
     };
     let mut writes = Vec::new();
     if let Some(deployment) = deployment.filter(|_| current != Some(desired)) {
@@ -96,7 +100,12 @@ fn desired(
 fn status(scaler: &HorizontalPodAutoscaler, current: i32, desired: i32, active: (&str, &str)) -> Option<Write> {
     let before = scaler.status.as_ref();
     let condition = before.and_then(|status| status.conditions.as_ref()?.first());
-    let says = condition.map(|condition| (condition.status.as_str(), condition.reason.as_deref().unwrap_or_default()));
+    let says = condition.map(|condition| {
+        (
+            condition.status.as_str(),
+            condition.reason.as_deref().unwrap_or_default(),
+        )
+    });
     let same = before.is_some_and(|status| {
         status.current_replicas == Some(current) && status.desired_replicas == desired && says == Some(active)
     });
@@ -142,7 +151,7 @@ mod tests {
             "spec": { "replicas": replicas, "selector": {}, "template": {} },
         }))
         .expect("must be a Deployment");
-        let plan = plan(scaler, Some(&deployment), rivals, Some(demand), wishes, at(wishes.len() as i64));
+        let plan = plan(scaler, Some(&deployment), rivals, Some(demand), wishes, at(0));
         let resized = plan.writes.iter().find_map(|write| match &write.what {
             What::Merge(body) => body["spec"]["replicas"].as_i64(),
             _ => None,
@@ -164,6 +173,10 @@ mod tests {
         assert_eq!(scaled(&scaler(1, 9), 3, false, 5, &mut wishes), 5);
         assert_eq!(scaled(&scaler(1, 9), 5, false, 1, &mut wishes), 5, "for five minutes");
         assert_eq!(scaled(&scaler(1, 9), 5, false, 1, &mut Wishes::new()), 1);
-        assert_eq!(scaled(&scaler(1, 90), 2, false, 50, &mut Wishes::new()), 4, "step by step");
+        assert_eq!(
+            scaled(&scaler(1, 90), 2, false, 50, &mut Wishes::new()),
+            4,
+            "step by step"
+        );
     }
 }

@@ -374,7 +374,14 @@ impl Engine {
         let rivals = claimants.filter(|it| autoscaler::target(it) == Some(target)).count() > 1;
         let wishes = self.wishes.entry(name.clone()).or_default();
         let demand = script.demand_on(&name.name);
-        Some(autoscaler::plan(scaler, deployment.map(AsRef::as_ref), rivals, demand, wishes, now))
+        Some(autoscaler::plan(
+            scaler,
+            deployment.map(AsRef::as_ref),
+            rivals,
+            demand,
+            wishes,
+            now,
+        ))
     }
 
     fn look_at_route(&mut self, name: &Place, script: &Script, now: DateTime<Utc>) -> Option<Plan> {

@@ -21,6 +21,7 @@ use serin::sim::world::{
 
 use super::{
     process::{How, Mishap},
+    scaler::scaled,
     setting::Setting,
     stage::Stage,
 };
@@ -42,6 +43,7 @@ enum Scenario {
     Deletion,
     Words,
     Move,
+    Scaled,
 }
 
 impl Scenario {
@@ -63,6 +65,7 @@ impl Scenario {
                 .deployment(&json!({ "strategy": { "type": "Recreate" } }))
                 .script(|script| script.life(Pods::image("app:2").and(Pods::named("app-primary")), Life::NeverReady)),
             Self::Deletion => setting.spec(&json!({ "revertOnDeletion": true })),
+            Self::Scaled => scaled(setting),
             Self::Newer | Self::Revert | Self::Words | Self::Move => setting,
         }
     }
@@ -77,7 +80,7 @@ impl Scenario {
                 stage.create(&canary).await;
                 stage.until_phase("Initialized").await;
             }
-            Self::Promotion => {
+            Self::Promotion | Self::Scaled => {
                 stage.push("app:2").await;
                 stage.until_phase("Succeeded").await;
             }
@@ -192,6 +195,8 @@ fn end(stage: &Stage) -> Value {
         "selectors": selectors,
         "ports": stage.object("v1", "Service", "app")["spec"]["ports"],
         "annotations": stage.object("v1", "Service", "app")["metadata"]["annotations"],
+        "scalers": stage.api.objects("autoscaling/v2", "HorizontalPodAutoscaler", "test").iter()
+            .map(|it| (it["metadata"]["name"].clone(), it["spec"].clone())).collect::<Vec<_>>(),
         "revisions": names("apps/v1", "ControllerRevision"),
         "routes": SHAPES.map(|shape| names(shape.api_version, shape.kind)),
         "destinations": names("networking.istio.io/v1beta1", "DestinationRule"),
@@ -318,5 +323,6 @@ replays! {
     a_deletion_ends_the_same_whatever_call_fails: Deletion with "contour";
     an_adoption_with_istio_ends_the_same_whatever_call_fails: Adoption with "istio";
     a_release_that_persons_steer_ends_the_same_whatever_call_fails: Words with "gatewayapi:v1";
+    a_release_of_a_scaled_workload_ends_the_same_whatever_call_fails: Scaled with "gatewayapi:v1";
     a_deletion_with_istio_ends_the_same_whatever_call_fails: Deletion with "istio";
 }

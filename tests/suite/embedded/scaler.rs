@@ -63,7 +63,11 @@ async fn core_052_the_primary_has_a_copy_of_the_scaler_that_follows_with_the_pro
         "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 55 } } }]);
     edit(&stage, APP, json!({ "spec": { "metrics": metric } })).await;
     stage.pass(60).await;
-    assert_eq!(scaler(&stage, COPY)["spec"], copy["spec"], "an edit waits for the promotion");
+    assert_eq!(
+        scaler(&stage, COPY)["spec"],
+        copy["spec"],
+        "an edit waits for the promotion"
+    );
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     assert_eq!(scaler(&stage, COPY)["spec"]["metrics"], metric);
@@ -118,7 +122,9 @@ async fn the_primary_keeps_its_size_through_a_run_though_its_metrics_ask_for_les
     stage.until_phase("Succeeded").await;
     stage.until("given back", |stage| bounds(stage, COPY) == (2, 6)).await;
     assert!(stage.answers().lost < 1.0, "{:?}", stage.answers());
-    stage.until("scaled by its own metrics again", |stage| stage.replicas(COPY) == 2).await;
+    stage
+        .until("scaled by its own metrics again", |stage| stage.replicas(COPY) == 2)
+        .await;
     assert_eq!(team_s(&stage), team, "nothing was written to the team's scaler");
 }
 
@@ -132,7 +138,11 @@ async fn the_canary_has_the_pods_that_its_share_needs() {
         .await;
     stage.push("app:2").await;
     stage.until_weight(20).await;
-    assert!((2..6).contains(&stage.replicas(APP)), "{} replicas", stage.replicas(APP));
+    assert!(
+        (2..6).contains(&stage.replicas(APP)),
+        "{} replicas",
+        stage.replicas(APP)
+    );
     stage.until_weight(60).await;
     assert!(stage.ready(APP) >= 4);
     stage.until_phase("Succeeded").await;
@@ -166,7 +176,9 @@ async fn a_scaler_whose_maximum_is_too_low_for_the_weight_is_named_and_the_run_e
     stage.push("app:2").await;
     stage.until_reason("CanaryTooSmall").await;
     assert!(
-        stage.why("message").contains("HorizontalPodAutoscaler app allows the canary at most 3"),
+        stage
+            .why("message")
+            .contains("HorizontalPodAutoscaler app allows the canary at most 3"),
         "{}",
         stage.why("message")
     );
@@ -196,11 +208,15 @@ async fn an_edit_of_the_scaler_arrives_at_once_where_that_is_wanted() {
         .initialized()
         .await;
     edit(&stage, APP, json!({ "spec": { "maxReplicas": 9 } })).await;
-    stage.until("raised at rest", |stage| bounds(stage, COPY) == (2, 9)).await;
+    stage
+        .until("raised at rest", |stage| bounds(stage, COPY) == (2, 9))
+        .await;
     stage.push("app:2").await;
     stage.until_weight(20).await;
     edit(&stage, APP, json!({ "spec": { "maxReplicas": 12 } })).await;
-    stage.until("raised in the run", |stage| bounds(stage, COPY) == (3, 12)).await;
+    stage
+        .until("raised in the run", |stage| bounds(stage, COPY) == (3, 12))
+        .await;
     edit(&stage, APP, json!({ "spec": { "minReplicas": 1, "maxReplicas": 4 } })).await;
     stage.pass(8).await;
     assert_eq!(bounds(&stage, COPY), (3, 12), "what is lowered waits");
@@ -219,7 +235,9 @@ async fn a_foreign_edit_of_the_copy_is_put_right_and_foreign_metadata_stays() {
         json!({ "metadata": { "annotations": { "their/own": "x" } }, "spec": { "minReplicas": 1, "maxReplicas": 1 } }),
     )
     .await;
-    stage.until("put right", |stage| scaler(stage, COPY)["spec"] == before).await;
+    stage
+        .until("put right", |stage| scaler(stage, COPY)["spec"] == before)
+        .await;
     assert_eq!(scaler(&stage, COPY)["metadata"]["annotations"]["their/own"], "x");
 }
 
@@ -232,10 +250,14 @@ async fn another_scaler_takes_the_place_of_the_one_before() {
     other["metadata"]["name"] = "other".into();
     stage.create(&other).await;
     stage.edit_canary(json!({ "autoscalerRef": { "name": "other" } })).await;
-    stage.until("the other copy", |stage| bounds(stage, "other-primary") == (3, 7)).await;
+    stage
+        .until("the other copy", |stage| bounds(stage, "other-primary") == (3, 7))
+        .await;
     assert!(scaler(&stage, COPY).is_null());
     stage.edit_canary(json!({ "autoscalerRef": null })).await;
-    stage.until("no copy", |stage| scaler(stage, "other-primary").is_null()).await;
+    stage
+        .until("no copy", |stage| scaler(stage, "other-primary").is_null())
+        .await;
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     assert_eq!(stage.replicas(COPY), 3);
