@@ -84,7 +84,10 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.totalWeight", "100 is", |c, _| {
         c.spec.total_weight.is_some_and(|w| w != 100)
     }),
-    field("spec.configTracking", "", |c, _| !c.spec.config_tracking.is_empty()),
+    field("spec.configTracking[].mode", "snapshot and live are", |c, _| {
+        let mut configs = c.spec.config_tracking.iter();
+        configs.any(|it| it.mode == super::ConfigMode::LiveRestart)
+    }),
     field("spec.dependsOn", "", |c, _| !c.spec.depends_on.is_empty()),
     field("spec.group", "", |c, _| c.spec.group.is_some()),
     field("spec.windows", "", |c, _| !c.spec.windows.is_empty()),

@@ -72,7 +72,7 @@ pub(super) struct Flags {
     /// Ingress class of routes that need one
     #[arg(long, default_value = "")]
     ingress_class: String,
-    /// Not built yet when true: follow the target's configurations
+    /// Give the primary copies of the configurations that the target reads; a change of one is a new revision
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
     enable_config_tracking: Option<bool>,
     /// Let one of several processes act; on unless this says false
@@ -248,6 +248,7 @@ impl Flags {
             notifier,
             event_webhook: chosen("EVENT_WEBHOOK_URL", &self.event_webhook).map(Into::into),
             no_cross_namespace_refs: self.no_cross_namespace_refs,
+            config_tracking: self.enable_config_tracking == Some(true),
             election: self.election(home)?,
             observe_only: self.observe_only,
         };
@@ -268,12 +269,6 @@ impl Flags {
 
     fn refuse_what_is_not_built(&self, chosen: &impl Fn(&str, &str) -> Option<String>) -> Result<(), FlagError> {
         let not_built = |flag, fix| Err(FlagError::NotBuilt { flag, fix });
-        if self.enable_config_tracking == Some(true) {
-            return not_built(
-                "-enable-config-tracking=true",
-                "set it to false (configTracking.enabled in the chart); the primary then reads the original ConfigMaps and Secrets",
-            );
-        }
         if chosen("MSTEAMS_URL", &self.msteams_url).is_some() {
             return not_built("-msteams-url (or MSTEAMS_URL)", "use -slack-url, or leave it out");
         }
@@ -359,14 +354,13 @@ mod tests {
         flags(arguments).outcome(read, "me".into(), Some("serin-system"))
     }
 
-    /// All that it writes, except for `-enable-config-tracking=true`, which it writes by default: see below.
     #[test]
-    fn what_flaggers_chart_passes_is_understood_but_for_config_tracking() {
+    fn what_flaggers_chart_passes_is_understood() {
         let arguments = [
             "-log-level=info",
             "-mesh-provider=contour",
             "-metrics-server=http://prometheus.monitoring:9090",
-            "-enable-config-tracking=false",
+            "-enable-config-tracking=true",
             "-slack-user=flagger",
             "-ingress-class=internal",
             "-selector-labels=app, name",
@@ -386,7 +380,7 @@ mod tests {
                 namespace: "flagger-system".into()
             }
         );
-        assert!(settings.no_cross_namespace_refs && !settings.observe_only);
+        assert!(settings.no_cross_namespace_refs && settings.config_tracking && !settings.observe_only);
         assert_eq!((settings.threadiness, notes.len()), (4, 1));
     }
 
@@ -397,6 +391,7 @@ mod tests {
         assert_eq!(settings.mesh_provider, defaults.mesh_provider);
         assert_eq!(settings.selector_labels, defaults.selector_labels);
         assert_eq!(settings.metrics_server, defaults.metrics_server);
+        assert!(!settings.config_tracking, "it takes rights on all Secrets");
         assert_eq!(
             settings.election,
             Election::Lease {
@@ -429,12 +424,6 @@ mod tests {
     #[test]
     fn a_flag_that_is_not_built_is_refused_by_name() {
         for (arguments, environment, name) in [
-            (
-                vec!["-enable-config-tracking=true"],
-                vec![],
-                "-enable-config-tracking=true",
-            ),
-            (vec!["-enable-config-tracking"], vec![], "-enable-config-tracking=true"),
             (vec!["-msteams-url=https://x"], vec![], "-msteams-url"),
             (vec!["controller"], vec![("MSTEAMS_URL", "https://x")], "MSTEAMS_URL"),
             (

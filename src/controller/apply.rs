@@ -11,6 +11,7 @@ use super::look::Look;
 use super::meta;
 use super::obstacle::{Drawn, Place};
 use super::projection;
+use super::resource::Resource;
 use super::scalers;
 use super::site::{Rules, Site};
 use super::write::{Mode, WriteError, Writer};
@@ -120,11 +121,15 @@ impl Hands<'_> {
         if let Assertion::Rehearsed { .. } = assertion {
             return self.rehearse(&draw, assertion, template.as_ref(), held).await;
         }
-        let acts = match draw.acts(assertion, template.as_ref()) {
+        let mut acts = match self.copies(site, assertion, template.as_ref()).await {
             Ok(acts) => acts,
+            Err(what) => return failed(format!("{what} is awaited")),
+        };
+        match draw.acts(assertion, template.as_ref()) {
+            Ok(drawn) => acts.extend(drawn),
             Err(Undrawable::Unknown(what)) => return failed(format!("{what} is not known")),
             Err(Undrawable::Spec(words)) => return failed(words),
-        };
+        }
         if acts.is_empty() {
             return failed(format!(
                 "{assertion:?} is not met, and there is nothing to write for it"
@@ -377,6 +382,8 @@ pub fn object_at(site: &Site, place: Place) -> String {
 /// Says what would be sent, once.
 fn say(site: &Site, act: &Act, held: &mut Held) {
     let what = match act {
+        // It has secret values.
+        Act::Create(key, _) if key.resource == Resource::SECRET => act.what(),
         Act::Create(_, body) => format!("{} {body}", act.what()),
         Act::Patch(_, operations) => {
             let operations = serde_json::to_string(operations).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! [`super::shelves`] behind a lock, with a clock, and with the queue that is told whose objects changed.
 //! [`super::watch`] feeds it; [`super::look`] reads it and asks live where it does not know.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -10,13 +11,14 @@ use tokio::sync::{Notify, futures::Notified};
 
 use super::interest::RouteKind;
 use super::kept::Arrival;
+use super::meta;
 use super::projection;
 use super::queue::Queue;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 use super::shelves::Shelves;
 pub use super::shelves::{Seen, Serving};
 use crate::clock::Clock;
-use crate::workload::store;
+use crate::workload::{configs::Digest, store};
 
 /// The caches of all kinds.
 #[derive(Debug)]
@@ -27,11 +29,15 @@ pub struct Caches {
     /// The serving of a kind changed.
     changed: Notify,
     shelves: Mutex<Shelves>,
+    /// What was last read of each configuration that is followed; never its values.
+    digests: Mutex<HashMap<ObjectKey, Digest>>,
+    follows_configs: bool,
 }
 
 impl Caches {
     /// Empty caches. `routes` are the kinds that providers draw.
-    pub fn new(clock: Clock, queue: Arc<Queue>, routes: Vec<RouteKind>) -> Self {
+    /// `follows_configs` adds configurations, as metadata.
+    pub fn new(clock: Clock, queue: Arc<Queue>, routes: Vec<RouteKind>, follows_configs: bool) -> Self {
         let shelves = Mutex::new(Shelves::new(routes.clone()));
         Self {
             clock,
@@ -39,14 +45,18 @@ impl Caches {
             routes,
             changed: Notify::new(),
             shelves,
+            digests: Mutex::default(),
+            follows_configs,
         }
     }
 
     /// Every kind that has to be watched, the Canary first: the others keep what Canaries name.
     pub fn resources(&self) -> Vec<Resource> {
+        let configs = Resource::CONFIGS.into_iter().filter(|_| self.follows_configs);
         Resource::ALWAYS
             .into_iter()
             .chain([Resource::SCALER])
+            .chain(configs)
             .chain(self.routes.iter().map(|route| route.resource))
             .collect()
     }
@@ -138,6 +148,26 @@ impl Caches {
         self.shelves().listed(group, objects.into_iter().map(project));
     }
 
+    /// The pods of a Canary read these configurations, and no others.
+    pub fn note_configs(&self, canary: &CanaryKey, keys: BTreeSet<ObjectKey>) {
+        let mut shelves = self.shelves();
+        shelves.note_configs(canary, keys);
+        self.digests().retain(|key, _| shelves.is_named(key));
+    }
+
+    /// A configuration was read live.
+    pub fn lay_digest(&self, key: &ObjectKey, digest: Digest) {
+        self.digests().insert(key.clone(), digest);
+    }
+
+    /// What a configuration says, where it was read since it last changed. `object` is what the caches hold of it.
+    pub fn digest(&self, key: &ObjectKey, object: &Value) -> Option<Digest> {
+        let digests = self.digests();
+        let known = digests.get(key)?;
+        let same = known.uid == meta::uid(object) && meta::reached(&known.version, meta::version(object));
+        same.then(|| known.clone())
+    }
+
     // === What is asked ===
 
     /// What is known about an object.
@@ -200,6 +230,10 @@ impl Caches {
         if resource == Resource::CANARY && object.pointer("/spec/autoscalerRef").is_some() {
             self.changed.notify_waiters();
         }
+    }
+
+    fn digests(&self) -> MutexGuard<'_, HashMap<ObjectKey, Digest>> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shelves(&self) -> MutexGuard<'_, Shelves> {

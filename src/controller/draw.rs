@@ -200,9 +200,7 @@ impl Draw<'_> {
 
     fn pruned(&self, keep: &[Fingerprint]) -> Acts {
         let store = present(&self.site.store, "the store of revisions")?;
-        let surplus = store
-            .iter()
-            .filter(|it| super::projection::intact(it).is_none_or(|it| !keep.contains(&it)));
+        let surplus = store.iter().filter(|it| !super::projection::is_kept(it, keep));
         let delete = |it: &Arc<Value>| Act::Delete(self.site.keys().revision(super::meta::name(it)), it.clone());
         Ok(surplus.map(delete).collect())
     }

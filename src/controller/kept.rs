@@ -63,6 +63,12 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// Of a watch that brings metadata alone.
+    pub fn of_metadata(metadata: &ObjectMeta) -> Self {
+        let text = serde_json::json!({ "metadata": metadata }).to_string();
+        serde_json::from_str(&text).expect(READABLE)
+    }
+
     /// The whole object.
     pub fn open(&self) -> Value {
         serde_json::from_str(self.text.as_str()).expect(READABLE)

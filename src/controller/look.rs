@@ -13,6 +13,7 @@ use super::interest::SERVICE_NAME;
 use super::resource::{ObjectKey, Resource};
 use crate::clock::Clock;
 use crate::rollout::Known;
+use crate::workload::configs::{self, Digest};
 use crate::workload::store;
 
 /// The time that one request may take.
@@ -64,6 +65,30 @@ impl Look {
     pub async fn whole(&self, key: &ObjectKey) -> Known<Value> {
         let request = Request::new(key.resource.path(&key.namespace)).get(&key.name, &GetParams::default());
         self.answer(key.resource, "get", request).await
+    }
+
+    /// What a configuration says. It is read when it has changed, and only a digest of it is kept.
+    pub async fn config(&self, key: &ObjectKey) -> Known<Digest> {
+        match self.caches.seen(key) {
+            Seen::Is(object) => {
+                if let Some(digest) = self.caches.digest(key, &object) {
+                    return Known::Present(digest);
+                }
+            }
+            Seen::Absent => return Known::Absent,
+            Seen::Forbidden(verb) => return forbidden(verb, key.resource),
+            Seen::Missing | Seen::Unsure | Seen::NoKind => {}
+        }
+        let whole = self.whole(key).await;
+        if whole.is_absent() {
+            self.caches.lay_absent(key);
+        }
+        whole.map(|whole| {
+            let digest = configs::digest(&whole);
+            self.caches.lay(key, whole);
+            self.caches.lay_digest(key, digest.clone());
+            digest
+        })
     }
 
     /// A namespace, read live.

@@ -20,7 +20,9 @@ mod apply;
 pub mod asking;
 mod caches;
 pub mod channels;
+mod configs;
 mod contest;
+mod copies;
 mod credentials;
 mod draw;
 pub mod guard;
@@ -157,7 +159,12 @@ pub async fn run(
         .map_err(StartError::Version)?
         .git_version;
     let queue = Arc::new(Queue::new(clock.clone()));
-    let caches = Arc::new(Caches::new(clock.clone(), queue.clone(), route_kinds().collect()));
+    let caches = Arc::new(Caches::new(
+        clock.clone(),
+        queue.clone(),
+        route_kinds().collect(),
+        settings.config_tracking,
+    ));
     let wanted = Arc::new(Notify::new());
     let look = Look {
         client: client.clone(),
@@ -279,6 +286,7 @@ fn rules(settings: &Settings) -> Rules {
             ingress_class: settings.ingress_class.clone(),
         },
         no_cross_namespace_refs: settings.no_cross_namespace_refs,
+        config_tracking: settings.config_tracking,
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::configs::Configs;
 use super::meta;
 use super::ownership;
 use super::projection;
 use super::scalers;
 use super::site::{Rules, Site};
-use crate::api::{FINALIZER, support, validate};
+use crate::api::{ConfigMode, FINALIZER, support, validate};
 use crate::object::list;
 use crate::rollout::{
     DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Traffic,
@@ -49,7 +50,8 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
     Observation {
         subject: site.wanted.clone(),
         target: known(&site.target, |it| {
-            workload::target_facts(it, threshold.canary_ready_threshold()).ok()
+            let target = workload::target_facts(it, threshold.canary_ready_threshold()).ok()?;
+            Some(with_configs(target, &site.configs))
         }),
         primary: known(&site.primary, |it| {
             primary(site, rules, it, threshold.primary_ready_threshold(), &stored)
@@ -85,10 +87,23 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
     }
 }
 
+/// The target, with what its pods read besides its template.
+fn with_configs(mut target: Workload, configs: &Configs) -> Workload {
+    if configs.unknown {
+        target.fingerprint = None;
+    }
+    if !configs.followed.is_empty() {
+        // The Deployment's own anchor stands while a configuration changes.
+        target.anchor = target.anchor.map(|anchor| format!("{anchor}/{}", configs.anchor()));
+    }
+    target
+}
+
 /// Whether something was not known that another look may tell.
 pub fn is_incomplete(observation: &Observation) -> bool {
     let missing = [
         unknown(&observation.target),
+        observation.target.is_present_and(|target| target.fingerprint.is_none()),
         unknown(&observation.primary),
         unknown(&observation.primary_service),
         unknown(&observation.canary_service),
@@ -201,6 +216,16 @@ fn refusals(site: &Site, rules: &Rules, around: &Surroundings<'_>) -> Vec<Refusa
         all.extend(wanted.check(&site.route_context_of(&site.wanted, rules)));
     }
     all.extend(scalers::refusals(site));
+    all.extend(site.configs.refusals.iter().cloned());
+    let copied = canary
+        .spec
+        .config_tracking
+        .iter()
+        .find(|it| it.mode != ConfigMode::Live);
+    if copied.is_some() && !rules.config_tracking {
+        let message = "configurations are followed only with -enable-config-tracking=true".to_owned();
+        all.push(refusal("spec.configTracking".to_owned(), message));
+    }
     all.extend(unreachable_names(site, around));
     if let (Some(_), Err(words)) = (site.target.present(), &site.selector) {
         all.push(refusal("spec.targetRef".to_owned(), words.clone()));

@@ -58,12 +58,17 @@ impl Engine {
 
     /// Makes objects of an earlier Canary of the same name ours. True when something was written.
     pub(super) async fn inherit(&self, site: &Site) -> Result<bool, Stop> {
-        let acts = draw::inheritance(site);
+        let mut acts = draw::inheritance(site);
         let hands = Hands {
             look: &self.look,
             writer: &self.writer,
             rules: &self.rules,
         };
+        if !acts.is_empty() {
+            let copies = hands.copies_inherited(site).await;
+            let copies = copies.map_err(|what| Stop::Failed(format!("{what} cannot be read")))?;
+            acts.splice(0..0, copies);
+        }
         for act in &acts {
             match hands.send(act, Mode::Real).await {
                 Ok(_) => {}

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::resource::Resource;
-use crate::object::text;
+use crate::object::{list, text};
 use crate::rollout::{Fingerprint, Said, Verb};
+use crate::workload::configs::{self, ConfigKind, ConfigRef};
 use crate::workload::store;
 
 /// The field manager of all our writes.
@@ -35,6 +36,7 @@ pub fn project(resource: Resource, mut whole: Value) -> Value {
         Resource::ENDPOINT_SLICE => slice(&whole),
         Resource::SERVICE | Resource::SCALER => without(whole, "status"),
         Resource::REVISION => revision(&whole),
+        Resource::CONFIG_MAP | Resource::SECRET => config(&whole),
         _ => whole,
     }
 }
@@ -147,15 +149,46 @@ fn slice(whole: &Value) -> Value {
     })
 }
 
+/// A configuration without what it says: secret values are in no cache.
+fn config(whole: &Value) -> Value {
+    let mut metadata = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion"] {
+        if let Some(value) = whole.pointer(&format!("/metadata/{field}")) {
+            metadata.insert(field.into(), value.clone());
+        }
+    }
+    json!({ "apiVersion": whole["apiVersion"], "kind": whole["kind"], "metadata": metadata })
+}
+
 /// A revision without its content: whether that is whole was found out on arrival.
 fn revision(whole: &Value) -> Value {
     let stored = store::read(whole).filter(|stored| stored.intact);
+    let copies = stored.iter().flat_map(|stored| configs::copies(&stored.template));
     json!({
         "apiVersion": whole["apiVersion"],
         "kind": whole["kind"],
         "metadata": whole["metadata"],
-        "intact": stored.map(|stored| stored.fingerprint.0),
+        "copies": copies.map(|copy| json!([copy.kind.as_str(), copy.name])).collect::<Vec<_>>(),
+        "intact": stored.as_ref().map(|stored| &stored.fingerprint.0),
     })
+}
+
+/// Whether a projected revision is whole and one of these.
+pub fn is_kept(revision: &Value, keep: &[Fingerprint]) -> bool {
+    intact(revision).is_some_and(|fingerprint| keep.contains(&fingerprint))
+}
+
+/// The copies of configurations that a projected revision needs.
+pub fn copies(revision: &Value) -> Vec<ConfigRef> {
+    let copy = |copy: &Value| {
+        let kind = match copy.get(0)?.as_str()? {
+            "Secret" => ConfigKind::Secret,
+            _ => ConfigKind::ConfigMap,
+        };
+        let name = copy.get(1)?.as_str()?.to_owned();
+        Some(ConfigRef { kind, name })
+    };
+    list(revision, "/copies").iter().filter_map(copy).collect()
 }
 
 /// The fingerprint of a projected revision, if its content is whole.

@@ -43,7 +43,10 @@ impl Engine {
         step: &Step,
         held: &mut Held,
     ) -> Result<(), Stop> {
-        let public = rollout::publish(&site.canary, block, self.look.clock.now());
+        let mut public = rollout::publish(&site.canary, block, self.look.clock.now());
+        if let Some(tracked) = site.configs.tracked() {
+            public.tracked_configs = Some(tracked);
+        }
         let document = status::document(&site.raw, &public);
         let key = site.key();
         match self.writer.replace_status(&key.object(), &document).await {

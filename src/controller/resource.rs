@@ -40,8 +40,16 @@ impl Resource {
         "horizontalpodautoscalers",
     );
 
+    /// Configurations; watched as metadata, and only where they are followed.
+    pub const CONFIG_MAP: Self = Self::new("", "v1", "ConfigMap", "configmaps");
+    /// The same with secret values.
+    pub const SECRET: Self = Self::new("", "v1", "Secret", "secrets");
+
     /// What a Deployment is made of; listed when they do not come up, never watched.
     pub const POD: Self = Self::new("", "v1", "Pod", "pods");
+
+    /// The kinds whose content no cache keeps.
+    pub const CONFIGS: [Self; 2] = [Self::CONFIG_MAP, Self::SECRET];
 
     /// Every kind that is watched whatever the provider, the Canary first.
     pub const ALWAYS: [Self; 7] = [

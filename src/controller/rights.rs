@@ -74,6 +74,9 @@ const FIXED: &[Right] = &[
     Right::new("coordination.k8s.io", "leases", &["get", "create", "update"]).at(Place::Lease),
 ];
 
+/// What is needed where configurations are followed.
+const CONFIGS: &[Right] = &[Right::new("", "configmaps", KEEP), Right::new("", "secrets", KEEP)];
+
 impl Right {
     const fn new(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Self {
         Self {
@@ -120,6 +123,9 @@ pub fn needed(settings: &Settings) -> Vec<Right> {
         _ => right,
     };
     let mut rights: Vec<Right> = FIXED.iter().filter(wanted).copied().map(only_for).collect();
+    if settings.config_tracking {
+        rights.extend(CONFIGS);
+    }
     for router in ROUTERS {
         let meta = router.meta();
         let only_for = meta.ids.first().map(|id| id.text());
@@ -250,6 +256,30 @@ mod tests {
                 "{plural}.{group}: {verbs:?}"
             );
         }
+    }
+
+    #[test]
+    fn no_secret_is_listed_or_written_where_configurations_are_not_followed() {
+        let verbs = |config_tracking| {
+            let settings = Settings {
+                config_tracking,
+                ..Settings::default()
+            };
+            let rights = needed(&settings).into_iter();
+            let mut verbs: Vec<_> = rights
+                .filter(|it| it.resource == "secrets")
+                .flat_map(|it| it.verbs)
+                .collect();
+            verbs.dedup();
+            verbs
+        };
+        assert_eq!(verbs(false), [&"get"]);
+        assert_eq!(
+            verbs(true),
+            ["get", "list", "watch", "create", "patch", "delete"]
+                .iter()
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub struct Settings {
     pub event_webhook: Option<Hidden>,
     /// Whether templates and alert providers of other namespaces are out of bounds.
     pub no_cross_namespace_refs: bool,
+    /// Whether the primary reads copies of the configurations that the target reads, and a change of one is a revision.
+    /// Flagger's default is true; here a person turns it on, since it takes rights on all Secrets.
+    pub config_tracking: bool,
     /// How one process of several becomes the one that acts.
     pub election: Election,
     /// Whether everything is decided and nothing is written.
@@ -70,6 +73,7 @@ impl Default for Settings {
             notifier: None,
             event_webhook: None,
             no_cross_namespace_refs: false,
+            config_tracking: false,
             election: Election::Off,
             observe_only: false,
         }

@@ -24,6 +24,8 @@ pub struct Shelves {
     kinds: HashMap<Resource, Shelf>,
     overlay: Overlay,
     interest: Interest,
+    /// The configurations that the pods of each Canary read.
+    configs: HashMap<CanaryKey, BTreeSet<ObjectKey>>,
     /// Named only after their kind's watch had begun, and not asked for since: nobody knows whether they are there.
     unsure: HashSet<ObjectKey>,
     /// When a live read last found nothing.
@@ -57,6 +59,7 @@ impl Shelves {
             kinds: HashMap::new(),
             overlay: Overlay::default(),
             interest: Interest::default(),
+            configs: HashMap::new(),
             unsure: HashSet::new(),
             absent: HashMap::new(),
         }
@@ -133,6 +136,7 @@ impl Shelves {
         self.shelf(resource).take(&head.namespace, &head.name);
         if resource == Resource::CANARY {
             let canary = CanaryKey::new(&head.namespace, &head.name);
+            self.configs.remove(&canary);
             let change = self.interest.set(&canary, BTreeSet::new());
             self.drop_unnamed(&change.dropped);
             return change.neighbours.into_iter().chain([canary]).collect();
@@ -258,6 +262,22 @@ impl Shelves {
             .collect()
     }
 
+    /// Whether some Canary names it.
+    pub fn is_named(&self, key: &ObjectKey) -> bool {
+        self.interest.named(key)
+    }
+
+    /// The pods of a Canary read these configurations. They are named by the target, so a pass tells.
+    pub fn note_configs(&mut self, canary: &CanaryKey, keys: BTreeSet<ObjectKey>) {
+        if self.configs.get(canary).map_or(keys.is_empty(), |noted| *noted == keys) {
+            return;
+        }
+        self.configs.insert(canary.clone(), keys);
+        if let Some(object) = self.held(&canary.object()).map(Kept::open) {
+            self.note_names(&object);
+        }
+    }
+
     fn shelf(&mut self, resource: Resource) -> &mut Shelf {
         self.kinds.entry(resource).or_insert_with(|| Shelf::new(resource))
     }
@@ -278,7 +298,9 @@ impl Shelves {
 
     fn note_names(&mut self, canary: &Value) -> Woken {
         let key = CanaryKey::new(meta::namespace(canary), meta::name(canary));
-        let change = self.interest.set(&key, interest::names(canary, &self.routes));
+        let mut names = interest::names(canary, &self.routes);
+        names.extend(self.configs.get(&key).into_iter().flatten().cloned());
+        let change = self.interest.set(&key, names);
         self.drop_unnamed(&change.dropped);
         for new in change.new {
             if self.kinds.get(&new.resource).is_some_and(Shelf::has_begun) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
 
+use super::configs::Configs;
 use super::interest::revisions_of;
 use super::look::Look;
 use super::meta;
@@ -27,6 +28,8 @@ pub struct Rules {
     pub routing: routing::Settings,
     /// Whether references to other namespaces are out of bounds.
     pub no_cross_namespace_refs: bool,
+    /// Whether configurations are followed.
+    pub config_tracking: bool,
 }
 
 /// One canary and everything that it names.
@@ -49,8 +52,10 @@ pub struct Site {
     pub provider: Option<Provider>,
     /// Who draws its route; `None` also for a provider that has none.
     pub router: Option<&'static dyn Router>,
-    /// The Deployment that the team edits.
+    /// The Deployment that the team edits. Where configurations are followed, its template names their copies.
     pub target: Known<Arc<Value>>,
+    /// What its pods read besides.
+    pub configs: Configs,
     /// `<target>-primary`.
     pub primary: Known<Arc<Value>>,
     /// `<apex>-primary`.
@@ -155,8 +160,13 @@ impl Site {
             Some(former) if former.target != subject.target => Some(Former::survey(look, &namespace, former).await),
             _ => None,
         };
-        let target = look.object(&keys.target()).await;
+        let mut target = look.object(&keys.target()).await;
         let primary = look.object(&keys.primary()).await;
+        let mut configs = Configs::default();
+        if rules.config_tracking {
+            let key = CanaryKey::new(&*namespace, &*name);
+            configs = Configs::survey(look, &canary, &key, block, &mut target, &primary).await;
+        }
         let route = match router {
             Some(router) => look.object(&keys.route(router)).await,
             None if provider.is_some() => Known::Absent,
@@ -192,6 +202,7 @@ impl Site {
             former,
             router,
             target,
+            configs,
             primary,
             route,
             primary_destination,

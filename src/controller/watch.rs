@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
-use kube::api::Api;
+use futures::{Stream, TryStreamExt as _};
+use kube::api::{Api, ApiResource};
+use kube::core::{DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Error};
 use tokio::sync::Notify;
@@ -105,19 +106,41 @@ impl Watches {
 
     /// Lists and watches until the kind is not served any more.
     async fn watch(&self, client: &Client, resource: Resource) {
-        let api: Api<Arrival> = match &self.namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource.api_resource()),
-            None => Api::all_with(client.clone(), &resource.api_resource()),
-        };
         let mut config = watcher::Config::default().page_size(PAGE);
         if let Some(selector) = Caches::selector(resource) {
             config = config.labels(selector);
         }
-        let stream = watcher(api, config).backoff(WatchRetry::new(resource.plural));
+        let retry = WatchRetry::new(resource.plural);
+        if Resource::CONFIGS.contains(&resource) {
+            let stream = watcher::<PartialObjectMeta<Arrival>>(self.api(client, resource), config);
+            let arrival = |object: PartialObjectMeta<Arrival>| Arrival::of_metadata(&object.metadata);
+            self.follow(resource, stream.backoff(retry), arrival).await;
+        } else {
+            let stream = watcher::<Arrival>(self.api(client, resource), config);
+            self.follow(resource, stream.backoff(retry), |object| object).await;
+        }
+    }
+
+    fn api<K>(&self, client: &Client, resource: Resource) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource.api_resource()),
+            None => Api::all_with(client.clone(), &resource.api_resource()),
+        }
+    }
+
+    async fn follow<K>(
+        &self,
+        resource: Resource,
+        stream: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+        arrival: impl Fn(K) -> Arrival,
+    ) {
         futures::pin_mut!(stream);
         loop {
             match stream.try_next().await {
-                Ok(Some(event)) => self.take(resource, event),
+                Ok(Some(event)) => self.take(resource, event, &arrival),
                 Ok(None) => return,
                 Err(error) => {
                     if !self.broken(resource, &error) {
@@ -128,13 +151,13 @@ impl Watches {
         }
     }
 
-    fn take(&self, resource: Resource, event: watcher::Event<Arrival>) {
+    fn take<K>(&self, resource: Resource, event: watcher::Event<K>, arrival: impl Fn(K) -> Arrival) {
         match event {
             watcher::Event::Init => self.caches.list_begins(resource),
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                self.caches.applied(resource, &object);
+                self.caches.applied(resource, &arrival(object));
             }
-            watcher::Event::Delete(object) => self.caches.deleted(resource, &object),
+            watcher::Event::Delete(object) => self.caches.deleted(resource, &arrival(object)),
             watcher::Event::InitDone => self.caches.list_ends(resource),
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
         })
 }
 
-fn canonical(template: &Value) -> String {
+pub(super) fn canonical(template: &Value) -> String {
     let mut template = template.clone();
     if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         for key in ["labels", "annotations"] {

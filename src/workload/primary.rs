@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value, json};
 
 pub use super::template::{Identity, recover};
-use super::{REVISION, scale::replicas_of, template};
+use super::{REVISION, Settings, scale::replicas_of, template};
 use crate::{
     object::{child, ownership, patch, text},
     rollout::Fingerprint,
@@ -105,9 +105,13 @@ fn labels(target: &Value, cx: &PrimaryContext<'_>) -> Map<String, Value> {
     labels
 }
 
-/// Labels or annotations of the target with one of the configured prefixes (spec/core.md 3.3).
 fn included(target: &Value, key: &str, cx: &PrimaryContext<'_>) -> Map<String, Value> {
-    let prefixes = &cx.identity.settings.include_label_prefixes;
+    copied_along(target, key, cx.identity.settings)
+}
+
+/// Labels or annotations of an object with one of the configured prefixes (spec/core.md 3.3).
+pub(super) fn copied_along(target: &Value, key: &str, settings: &Settings) -> Map<String, Value> {
+    let prefixes = &settings.include_label_prefixes;
     let wanted = |key: &str| {
         prefixes
             .iter()

@@ -87,7 +87,6 @@ fn every_name_of_the_schema_has_a_default() {
 fn values_of_flaggers_chart_that_are_not_built_end_the_installation_with_words() {
     let refusals = fs::read_to_string(chart().join("templates/refusals.yaml")).expect("the chart must refuse them");
     for value in [
-        "configTracking.enabled",
         "msteams.url",
         "prometheus.install",
         "linkerdAuthPolicy.create",

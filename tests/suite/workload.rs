@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot build its world must stop")]
 
+mod configs;
 mod copy;
 mod deployment;
 mod recovery;

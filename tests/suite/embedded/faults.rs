@@ -20,6 +20,7 @@ use serin::sim::world::{
 };
 
 use super::{
+    configs,
     process::{How, Mishap},
     scaler::scaled,
     setting::Setting,
@@ -44,6 +45,7 @@ enum Scenario {
     Words,
     Move,
     Scaled,
+    Config,
 }
 
 impl Scenario {
@@ -66,6 +68,7 @@ impl Scenario {
                 .script(|script| script.life(Pods::image("app:2").and(Pods::named("app-primary")), Life::NeverReady)),
             Self::Deletion => setting.spec(&json!({ "revertOnDeletion": true })),
             Self::Scaled => scaled(setting),
+            Self::Config => configs::reading(setting).settings(|settings| settings.config_tracking = true),
             Self::Newer | Self::Revert | Self::Words | Self::Move => setting,
         }
     }
@@ -116,6 +119,11 @@ impl Scenario {
             Self::Deletion => {
                 stage.delete(CANARY, "Canary", "app").await;
                 stage.until("gone", |stage| stage.canary().is_null()).await;
+            }
+            Self::Config => {
+                configs::change(stage, "ConfigMap", "app-env", &json!({ "color": "blue" })).await;
+                stage.until_phase("Progressing").await;
+                stage.until_phase("Succeeded").await;
             }
             Self::Words => {
                 stage.push("app:2").await;
@@ -198,6 +206,7 @@ fn end(stage: &Stage) -> Value {
         "scalers": stage.api.objects("autoscaling/v2", "HorizontalPodAutoscaler", "test").iter()
             .map(|it| (it["metadata"]["name"].clone(), it["spec"].clone())).collect::<Vec<_>>(),
         "revisions": names("apps/v1", "ControllerRevision"),
+        "copies": [names("v1", "ConfigMap"), names("v1", "Secret")],
         "routes": SHAPES.map(|shape| names(shape.api_version, shape.kind)),
         "destinations": names("networking.istio.io/v1beta1", "DestinationRule"),
     })
@@ -315,6 +324,7 @@ replays! {
     a_promotion_ends_the_same_whatever_call_fails: Promotion with "gatewayapi:v1";
     a_promotion_with_contour_ends_the_same_whatever_call_fails: Promotion with "contour";
     a_promotion_with_istio_ends_the_same_whatever_call_fails: Promotion with "istio";
+    a_change_of_a_config_ends_the_same_whatever_call_fails: Config with "gatewayapi:v1";
     a_rollback_ends_the_same_whatever_call_fails: Rollback with "contour";
     a_restart_on_a_newer_revision_ends_the_same_whatever_call_fails: Newer with "gatewayapi:v1";
     a_revert_ends_the_same_whatever_call_fails: Revert with "contour";

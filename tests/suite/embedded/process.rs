@@ -170,6 +170,11 @@ impl Processes {
         }
     }
 
+    /// Changes how the next one is started.
+    pub fn settings(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.recipe.settings);
+    }
+
     /// Starts another one.
     pub fn start(&self) {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
