@@ -117,7 +117,12 @@ fn unseen(turn: &mut Turn<'_>) {
             format!("the API server does not serve {kind}"),
             "the kind to be served",
         ),
-        Known::Unknown | Known::Present(_) => return,
+        Known::Present(_) => {
+            // What it needs beside its template is missing, or may not be read.
+            refused(turn);
+            return;
+        }
+        Known::Unknown => return,
     };
     turn.stalled_notice(reason, &message);
     turn.why(reason, &message).awaiting(awaited);

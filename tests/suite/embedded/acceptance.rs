@@ -123,7 +123,6 @@ async fn core_036_the_finalizer_comes_and_goes_and_a_refusal_is_tried_again() {
     stage.until("gone", |stage| stage.canary().is_null()).await;
 }
 
-/// Also while `-enable-config-tracking` is not built: what Flagger does without it.
 #[tokio::test(start_paused = true)]
 async fn core_042_without_config_tracking_the_primary_reads_the_original() {
     let config = json!({
