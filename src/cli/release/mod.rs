@@ -4,6 +4,7 @@
 //! for a word patching the annotations of one.
 
 mod get;
+mod line;
 mod say;
 mod story;
 mod view;

@@ -11,7 +11,7 @@ const DIGITS: usize = 10;
 const MARGIN: usize = 12;
 
 /// The story, one thing a line.
-pub(super) fn story(view: &View, now: DateTime<Utc>) -> String {
+pub(super) fn story(view: &View, place: Option<&str>, now: DateTime<Utc>) -> String {
     let mut lines = vec![headline(view)];
     let why = view.why();
     lines.push(line("now", &format!("{}: {}", why.reason, why.message)));
@@ -27,6 +27,7 @@ pub(super) fn story(view: &View, now: DateTime<Utc>) -> String {
             .unwrap_or_default();
         lines.push(line("waits for", &format!("{awaiting}{until}{then}")));
     }
+    lines.extend(place.map(|place| line("in line", place)));
     if let Some(since) = view.since() {
         lines.push(line("since", &moment(since, now)));
     }
@@ -56,7 +57,7 @@ fn headline(view: &View) -> String {
         "{}: {}, weight {}{steps}",
         view.full_name(),
         view.phase(),
-        view.weight()
+        view.weights()
     )
 }
 

@@ -48,6 +48,16 @@ impl View {
         weight.and_then(Value::as_i64).unwrap_or_default()
     }
 
+    /// The weight, and the one that the route was seen to carry where that is another one.
+    pub(super) fn weights(&self) -> String {
+        let intended = self.weight();
+        let observed = self.block.as_ref().and_then(|block| block.observed_weight);
+        observed.map_or_else(
+            || intended.to_string(),
+            |observed| format!("{intended} (the route has {observed})"),
+        )
+    }
+
     /// Since when it does what it does now.
     pub(super) fn since(&self) -> Option<DateTime<Utc>> {
         let block = self.block.as_ref().map(|block| block.since);

@@ -2,11 +2,17 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
+use clap::Parser;
 use serde_json::{Value, json};
 use serin::{
+    cli::release::{Command, Desk, perform},
     rollout::Limits,
-    sim::world::{hooks::HookSays, manifests},
+    sim::{
+        fault::{Action, Fault, NoFault, RequestInfo},
+        world::{hooks::HookSays, manifests},
+    },
 };
+use std::sync::Arc;
 
 use super::{
     setting::{APP, NAMESPACE, Setting},
@@ -206,4 +212,68 @@ async fn a_new_process_finds_the_same_line() {
     stage
         .until("the last one's end", |stage| phase(stage, "catalogue") == "Succeeded")
         .await;
+}
+
+#[derive(Parser)]
+struct Spoken {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What a command prints for somebody whose requests pass through this.
+async fn serin(stage: &Stage, line: &str, fault: Arc<dyn Fault>) -> String {
+    let words = std::iter::once("serin").chain(line.split(' '));
+    let mut out = Vec::new();
+    let mut desk = Desk {
+        client: stage.api.client_with("serin-cli", fault),
+        namespace: NAMESPACE.into(),
+        clock: stage.clock.clone(),
+        out: &mut out,
+    };
+    let command = Spoken::try_parse_from(words).expect("a command line").command;
+    perform(&mut desk, &command).await.expect("it must be printed");
+    String::from_utf8(out).expect("text")
+}
+
+/// A person who may read one namespace.
+struct OneNamespace;
+
+impl Fault for OneNamespace {
+    fn on_request(&self, request: &RequestInfo) -> Action {
+        if request.resource == "canaries" && request.namespace.is_empty() {
+            Action::Forbid("no Canaries of the cluster".into())
+        } else {
+            Action::Pass
+        }
+    }
+}
+
+/// Readers find the places in the statuses; where they may not look, they say so.
+#[tokio::test(start_paused = true)]
+async fn get_and_why_tell_the_place_in_line() {
+    let stage = shop(limits(1, 0)).raise().await;
+    play(&stage, "Initialized", &[]).await;
+    stage.pass(90).await;
+    for name in APPS {
+        stage.change(&manifests::image(NAMESPACE, name, "app:2")).await;
+        stage.pass(12).await;
+    }
+    let anybody = || Arc::new(NoFault);
+    let table = serin(&stage, "get", anybody()).await;
+    let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    assert!(row("basket").contains("place 1 of 2"), "{table}");
+    assert!(row("catalogue").contains("place 2 of 2"), "{table}");
+    assert!(!row(APP).contains("place"), "{table}");
+    let told = serin(&stage, "why catalogue", anybody()).await;
+    assert!(
+        told.contains("in line     place 2 of 2; the controller's limits are not known here"),
+        "{told}"
+    );
+    let json: Value = serde_json::from_str(&serin(&stage, "get catalogue -o json", anybody()).await).expect("JSON");
+    assert_eq!(json[0]["queue"], json!({"place": 2, "of": 2, "allNamespaces": true}));
+    let told = serin(&stage, "why catalogue", Arc::new(OneNamespace)).await;
+    assert!(
+        told.contains("place 2 of 2 in this namespace") && told.contains("other namespaces are not counted"),
+        "{told}"
+    );
 }
