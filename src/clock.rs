@@ -5,7 +5,7 @@
 
 use std::{future::Future, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use tokio::time::{Instant, error::Elapsed};
 
 /// A source of time; cheap to clone, and all clones agree.
@@ -49,19 +49,21 @@ impl Clock {
         Self::scaled(start, 1.0)
     }
 
-    /// The time now.
+    /// The time now, in whole microseconds: as fine as Kubernetes keeps times (`MicroTime` of its API). A time that was written to a
+    /// status and read back is thus never before the one it was computed from.
     #[allow(
         clippy::disallowed_methods,
         reason = "the one place that may read the machine's clock"
     )]
     pub fn now(&self) -> DateTime<Utc> {
-        match &self.pace {
+        let now = match &self.pace {
             Pace::System => Utc::now(),
             Pace::Scaled { start, origin, speed } => {
                 let passed = stretch(origin.elapsed(), *speed);
                 *start + TimeDelta::from_std(passed).unwrap_or(TimeDelta::MAX)
             }
-        }
+        };
+        now.trunc_subsecs(6)
     }
 
     /// Waits for a span of this clock's time.
@@ -115,6 +117,13 @@ mod tests {
         let clock = Clock::virtual_at(start());
         clock.sleep(Duration::from_millis(61_001)).await;
         assert_eq!(clock.now() - start(), TimeDelta::milliseconds(61_001));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_finer_than_a_status_keeps_is_cut_off() {
+        let clock = Clock::virtual_at(start() + TimeDelta::nanoseconds(123_456_789));
+        assert_eq!(clock.now() - start(), TimeDelta::microseconds(123_456));
+        assert_eq!(Clock::system().now().timestamp_subsec_nanos() % 1000, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    Alert, Analysis, CanarySpec, DurationText, GoDuration, HookType, Metric, OnMissing, ServiceSpec, Severity, Webhook,
+    Alert, Analysis, CanarySpec, DurationText, GoDuration, HookType, Metric, OnMissing, PromotionFailure, ServiceSpec,
+    Severity, Webhook,
 };
 
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -85,6 +86,25 @@ impl CanarySpec {
     /// How long a written weight is given to arrive in routers that confirm nothing. Default 2 s.
     pub fn traffic_settle(&self) -> Duration {
         Duration::from_secs(self.traffic_settle_seconds.unwrap_or(2).into())
+    }
+
+    /// How long pods are left alone after their traffic went elsewhere: until the data plane has heard of it, and then until the
+    /// connections that they still have could end (`spec.rollback.drainSeconds`).
+    pub fn letting_go(&self) -> Duration {
+        let drain = self.rollback.as_ref().and_then(|rollback| rollback.drain_seconds);
+        self.traffic_settle() + Duration::from_secs(drain.unwrap_or(0).into())
+    }
+
+    /// What happens when the primary does not come up with a new revision.
+    pub fn promotion_failure(&self) -> PromotionFailure {
+        let promotion = self.promotion.as_ref();
+        promotion.and_then(|promotion| promotion.on_failure).unwrap_or_default()
+    }
+
+    /// How long the pods of a revision that failed are kept; `None`: not at all.
+    pub fn scale_down_delay(&self) -> Option<Duration> {
+        let delay = self.rollback.as_ref()?.scale_down_delay.as_ref()?.parse().ok()?;
+        delay.to_std().filter(|delay| !delay.is_zero())
     }
 
     /// How a run moves; weighted where there is no analysis.

@@ -282,12 +282,12 @@ pub struct Promotion {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PromotionFailure {
-    /// The canary keeps all traffic until a person decides.
+    /// The canary keeps all traffic until the primary comes up, a new revision comes or a person decides.
     #[default]
     Hold,
-    /// Write the primary again.
+    /// The same, and each time that the patience has run out the primary's pods are made anew.
     Retry,
-    /// Give the primary its last good revision back.
+    /// The primary gets its last good revision back and then the traffic; the run has failed.
     RestorePrimary,
 }
 

@@ -77,8 +77,18 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.ingressRef", "", |c, _| c.spec.ingress_ref.is_some()),
     field("spec.routeRef", "", |c, _| c.spec.route_ref.is_some()),
     field("spec.upstreamRef", "", |c, _| c.spec.upstream_ref.is_some()),
-    field("spec.promotion", "", |c, _| c.spec.promotion.is_some()),
-    field("spec.rollback", "", |c, _| c.spec.rollback.is_some()),
+    field("spec.promotion.bake", "", |c, _| {
+        c.spec
+            .promotion
+            .as_ref()
+            .is_some_and(|promotion| promotion.bake.is_some())
+    }),
+    field("spec.rollback.window", "", |c, _| {
+        c.spec
+            .rollback
+            .as_ref()
+            .is_some_and(|rollback| rollback.window.is_some())
+    }),
     field("spec.strategy", "", |c, _| c.spec.strategy.is_some()),
     field("spec.routeRefs", "", |c, _| !c.spec.route_refs.is_empty()),
     field("spec.totalWeight", "100 is", |c, _| {

@@ -332,6 +332,9 @@ impl Findings {
         self.refuse_unless_duration("spec.promotion.bake.duration", bake.and_then(|b| b.duration.as_ref()));
         let scale_down = spec.rollback.as_ref().and_then(|r| r.scale_down_delay.as_ref());
         self.refuse_unless_duration("spec.rollback.scaleDownDelay", scale_down);
+        if matches!(scale_down.map(DurationText::parse), Some(Ok(span)) if span.as_nanos() < 0) {
+            self.refuse("spec.rollback.scaleDownDelay", "is below 0");
+        }
         for (i, window) in spec.windows.iter().enumerate() {
             self.refuse_unless_duration(format!("spec.windows[{i}].allow"), window.allow.as_ref());
             self.refuse_unless_duration(format!("spec.windows[{i}].deny"), window.deny.as_ref());

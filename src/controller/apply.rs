@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::draw::{Act, Draw, Undrawable, revision_of};
+use super::draw::{Act, Copied, Draw, Undrawable, revision_of};
 use super::held::Held;
 use super::look::Look;
 use super::meta;
@@ -70,7 +70,7 @@ impl Hands<'_> {
             }
             let place = Place::of(assertion);
             if met(assertion, block, observation, &held.memory) {
-                held.obstacles.is_drawn(place, drawn(site, place, assertion));
+                applied.again |= held.obstacles.is_drawn(place, drawn(site, place, assertion));
                 continue;
             }
             match self.one(site, block, assertion, held).await {
@@ -238,7 +238,7 @@ impl Hands<'_> {
                 self.rehearse_route(draw, route, trials, home).await?;
             }
             if let Some(act) = draw
-                .primary_written(template, &(revision, *run, 1))
+                .primary_written(template, &Copied::new(revision, *run, 1))
                 .map_err(Stop::Undrawable)?
             {
                 self.dry(&act).await?;

@@ -65,6 +65,31 @@ pub const fn revision_of(assertion: &Assertion) -> Option<&Fingerprint> {
     }
 }
 
+/// What a write of the primary gives it.
+#[derive(Debug, Clone, Copy)]
+pub struct Copied<'a> {
+    /// The stored revision.
+    revision: &'a Fingerprint,
+    /// The run that writes it.
+    run: u64,
+    /// How often that run has written it anew.
+    attempt: u32,
+    /// The least number of replicas.
+    replicas: u32,
+}
+
+impl<'a> Copied<'a> {
+    /// The first write of a run.
+    pub const fn new(revision: &'a Fingerprint, run: u64, replicas: u32) -> Self {
+        Self {
+            revision,
+            run,
+            attempt: 0,
+            replicas,
+        }
+    }
+}
+
 /// Draws for one canary.
 pub struct Draw<'a> {
     /// Its objects.
@@ -92,15 +117,19 @@ impl Draw<'_> {
             Assertion::Stored(fingerprint) => self.stored(fingerprint),
             Assertion::Pruned(keep) => self.pruned(keep),
             Assertion::PrimaryExists { revision, replicas } => {
-                self.primary_created(template, &(revision, self.run, *replicas))
+                self.primary_created(template, &Copied::new(revision, self.run, *replicas))
             }
             Assertion::PrimaryTemplate {
                 revision,
                 run,
+                attempt,
                 replicas,
-            } => self
-                .primary_written(template, &(revision, *run, *replicas))
-                .map(Vec::from_iter),
+            } => {
+                let attempt = *attempt;
+                let copied = Copied::new(revision, *run, *replicas);
+                self.primary_written(template, &Copied { attempt, ..copied })
+                    .map(Vec::from_iter)
+            }
             Assertion::Floor { side, replicas } => self.scaled(*side, |live| scale::at_least(live, *replicas)),
             Assertion::PrimaryScaler { floor, follow } => scalers::drawn(self.site, *floor, *follow),
             Assertion::TargetDown => self.scaled(Side::Canary, scale::to_zero),
@@ -127,16 +156,13 @@ impl Draw<'_> {
     }
 
     /// The patch that gives the primary the stored revision.
-    pub fn primary_written(
-        &self,
-        template: Option<&Value>,
-        write: &(&Fingerprint, u64, u32),
-    ) -> Result<Option<Act>, Undrawable> {
+    pub fn primary_written(&self, template: Option<&Value>, copied: &Copied<'_>) -> Result<Option<Act>, Undrawable> {
         let site = self.site;
         let live = present(&site.primary, "the primary")?;
         let target = present(&site.target, "the target")?;
-        let template = template.ok_or_else(|| Undrawable::Unknown(format!("the stored revision {}", write.0)))?;
-        let operations = primary::promote(live, target, template, &self.primary_context(write)?);
+        let template =
+            template.ok_or_else(|| Undrawable::Unknown(format!("the stored revision {}", copied.revision)))?;
+        let operations = primary::promote(live, target, template, &self.primary_context(copied)?);
         Ok(patched(site.keys().primary(), operations))
     }
 
@@ -205,25 +231,24 @@ impl Draw<'_> {
         Ok(surplus.map(delete).collect())
     }
 
-    fn primary_created(&self, template: Option<&Value>, write: &(&Fingerprint, u64, u32)) -> Acts {
+    fn primary_created(&self, template: Option<&Value>, copied: &Copied<'_>) -> Acts {
         let target = present(&self.site.target, "the target")?;
-        let template = template.ok_or_else(|| Undrawable::Unknown(format!("the stored revision {}", write.0)))?;
-        let body = primary::create(target, template, &self.primary_context(write)?);
+        let template =
+            template.ok_or_else(|| Undrawable::Unknown(format!("the stored revision {}", copied.revision)))?;
+        let body = primary::create(target, template, &self.primary_context(copied)?);
         Ok(vec![Act::Create(self.site.keys().primary(), body)])
     }
 
-    fn primary_context<'a>(
-        &'a self,
-        (revision, run, replicas): &(&'a Fingerprint, u64, u32),
-    ) -> Result<primary::PrimaryContext<'a>, Undrawable> {
+    fn primary_context<'a>(&'a self, copied: &Copied<'a>) -> Result<primary::PrimaryContext<'a>, Undrawable> {
         let identity = self.site.identity(self.rules).ok_or_else(|| self.no_selector())?;
         let owner = &self.site.owner;
         Ok(primary::PrimaryContext {
             owner,
             identity,
-            revision,
-            run: *run,
-            replicas: *replicas,
+            revision: copied.revision,
+            run: copied.run,
+            attempt: copied.attempt,
+            replicas: copied.replicas,
         })
     }
 

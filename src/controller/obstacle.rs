@@ -122,16 +122,20 @@ impl Obstacles {
         self.drawn.iter().map(|(place, drawn)| (*place, drawn))
     }
 
-    /// It is seen, or was answered to a write of ours, to be as asserted.
-    pub fn is_drawn(&mut self, place: Place, drawn: Drawn) {
-        self.refused.remove(&place);
+    /// It is seen, or was answered to a write of ours, to be as asserted. Whether a contest or a refusal stood here until now, which
+    /// the core has been told of and has to be told is over.
+    #[must_use]
+    pub fn is_drawn(&mut self, place: Place, drawn: Drawn) -> bool {
+        let mut stood = self.refused.remove(&place).is_some();
         if let Some(contest) = self.contests.get_mut(&place) {
+            stood |= contest.standing;
             contest.standing = false;
             contest.repaired = true;
         }
         if place.is_held() {
             self.drawn.insert(place, drawn);
         }
+        stood
     }
 
     /// A write here succeeded; the answer is what should now be drawn. Whether it is shows at the next look.
@@ -183,7 +187,10 @@ impl Obstacles {
         let contest = self.contests.entry(place).or_insert_with(|| Contest {
             what: what.clone(),
             manager: manager.clone(),
-            retry: Retry::of_obstacle(uid),
+            retry: match place {
+                Place::Size(_) | Place::Scaler => Retry::of_size(uid),
+                _ => Retry::of_obstacle(uid),
+            },
             version: String::new(),
             next: now,
             over: now,
@@ -271,14 +278,14 @@ mod tests {
         obstacles.undone(Place::Route, what, manager, version.to_owned(), "uid", now);
     }
 
-    fn redraw(obstacles: &mut Obstacles, version: &str) {
+    fn redraw(obstacles: &mut Obstacles, version: &str) -> bool {
         let assertion = Assertion::Route(Traffic::default());
         let drawn = Drawn {
             assertion,
             generation: Some(1),
             version: version.to_owned(),
         };
-        obstacles.is_drawn(Place::Route, drawn);
+        obstacles.is_drawn(Place::Route, drawn)
     }
 
     #[test]
@@ -287,11 +294,12 @@ mod tests {
         undo(&mut obstacles, "2", at(0));
         assert_eq!(obstacles.not_before(Place::Route, at(0)), None);
         assert!(matches!(obstacles.current(), Some(Obstacle::Contested { manager, .. }) if manager == "kubectl"));
-        redraw(&mut obstacles, "3");
+        assert!(redraw(&mut obstacles, "3"), "the core has to hear that it is over");
+        assert!(!redraw(&mut obstacles, "3"), "once");
         assert_eq!(obstacles.current(), None);
         undo(&mut obstacles, "4", at(1));
         let second = obstacles.not_before(Place::Route, at(1)).unwrap() - at(1);
-        redraw(&mut obstacles, "5");
+        assert!(redraw(&mut obstacles, "5"));
         undo(&mut obstacles, "6", at(2));
         let third = obstacles.not_before(Place::Route, at(2)).unwrap() - at(2);
         assert!(
@@ -304,7 +312,7 @@ mod tests {
     fn what_a_rival_does_while_his_last_deed_stands_makes_the_repair_no_later() {
         let mut obstacles = Obstacles::default();
         undo(&mut obstacles, "2", at(0));
-        redraw(&mut obstacles, "3");
+        assert!(redraw(&mut obstacles, "3"));
         undo(&mut obstacles, "4", at(1));
         let repair = obstacles.not_before(Place::Route, at(1));
         for second in 2..30 {
@@ -369,7 +377,7 @@ mod tests {
     fn a_rival_that_keeps_quiet_is_forgotten() {
         let mut obstacles = Obstacles::default();
         undo(&mut obstacles, "2", at(0));
-        redraw(&mut obstacles, "3");
+        assert!(redraw(&mut obstacles, "3"));
         obstacles.settle(&[Place::Route], at(60));
         undo(&mut obstacles, "4", at(61));
         assert_eq!(obstacles.not_before(Place::Route, at(61)), None);

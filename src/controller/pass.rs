@@ -290,8 +290,7 @@ impl Engine {
             wake,
             round_done,
         } = self.within_limits(&site.key(), block.as_ref(), &mut observation, now, advance);
-        // A time that had come when this was decided has been taken into account.
-        let wake = wake.filter(|wake| *wake > now).into_iter().chain(ailing).min();
+        let wake = wake.into_iter().chain(ailing).min();
         let written = new.is_some();
         let step = Step {
             memory,

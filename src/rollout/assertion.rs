@@ -48,6 +48,8 @@ pub enum Assertion {
         revision: Fingerprint,
         /// The run that promotes it; becomes the `flagger-id` annotation together with the Canary's uid.
         run: u64,
+        /// How often the run has written it anew, for pods that did not come up; 0: the first time.
+        attempt: u32,
         /// Replicas, strategy and other Deployment fields follow the target where no scaler does.
         replicas: u32,
     },

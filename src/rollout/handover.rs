@@ -119,16 +119,21 @@ pub fn handover(
         .apex_seen
         .filter(|(seen, _)| *seen == selects)
         .map(|(_, since)| since);
-    if observation.apex_service.present().is_some() && !(apex_is_ours && settled(switched)) {
+    let routed = observation.route.present().is_some();
+    // The last thing that leads traffic away from the primary's pods, which are removed behind it.
+    let let_go = advance::delta(canary.spec.letting_go());
+    let left = |since: Option<DateTime<Utc>>| past || since.is_some_and(|since| now >= since + let_go);
+    let is_switched = if routed { settled(switched) } else { left(switched) };
+    if observation.apex_service.present().is_some() && !(apex_is_ours && is_switched) {
         return Handover::SwitchingApex;
     }
-    if observation.route.present().is_some() && !route_is_ours && !settled(memory.apex_announced_seen) {
+    if routed && !route_is_ours && !settled(memory.apex_announced_seen) {
         return Handover::Announcing;
     }
-    if observation.route.present().is_some() && !route_is_ours && !settled(parted(memory, Destination::Apex)) {
+    if routed && !route_is_ours && !settled(parted(memory, Destination::Apex)) {
         return Handover::Parting;
     }
-    if observation.route.present().is_some() && !(route_is_ours && settled(memory.handed_back_seen)) {
+    if routed && !(route_is_ours && left(memory.handed_back_seen)) {
         return Handover::HandingBack;
     }
     Handover::Done
@@ -148,9 +153,11 @@ pub fn size(block: &Block, observation: &Observation) -> u32 {
     primary.map_or(block.capacity, |primary| primary.replicas).max(1)
 }
 
-/// When the Canary is released whatever is missing.
-fn deadline(canary: &Canary, block: &Block, memory: &Memory) -> DateTime<Utc> {
-    let patience = advance::delta(canary.spec.progress_deadline());
+/// When the Canary is released whatever is missing. Time that connections were given is no lack of progress.
+pub fn deadline(canary: &Canary, block: &Block, memory: &Memory) -> DateTime<Utc> {
+    let spec = &canary.spec;
+    let patience = advance::delta(spec.progress_deadline());
     // Pods that come one by one may lengthen the wait, not for ever.
-    memory.deadline(&canary.spec, block).min(block.since + patience * 3)
+    let end = memory.deadline(spec, block).min(block.since + patience * 3);
+    end + advance::delta(spec.letting_go().saturating_sub(spec.traffic_settle()))
 }

@@ -16,9 +16,12 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             .stored
             .is_present_and(|stored| stored.iter().all(|one| keep.contains(one))),
         Assertion::PrimaryExists { .. } => !observation.primary.is_absent(),
-        Assertion::PrimaryTemplate { revision, .. } => observation
-            .primary
-            .is_present_and(|primary| primary.fingerprint.as_ref() == Some(revision)),
+        Assertion::PrimaryTemplate {
+            revision, run, attempt, ..
+        } => observation.primary.is_present_and(|primary| {
+            let is_anew = *attempt == 0 || primary.attempt.is_some_and(|written| written >= (*run, *attempt));
+            primary.fingerprint.as_ref() == Some(revision) && is_anew
+        }),
         Assertion::Floor { side, replicas } => {
             workload(observation, *side).is_some_and(|workload| workload.replicas >= *replicas)
         }

@@ -75,6 +75,8 @@ pub struct Workload {
     pub fingerprint: Option<Fingerprint>,
     /// Of a primary whose recorded revision is in no store: the identity of what it runs, as far as its template tells.
     pub recovered: Option<Fingerprint>,
+    /// Of a primary that was written anew because it did not come up: by which run, and which attempt of it.
+    pub attempt: Option<(u64, u32)>,
     /// `deployment.kubernetes.io/revision`.
     pub anchor: Option<String>,
     /// `spec.paused`.
@@ -264,6 +266,8 @@ pub struct Memory {
     pub last_check: Option<DateTime<Utc>>,
     /// The number of the check during which the canary had too few ready pods.
     pub short_in: Option<u32>,
+    /// What was missing last at this stage and weight.
+    pub lacking: Option<Lack>,
     /// All hooks that are owed after a run were called while a new revision waits.
     pub owed_called: bool,
     /// What the lists of hooks and metrics looked like: questions are named by their place in them.
@@ -295,6 +299,15 @@ pub struct Progress {
     pub ready: u32,
     /// When that many were first seen.
     pub at: DateTime<Utc>,
+}
+
+/// Something that a step needs and that was missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lack {
+    /// When the patience with it ends.
+    pub until: DateTime<Utc>,
+    /// When it was last seen to be missing.
+    pub seen: DateTime<Utc>,
 }
 
 /// What the API server said to the dry runs before the first weight.

@@ -67,8 +67,9 @@ impl Scene<'_> {
         Capacity::new(&self.canary.spec, self.block, self.observation, self.memory, self.now)
     }
 
-    fn settled(&self, since: Option<DateTime<Utc>>) -> bool {
-        since.is_some_and(|since| self.now >= since + advance::delta(self.canary.spec.traffic_settle()))
+    /// Whether what lost its traffic then may lose its pods.
+    fn let_go(&self, since: Option<DateTime<Utc>>) -> bool {
+        since.is_some_and(|since| self.now >= since + advance::delta(self.canary.spec.letting_go()))
     }
 
     /// Since when the route does so.
@@ -100,6 +101,7 @@ impl Scene<'_> {
             all.push(Assertion::PrimaryTemplate {
                 revision: revision.clone(),
                 run: 0,
+                attempt: 0,
                 replicas,
             });
         }
@@ -139,7 +141,7 @@ impl Scene<'_> {
             .apex_seen
             .filter(|(selects, _)| *selects == Selects::Primary)
             .map(|(_, since)| since);
-        if self.settled(switched) {
+        if self.let_go(switched) {
             all.push(Assertion::TargetDown);
             all.extend(self.discarded());
         }
@@ -194,6 +196,10 @@ impl Scene<'_> {
             Stage::Promoting if self.capacity().primary_rolls_safely() => {
                 all.extend(self.template(block.running.clone()));
             }
+            // All traffic is on the canary, or the primary keeps what it needs.
+            Stage::HoldOnCanary if block.attempts > 0 && self.capacity().primary_rolls_safely() => {
+                all.extend(self.template(block.running.clone()));
+            }
             // Pods that serve are taken at the deadline only, for then there is no other way.
             Stage::Restoring
                 if self.capacity().primary_rolls_safely()
@@ -203,7 +209,7 @@ impl Scene<'_> {
                 all.extend(self.template(block.promoted.clone()));
             }
             Stage::Finalising | Stage::RollingBack | Stage::Reverting => {
-                let home = block.weight == Weight::ZERO && self.settled(self.drawn_since());
+                let home = block.weight == Weight::ZERO && self.let_go(self.drawn_since());
                 // A primary that lost its pods meanwhile is no reason to take the canary's, unless the canary has none either.
                 let carried = self.capacity().carries(Side::Primary, Weight::ZERO)
                     || self.observation.canary_endpoints == Some(0)
@@ -214,6 +220,10 @@ impl Scene<'_> {
             }
             Stage::Resting => all.push(Assertion::Pruned(self.kept())),
             _ => {}
+        }
+        let at_rest = matches!(block.stage, Stage::Resting | Stage::Waiting);
+        if at_rest && advance::is_due(block, self.observation, self.now) && self.let_go(self.drawn_since()) {
+            all.push(Assertion::TargetDown);
         }
         if advance::overtaken(block, self.observation) && self.capacity().primary_returns_safely() {
             all.extend(self.template(block.promoted.clone()));
@@ -258,8 +268,16 @@ impl Scene<'_> {
         revision.map(|revision| Assertion::PrimaryTemplate {
             revision,
             run: self.block.run,
+            attempt: self.attempt(),
             replicas,
         })
+    }
+
+    const fn attempt(&self) -> u32 {
+        match self.block.stage {
+            Stage::HoldOnCanary => self.block.attempts,
+            _ => 0,
+        }
     }
 
     /// What the primary has now, and never less than its floor: a size that only its scaler or a person may lower.
@@ -410,6 +428,9 @@ impl Scene<'_> {
                 route.weight.is_some() && !parts
             })
             .then(|| Assertion::Route(block.traffic()));
+        let is_home = observation
+            .route
+            .is_present_and(|route| route.weight == Some(block.weight));
         let route = observation
             .route
             .present()
@@ -417,6 +438,8 @@ impl Scene<'_> {
         let steps = match state {
             Handover::Raising => [floor, None, home],
             Handover::SwitchingApex => [floor, apex, home],
+            // Without settle times this may come before the traffic is home.
+            Handover::Announcing if home.is_some() && !is_home => [floor, apex, home],
             Handover::Announcing => [floor, apex, Some(Assertion::RouteAnnounced(Destination::Apex))],
             Handover::Parting => [floor, apex, Some(Assertion::RouteLeads(Destination::Apex))],
             Handover::HandingBack | Handover::Done => [floor, apex, route],

@@ -95,6 +95,13 @@ pub struct Block {
     /// run once a run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gates: BTreeMap<String, GateState>,
+    /// Until when the target has pods although nothing is going on: those of a revision that failed, which somebody may want to look
+    /// at, or of a target that was made anew. Then they are taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<DateTime<Utc>>,
+    /// How often the primary was written anew because it did not come up (`spec.promotion.onFailure: retry`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
     /// Its place in line for a slot, while it waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<Queued>,

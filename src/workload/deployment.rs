@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{REVISION, fingerprint, primary::Identity, primary::recover, scale::replicas_of};
+use super::{ATTEMPT, REVISION, fingerprint, primary::Identity, primary::recover, scale::replicas_of};
 use crate::{
     object::{annotation, list, text},
     rollout::{Fingerprint, Rollout, Workload},
@@ -46,7 +46,11 @@ pub fn primary_facts(
         Some(written) => Fingerprint(written.to_owned()),
         None => recovered(primary, target, identity)?,
     };
-    facts(primary, ready_threshold, revision)
+    let mut facts = facts(primary, ready_threshold, revision)?;
+    facts.attempt = annotation(primary, ATTEMPT)
+        .and_then(|written| written.split_once('/'))
+        .and_then(|(run, attempt)| Some((run.parse().ok()?, attempt.parse().ok()?)));
+    Ok(facts)
 }
 
 fn template(deployment: &Value) -> Result<&Value, WorkloadError> {
@@ -72,6 +76,7 @@ fn facts(deployment: &Value, ready_threshold: u32, revision: Fingerprint) -> Res
         uid: uid.to_owned(),
         fingerprint: Some(revision),
         recovered: None,
+        attempt: None,
         owned: false,
         anchor: annotation(deployment, "deployment.kubernetes.io/revision").map(str::to_owned),
         paused: deployment

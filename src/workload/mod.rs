@@ -21,6 +21,9 @@ pub use selector::{Selector, SelectorError};
 /// Annotation on the primary Deployment: the fingerprint of the stored revision that it was rendered from.
 pub const REVISION: &str = "serin.dev/revision";
 
+/// Annotation on a primary Deployment that was written anew because it did not come up: `run/attempt`.
+pub const ATTEMPT: &str = "serin.dev/attempt";
+
 /// What the operator of Serin decided about workloads (Flagger's flags of these names).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

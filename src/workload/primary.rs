@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value, json};
 
 pub use super::template::{Identity, recover};
-use super::{REVISION, Settings, scale::replicas_of, template};
+use super::{ATTEMPT, REVISION, Settings, scale::replicas_of, template};
 use crate::{
     object::{child, ownership, patch, text},
     rollout::Fingerprint,
@@ -32,6 +32,8 @@ pub struct PrimaryContext<'a> {
     pub revision: &'a Fingerprint,
     /// The run that writes it.
     pub run: u64,
+    /// How often it has written it anew; 0: the first time.
+    pub attempt: u32,
     /// Replicas: of a new primary, or the least of a standing one.
     pub replicas: u32,
 }
@@ -72,6 +74,9 @@ pub fn promote(live: &Value, target: &Value, template: &Value, cx: &PrimaryConte
     annotations.retain(|key, _| is_personal(key));
     annotations.extend(included(target, "annotations", cx));
     annotations.insert(REVISION.to_owned(), cx.revision.0.clone().into());
+    if cx.attempt > 0 {
+        annotations.insert(ATTEMPT.to_owned(), format!("{}/{}", cx.run, cx.attempt).into());
+    }
     let metadata = child(&mut next, "metadata");
     metadata.insert("annotations".to_owned(), annotations.into());
     metadata.insert("labels".to_owned(), labels(target, cx).into());
@@ -83,7 +88,7 @@ pub fn promote(live: &Value, target: &Value, template: &Value, cx: &PrimaryConte
 }
 
 fn copied(stored: &Value, cx: &PrimaryContext<'_>) -> Value {
-    template::copy(stored, cx.identity, &template::salt(&cx.owner.uid, cx.run))
+    template::copy(stored, cx.identity, &template::salt(&cx.owner.uid, cx.run, cx.attempt))
 }
 
 fn follow(primary: &mut Value, target: &Value) {

@@ -92,9 +92,14 @@ pub fn recover(primary: &Value, like: Option<&Value>, identity: Identity<'_>) ->
     template
 }
 
-/// A UUID that is the same for the same Canary and run.
-pub(super) fn salt(canary_uid: &str, run: u64) -> String {
-    let hex = sha256_hex(format!("{canary_uid}/{run}/{FLAGGER_ID}").as_bytes());
+/// A UUID that is the same for the same Canary, run and attempt.
+pub(super) fn salt(canary_uid: &str, run: u64, attempt: u32) -> String {
+    let again = if attempt == 0 {
+        String::new()
+    } else {
+        format!(".{attempt}")
+    };
+    let hex = sha256_hex(format!("{canary_uid}/{run}{again}/{FLAGGER_ID}").as_bytes());
     // Version 8 and variant 8 mark a UUID of the maker's own recipe (RFC 9562, 5.8).
     format!(
         "{}-{}-8{}-8{}-{}",

@@ -131,7 +131,8 @@ async fn a_foreign_edit_of_the_route_is_repaired_and_a_rival_is_named() {
     let (intended, stolen) = (house.weights(), (10, 90));
     for _ in 0..3 {
         house.steer(stolen).await;
-        house.pass(3).await;
+        // The news may come two seconds late, and each repair waits longer than the one before.
+        house.pass(8).await;
         assert_eq!(house.weights(), intended);
     }
     let told = house.events().iter().any(|text| text.contains("rival-team"));

@@ -106,6 +106,7 @@ impl Bench {
             identity: identity(&self.selector, &self.settings),
             revision: &self.revision,
             run,
+            attempt: 0,
             replicas,
         }
     }

@@ -1,9 +1,10 @@
-//! Commands about releases: `get`, `why` and `wait` read them, and a verb such as `serin abort` says a person's word.
+//! Commands about releases: `get`, `why` and `wait` read them, a verb such as `serin abort` says a person's word, and `leave` ends it all.
 //!
 //! They talk to the API server alone, with the rights of whoever calls them: reading Canaries (and, for `wait`, their targets), and
 //! for a word patching the annotations of one.
 
 mod get;
+mod leave;
 mod line;
 mod say;
 mod story;
@@ -39,6 +40,9 @@ pub enum Command {
     /// Wait until a release is over; the exit code says how it ended
     #[command(after_help = EXIT_CODES)]
     Wait(wait::Args),
+    /// Delete Canaries and wait until their targets serve alone
+    #[command(after_help = LEAVING)]
+    Leave(leave::Args),
     /// Go on to the next step, past the checks and gates of this one
     Promote(say::Args),
     /// Leave out all steps and promote
@@ -62,6 +66,9 @@ pub enum Command {
 /// What the exit codes mean.
 const EXIT_CODES: &str = "Exit codes: 0 promoted, 3 failed or rolled back, 4 timeout, 5 no such Canary, 6 no connection to the cluster, \
                           7 a word was not followed, 1 anything else";
+
+/// What the exit codes of `serin leave` mean.
+const LEAVING: &str = "Exit codes: 0 all are handed back, 4 timeout, 5 no such Canary, 6 no connection to the cluster, 7 some stay because                        something speaks against it, 1 anything else";
 
 /// How the cluster is found.
 #[derive(Debug, Clone, Default, Args)]
@@ -196,6 +203,7 @@ pub async fn perform(desk: &mut Desk<'_>, command: &Command) -> Result<(), Relea
         Command::Get(args) => get::run(desk, args).await,
         Command::Why(args) => why::run(desk, args).await,
         Command::Wait(args) => wait::run(desk, args).await,
+        Command::Leave(args) => leave::run(desk, args).await,
         _ => match command.word() {
             Some((verb, args, weight)) => say::run(desk, verb, args, weight).await,
             None => Ok(()),
@@ -207,7 +215,7 @@ impl Command {
     /// The word that it says, if it says one.
     const fn word(&self) -> Option<(Verb, &say::Args, Option<u8>)> {
         Some(match self {
-            Self::Get(_) | Self::Why(_) | Self::Wait(_) => return None,
+            Self::Get(_) | Self::Why(_) | Self::Wait(_) | Self::Leave(_) => return None,
             Self::Promote(args) => (Verb::Promote, args, None),
             Self::PromoteFull(args) => (Verb::PromoteFull, args, None),
             Self::Abort(args) => (Verb::Abort, args, None),
@@ -225,6 +233,7 @@ impl Command {
             Self::Get(args) => Some(&args.place),
             Self::Why(args) => Some(&args.place),
             Self::Wait(args) => Some(&args.place),
+            Self::Leave(args) => Some(&args.place),
             _ => self.word().map(|(_, args, _)| &args.place),
         };
         place.cloned().unwrap_or_default()

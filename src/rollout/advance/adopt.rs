@@ -42,6 +42,8 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         dataless_checks: 0,
         checks: 0,
         gates: std::collections::BTreeMap::new(),
+        kept_until: None,
+        attempts: 0,
         queued: None,
         gate: None,
         words: Words::past(&observation.words),

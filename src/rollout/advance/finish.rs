@@ -1,14 +1,12 @@
 //! The ends of a run: promoted, rolled back, reverted. A resting phase is written only when the world was seen drawn.
 
-use chrono::{DateTime, Utc};
-
 use super::super::mark::{self, OWED};
 use super::super::notice::Severity;
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
-use super::{hold, homeward, moving, promote, scaling, verdict};
+use super::{down, hold, homeward, moving, promote, scaling, verdict};
 use crate::api::HookType;
 
 /// Notes that the hooks after the run are still to be called. They come after the phase is written, which they may read.
@@ -85,8 +83,11 @@ fn rollback_words(turn: &mut Turn<'_>) {
         (outcome.reason.clone(), outcome.message.clone())
     });
     let weight = turn.block.weight;
+    let drains = down::drains_until(turn);
     let why = turn.why(&reason, &format!("rolling back: {cause}"));
-    if weight == Weight::ZERO {
+    if let Some(at) = drains {
+        why.awaiting(down::CONNECTIONS).until(at, down::THEN);
+    } else if weight == Weight::ZERO {
         why.awaiting("traffic on the primary, then the target at zero replicas");
     } else {
         why.awaiting("ready pods of the primary")
@@ -98,7 +99,8 @@ fn rollback_words(turn: &mut Turn<'_>) {
 pub(super) fn roll_back(turn: &mut Turn<'_>) {
     homeward::bring_home(turn);
     rollback_words(turn);
-    if !home_and_down(turn) {
+    let kept_until = down::keeps_until(turn);
+    if kept_until.is_none() && !down::home_and_down(turn) {
         return;
     }
     if let Some(failed) = turn.block.running.take() {
@@ -106,14 +108,26 @@ pub(super) fn roll_back(turn: &mut Turn<'_>) {
     }
     turn.block.plan = None;
     turn.enter(Stage::Resting);
+    turn.block.kept_until = kept_until;
     owe_post_rollout(turn);
-    let text = format!("Canary failed! Scaling down {}", turn.canary_name());
+    let text = match kept_until {
+        Some(_) => format!(
+            "Canary failed! Keeping the pods of {} for {}",
+            turn.target_name(),
+            down::delay_words(turn)
+        ),
+        None => format!("Canary failed! Scaling down {}", turn.canary_name()),
+    };
     turn.warning("failed", "RollBack", &text);
     let (reason, cause) = turn.block.outcome.as_ref().map_or_else(Default::default, |outcome| {
         (outcome.reason.clone(), outcome.message.clone())
     });
-    turn.why(&reason, &cause)
+    let why = turn
+        .why(&reason, &cause)
         .awaiting("a new revision of the target, or its return to the promoted one");
+    if let Some(at) = kept_until {
+        why.until(at, down::THEN);
+    }
 }
 
 /// As a rollback, without a failure.
@@ -132,7 +146,7 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
         return homeward::leave_for_new_revision(turn);
     }
     homeward::bring_home(turn);
-    if !home_and_down(turn) {
+    if !down::home_and_down(turn) {
         let (reason, message) = if renamed {
             ("NamesChanged", "the spec names other objects; the run is ended first")
         } else {
@@ -141,8 +155,12 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
                 "the target returned to the promoted revision during the run",
             )
         };
-        turn.why(reason, message)
-            .awaiting("traffic on the primary, then the target at zero replicas");
+        down::say(
+            turn,
+            reason,
+            message,
+            "traffic on the primary, then the target at zero replicas",
+        );
         return;
     }
     turn.block.running = None;
@@ -195,12 +213,9 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
         }
     }
     // Nothing is taken from the canary while the primary does not carry everything: `render` waits for the same.
-    if !home_and_down(turn) || !(scaling::is_promoted(turn) || turn.past_deadline()) {
-        turn.why(
-            "Finalising",
-            "all traffic is on the primary; the target is scaled to zero",
-        )
-        .awaiting("the target at zero replicas");
+    if !down::home_and_down(turn) || !(scaling::is_promoted(turn) || turn.past_deadline()) {
+        let message = "all traffic is on the primary; the target is scaled to zero";
+        down::say(turn, "Finalising", message, "the target at zero replicas");
         return;
     }
     let skipped = turn.block.plan.as_ref().is_none_or(|plan| !plan.judges());
@@ -240,41 +255,6 @@ pub(super) fn finalise(turn: &mut Turn<'_>) {
         .map(|outcome| outcome.reason.clone())
         .unwrap_or_default();
     turn.why(&reason, message);
-}
-
-/// Whether the route was seen at zero for the settle time and the target was then seen at zero replicas.
-fn home_and_down(turn: &mut Turn<'_>) -> bool {
-    if turn.block.weight != Weight::ZERO {
-        return false;
-    }
-    let since = turn.drawn_since();
-    let target_down = turn.observation.target.is_absent()
-        || turn
-            .observation
-            .target
-            .is_present_and(|target| target.replicas == 0 && target.rollout.observed);
-    let settled = turn.settled(since);
-    if let (true, false, Some(since)) = (settled, target_down, since) {
-        kept_up(turn, since);
-    }
-    settled && target_down
-}
-
-/// Said when the target could have been at zero for the whole patience and is not: a scaler or a person raises it again.
-fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
-    // A route that stood at zero before the stage began says nothing about how long the target could have been down.
-    let at = home_since.max(turn.block.since) + super::delta(turn.spec().progress_deadline());
-    if turn.now < at {
-        return turn.wake_at(at);
-    }
-    if turn.once("told/kept-up") {
-        let message = format!(
-            "{} does not stay at zero replicas: something else scales it, or holds its pods",
-            turn.target_name()
-        );
-        turn.warning("kept-up", "Stall", &message)
-            .alerts(Severity::Error, &message);
-    }
 }
 
 fn tell_post_rollout(turn: &mut Turn<'_>, tally: &Tally) {

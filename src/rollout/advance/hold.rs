@@ -7,7 +7,8 @@ use super::super::weight::{Side, Weight};
 use super::promote::{go_home, primary_is_ready, promoting_words};
 use super::revision::{self, Seen, seen};
 use super::turn::Turn;
-use super::{finish, homeward, rest};
+use super::{finish, homeward, moving, rest};
+use crate::api::PromotionFailure;
 
 /// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).
 pub(super) fn fail(turn: &mut Turn<'_>) {
@@ -39,6 +40,9 @@ pub(super) fn fail(turn: &mut Turn<'_>) {
     let settled = turn.drawn_since().is_some();
     if settled || !canary_has_it {
         turn.block.last_failed.clone_from(&turn.block.running);
+        if restores_primary(turn) {
+            return begin_restore(turn);
+        }
         turn.enter(Stage::HoldOnCanary);
         finish::owe_post_rollout(turn);
         hold_words(turn, &state);
@@ -46,9 +50,56 @@ pub(super) fn fail(turn: &mut Turn<'_>) {
 }
 
 fn hold_words(turn: &mut Turn<'_>, state: &str) {
-    let weight = turn.block.weight;
-    turn.why("PromotionFailed", &format!("the primary did not come up: {state}; {weight} percent of the traffic is on the canary, which runs the new revision"))
+    let (weight, deadline) = (turn.block.weight, turn.deadline());
+    let then = match turn.spec().promotion_failure() {
+        PromotionFailure::Hold => None,
+        PromotionFailure::Retry => Some("the primary's pods are made anew"),
+        PromotionFailure::RestorePrimary => turn
+            .block
+            .promoted
+            .as_ref()
+            .map(|_| "the primary gets the last good revision back"),
+    };
+    let why = turn
+        .why("PromotionFailed", &format!("the primary did not come up: {state}; {weight} percent of the traffic is on the canary, which runs the new revision"))
         .awaiting("the primary's pods, a new revision of the target, or its return to the last good one");
+    if let Some(then) = then {
+        why.until(deadline, then);
+    }
+}
+
+/// Whether the spec wants the last good revision back rather than to wait for the primary. Where none is known there is nothing to go
+/// back to.
+fn restores_primary(turn: &Turn<'_>) -> bool {
+    let wanted = turn.spec().promotion_failure() == PromotionFailure::RestorePrimary;
+    wanted && turn.block.promoted.is_some() && turn.block.promoted != turn.block.running
+}
+
+fn begin_restore(turn: &mut Turn<'_>) {
+    turn.enter(Stage::Restoring);
+    let text = format!("Restoring the last good revision of {}", turn.primary_name());
+    turn.event("restore", "Restore", &text);
+    restore_words(turn);
+}
+
+/// The pods that did not come up are made anew, each time that the patience with them has run out (`onFailure: retry`).
+fn retry(turn: &mut Turn<'_>) {
+    let wanted = turn.spec().promotion_failure() == PromotionFailure::Retry;
+    if !wanted || !turn.past_deadline() || !turn.capacity().primary_rolls_safely() {
+        return;
+    }
+    turn.block.attempts += 1;
+    turn.block.since = turn.now;
+    turn.memory.progress = None;
+    let (primary, attempt) = (turn.primary_name(), turn.block.attempts);
+    let text = format!("Retrying the promotion of {primary}, attempt {attempt}: its pods are made anew");
+    turn.event(&format!("retry-{attempt}"), "Promote", &text);
+    let state = turn
+        .observation
+        .primary
+        .present()
+        .map_or_else(String::new, Workload::state);
+    hold_words(turn, &state);
 }
 
 /// Held on the canary: goes on by itself when the primary comes up, and makes way for a new revision.
@@ -74,15 +125,12 @@ pub(super) fn hold(turn: &mut Turn<'_>) {
         Seen::Settled(_) | Seen::Unknown | Seen::Rebased(_) => {}
     }
     if primary_is_ready(turn) {
-        turn.block.outcome = None;
-        turn.block.last_failed = None;
-        let text = format!(
-            "Primary of {} is ready! Going on with the promotion",
-            turn.target_name()
-        );
-        turn.event("resume", "Promote", &text);
-        return go_home(turn);
+        return resume(turn);
     }
+    if restores_primary(turn) {
+        return begin_restore(turn);
+    }
+    retry(turn);
     if turn.observation.canary_endpoints == Some(0) {
         homeward::bring_home(turn);
     } else if !turn.block.has_all()
@@ -91,6 +139,18 @@ pub(super) fn hold(turn: &mut Turn<'_>) {
     {
         turn.give_all();
     }
+}
+
+/// The primary came up after all.
+fn resume(turn: &mut Turn<'_>) {
+    turn.block.outcome = None;
+    turn.block.last_failed = None;
+    let text = format!(
+        "Primary of {} is ready! Going on with the promotion",
+        turn.target_name()
+    );
+    turn.event("resume", "Promote", &text);
+    go_home(turn);
 }
 
 /// A new revision came while traffic is held on the canary, and no good one is known to go back to (a promotion that failed under
@@ -121,11 +181,27 @@ pub(super) fn restore(turn: &mut Turn<'_>) {
         primary.is_present_and(|primary| primary.rollout.complete && primary.fingerprint == *revision)
             && turn.capacity().carries(Side::Primary, Weight::ZERO)
     };
+    // Nothing but the failure of the promotion is a reason to go back.
+    let run_is_over = !revision::strayed(&turn.block, turn.observation)
+        && !moving::is_renamed(&turn.block, turn.observation)
+        && turn.observation.target.present().is_some();
+    if run_is_over && primary_is_ready(turn) {
+        // A late write of the good revision is none that is wanted any more.
+        turn.block.copied.clone_from(&turn.block.promoted);
+        return resume(turn);
+    }
     if up(turn, &turn.block.running) {
         // It came up with the revision that was judged before the good one could be put back: that one is promoted.
         turn.block.last_promoted = std::mem::replace(&mut turn.block.promoted, turn.block.running.clone());
         turn.block.copied.clone_from(&turn.block.last_promoted);
         turn.block.last_failed = None;
+    }
+    if up(turn, &turn.block.promoted) && run_is_over {
+        turn.event("restored", "Restore", "Routing all traffic to primary");
+        let (reason, message) = turn.block.outcome.as_ref().map_or_else(Default::default, |outcome| {
+            (outcome.reason.clone(), outcome.message.clone())
+        });
+        return finish::roll_traffic_back(turn, &reason, &message);
     }
     if up(turn, &turn.block.promoted) {
         turn.enter(Stage::Restarting);
@@ -155,10 +231,12 @@ pub(super) fn restore(turn: &mut Turn<'_>) {
 
 fn restore_words(turn: &mut Turn<'_>) {
     let deadline = turn.deadline();
-    turn.why(
-        "Restoring",
-        "a new revision came while traffic is held on the canary; the primary gets the last good revision back first",
-    )
-    .awaiting("the primary's pods")
-    .until(deadline, "a person is alerted; traffic stays on the canary");
+    let message = if revision::strayed(&turn.block, turn.observation) {
+        "a new revision came while traffic is held on the canary; the primary gets the last good revision back first"
+    } else {
+        "the primary did not come up with the new revision; it gets the last good one back, then the traffic"
+    };
+    turn.why("Restoring", message)
+        .awaiting("the primary's pods")
+        .until(deadline, "a person is alerted; traffic stays on the canary");
 }

@@ -82,11 +82,10 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
             .awaiting("the switched Service in the cache");
     } else if observation.target.is_present_and(|target| target.replicas > 0) {
         let since = turn.memory.apex_seen.map(|(_, since)| since);
-        let settled = turn.settled(since);
-        let message = if settled {
+        let message = if turn.let_go(since) {
             "the target is scaled to zero"
         } else {
-            "the data plane is given time to follow"
+            "the data plane is given time to follow, and connections to end"
         };
         turn.why("ScalingTargetDown", message)
             .awaiting("the target at zero replicas");

@@ -2,7 +2,7 @@
 
 use super::super::announcement::parted;
 use super::super::assertion::Destination;
-use super::super::handover::{Handover, LAST_TRIES, handover, heir};
+use super::super::handover::{self, Handover, LAST_TRIES, handover, heir};
 use super::super::notice::Severity;
 use super::super::scaler;
 use super::super::state::Stage;
@@ -26,7 +26,7 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
         homeward::bring_home(turn);
     }
     watch_the_clock(turn);
-    let deadline = turn.deadline();
+    let deadline = handover::deadline(turn.canary, &turn.block, &turn.memory);
     let state = handover(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now);
     let message = words(turn, state);
     let trouble = turn
@@ -55,9 +55,9 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
 
 /// Looks again when a settle time ends, and when the patience does: after the deadline the hand-back goes on whatever is missing.
 pub(super) fn watch_the_clock(turn: &mut Turn<'_>) {
-    if turn.past_deadline() {
-        turn.wake_at(turn.deadline() + LAST_TRIES);
-        turn.wake_at(turn.deadline() + LAST_TRIES * 2);
+    let deadline = handover::deadline(turn.canary, &turn.block, &turn.memory);
+    for tries in 0..=2 {
+        turn.wake_at(deadline + LAST_TRIES * tries);
     }
     for since in [
         turn.memory.apex_seen.map(|(_, since)| since),
@@ -66,6 +66,7 @@ pub(super) fn watch_the_clock(turn: &mut Turn<'_>) {
         turn.memory.handed_back_seen,
     ] {
         turn.settled(since);
+        turn.let_go(since);
     }
 }
 

@@ -3,6 +3,7 @@
 mod adopt;
 mod ailing;
 mod deed;
+mod down;
 mod finish;
 mod gate;
 mod hold;
@@ -31,6 +32,7 @@ use super::state::{Block, Fingerprint, Stage};
 use crate::api::Canary;
 use turn::Turn;
 
+pub(super) use down::is_due;
 pub(super) use leave::TERMINATED;
 pub(super) use moving::{is_renamed, keeps_primary, leftovers};
 pub(super) use raise::{pods_ready, ready_for_traffic};

@@ -6,12 +6,13 @@ use super::super::round::{self, Check, GateRefusal, Progress, Tally};
 use super::super::state::{Fingerprint, GateState, RunResult, Stage};
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
-use super::{finish, gate, line, scaling, verdict, word};
+use super::{down, finish, gate, line, scaling, verdict, word};
 use crate::api::HookType;
 
 /// Looks for a change, asks the gates, starts the run.
 pub(super) fn rest(turn: &mut Turn<'_>) {
     scaling::take_name(turn);
+    down::keep_time(turn);
     let waits = unreleased(&turn.block, turn.observation, &turn.memory, turn.now).is_some();
     if finish::post_rollout(turn, waits) {
         return;
@@ -30,6 +31,7 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
     if turn.block.last_failed.as_ref() == Some(&fingerprint) {
         // The condition and the outcome tell already; a person or a new revision comes next.
         wait_no_longer(turn);
+        down::not_needed(turn, false);
         return rested_why(turn);
     }
     if refused(turn) {
@@ -136,6 +138,7 @@ fn returned(turn: &mut Turn<'_>) {
         .as_ref()
         .is_some_and(|outcome| outcome.result == RunResult::Failed);
     wait_no_longer(turn);
+    down::not_needed(turn, true);
     turn.block.last_failed = None;
     if failed {
         turn.outcome(
@@ -176,7 +179,12 @@ fn rested_why(turn: &mut Turn<'_>) {
         turn.stalled_notice("PrimaryOvertaken", &message);
         turn.why("PrimaryOvertaken", &message).awaiting(awaited);
     } else {
-        turn.why(&reason, &message);
+        let kept_until = turn.block.kept_until.filter(|until| turn.now < *until);
+        let why = turn.why(&reason, &message);
+        if let Some(at) = kept_until {
+            why.awaiting("a new revision of the target, or its return to the promoted one")
+                .until(at, down::THEN);
+        }
     }
 }
 

@@ -66,7 +66,9 @@ pub(super) fn step(turn: &mut Turn<'_>) {
             // The answers come by themselves. What is shown stays what it was: the check is part of the step.
         }
         Progress::Done(tally) => {
-            let disturbed = turn.memory.short_in == Some(turn.memory.checks);
+            // What a scaler takes away and gives back within a check says nothing about the revision.
+            let scaled = turn.block.scaler.is_some();
+            let disturbed = short || (!scaled && turn.memory.short_in == Some(turn.memory.checks));
             turn.end_round();
             judge(turn, &tally, disturbed);
         }

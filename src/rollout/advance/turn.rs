@@ -6,7 +6,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::super::capacity::Capacity;
 use super::super::notice::{Notice, Severity};
-use super::super::observation::{Memory, Observation};
+use super::super::observation::{Lack, Memory, Observation};
 use super::super::question::Answers;
 use super::super::round::Check;
 use super::super::size;
@@ -79,6 +79,8 @@ impl<'a> Turn<'a> {
         self.block.queued = None;
         if at_rest(stage) {
             self.block.gates.clear();
+        } else {
+            self.block.kept_until = None;
         }
         if !matches!(
             stage,
@@ -92,6 +94,7 @@ impl<'a> Turn<'a> {
         self.forget_gates();
         self.memory.checks = 0;
         self.memory.short_in = None;
+        self.memory.lacking = None;
         self.memory.last_check = None;
         self.memory.progress = None;
     }
@@ -99,6 +102,7 @@ impl<'a> Turn<'a> {
     /// Another run, of this revision: its number, its plan, and nothing counted yet. The revision that was under test comes back.
     pub fn begin_run(&mut self, fingerprint: Fingerprint) -> Option<Fingerprint> {
         self.block.run += 1;
+        self.block.attempts = 0;
         self.block.plan = Some(steps::plan(self.spec(), &self.block.subject));
         self.block.iterations = 0;
         self.block.cookies = cookies::of_run(self.canary, &self.block);
@@ -142,6 +146,7 @@ impl<'a> Turn<'a> {
         self.block.since = self.now;
         self.memory.checks = 0;
         self.memory.short_in = None;
+        self.memory.lacking = None;
         self.memory.last_check = None;
     }
 
@@ -220,16 +225,21 @@ impl<'a> Turn<'a> {
     }
 
     /// When the patience with something ends that began to be missing within this stage. That time stands in the status, so it neither
-    /// moves with each pass nor begins again with a new process; a pod that gets ready moves it.
-    pub fn patience(&self, then: &str) -> DateTime<Utc> {
+    /// moves with each pass nor begins again with a new process; a pod that gets ready moves it. What comes and goes again and again
+    /// (pods that a scaler takes away) is missing all the while: only half the patience without a lack ends one.
+    pub fn patience(&mut self, then: &str) -> DateTime<Utc> {
         let (before, patience) = (self.before, delta(self.spec().progress_deadline()));
         let place = |block: &Block| (block.run, block.stage, block.weight, block.matched, block.iterations);
         let same = place(before) == place(&self.block);
-        let until = before
+        let stated = before
             .why
             .until
-            .filter(|_| same && before.why.then.as_deref() == Some(then))
+            .filter(|_| same && before.why.then.as_deref() == Some(then));
+        let remembered = self.memory.lacking.filter(|lack| self.now < lack.seen + patience / 2);
+        let until = stated
+            .or(remembered.map(|lack| lack.until))
             .unwrap_or(self.now + patience);
+        self.memory.lacking = Some(Lack { until, seen: self.now });
         let progress = self.memory.progress.map(|progress| progress.at + patience);
         progress.map_or(until, |progress| until.max(progress))
     }
@@ -245,8 +255,17 @@ impl<'a> Turn<'a> {
 
     /// Whether a thing has been seen for the settle time. Looks again when it has been seen, but not long enough.
     pub fn settled(&mut self, since: Option<DateTime<Utc>>) -> bool {
+        self.has_stood(since, delta(self.spec().traffic_settle()))
+    }
+
+    /// The same, and then for as long as connections may take to end.
+    pub fn let_go(&mut self, since: Option<DateTime<Utc>>) -> bool {
+        self.has_stood(since, delta(self.spec().letting_go()))
+    }
+
+    fn has_stood(&mut self, since: Option<DateTime<Utc>>, time: TimeDelta) -> bool {
         let Some(since) = since else { return false };
-        let at = since + delta(self.spec().traffic_settle());
+        let at = since + time;
         if self.now < at {
             self.wake_at(at);
         }
@@ -371,6 +390,7 @@ impl<'a> Turn<'a> {
                 || a.unreachable_checks != b.unreachable_checks
                 || a.dataless_checks != b.dataless_checks
                 || a.gates != b.gates
+                || (a.kept_until, a.attempts) != (b.kept_until, b.attempts)
                 || a.queued != b.queued
                 || a.gate != b.gate
                 || a.words != b.words

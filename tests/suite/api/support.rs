@@ -40,8 +40,16 @@ fn unbuilt_around_the_analysis() -> Vec<Unbuilt> {
         field("spec.ingressRef", reference.clone()),
         field("spec.routeRef", reference.clone()),
         field("spec.upstreamRef", reference.clone()),
-        field("spec.promotion", json!({"onFailure": "hold"})),
-        field("spec.rollback", json!({"window": 3})),
+        (
+            "/spec/promotion".to_owned(),
+            json!({"bake": {"duration": "10m"}}),
+            "spec.promotion.bake".to_owned(),
+        ),
+        (
+            "/spec/rollback".to_owned(),
+            json!({"window": 3}),
+            "spec.rollback.window".to_owned(),
+        ),
         field("spec.strategy", json!("replicas")),
         field("spec.routeRefs", json!([reference])),
         field("spec.totalWeight", json!(1000)),

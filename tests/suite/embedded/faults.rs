@@ -32,6 +32,11 @@ const SAMPLE: usize = 8;
 
 const CANARY: &str = "flagger.app/v1beta1";
 
+const BAD: Behaviour = Behaviour {
+    success: 80.0,
+    latency: 90.0,
+};
+
 /// One story that can be disturbed.
 #[derive(Clone, Copy, Debug)]
 enum Scenario {
@@ -46,6 +51,8 @@ enum Scenario {
     Move,
     Scaled,
     Config,
+    Kept,
+    Restored,
 }
 
 impl Scenario {
@@ -54,15 +61,13 @@ impl Scenario {
         match self {
             Self::Adoption => setting.without_canary(),
             Self::Promotion => setting.analysis(&json!({ "stepWeightPromotion": 50 })),
-            Self::Rollback => setting.script(|script| {
-                script.answers(
-                    "app:2",
-                    Behaviour {
-                        success: 80.0,
-                        latency: 90.0,
-                    },
-                )
-            }),
+            Self::Rollback => setting.script(|script| script.answers("app:2", BAD)),
+            Self::Kept => setting
+                .spec(&json!({ "rollback": { "drainSeconds": 10, "scaleDownDelay": "60s" } }))
+                .script(|script| script.answers("app:2", BAD)),
+            Self::Restored => setting
+                .spec(&json!({ "promotion": { "onFailure": "restorePrimary" } }))
+                .script(|script| script.life(Pods::image("app:2").and(Pods::named("app-primary")), Life::NeverReady)),
             Self::FailedPromotion => setting
                 .deployment(&json!({ "strategy": { "type": "Recreate" } }))
                 .script(|script| script.life(Pods::image("app:2").and(Pods::named("app-primary")), Life::NeverReady)),
@@ -89,6 +94,16 @@ impl Scenario {
             }
             Self::Rollback => {
                 stage.push("app:2").await;
+                stage.until_phase("Failed").await;
+            }
+            Self::Kept => {
+                stage.push("app:2").await;
+                stage.until_phase("Failed").await;
+                stage.until("down", |stage| stage.replicas("app") == 0).await;
+            }
+            Self::Restored => {
+                stage.push("app:2").await;
+                stage.until_stage("Restoring").await;
                 stage.until_phase("Failed").await;
             }
             Self::Newer => {
@@ -333,6 +348,8 @@ replays! {
     a_deletion_ends_the_same_whatever_call_fails: Deletion with "contour";
     an_adoption_with_istio_ends_the_same_whatever_call_fails: Adoption with "istio";
     a_release_that_persons_steer_ends_the_same_whatever_call_fails: Words with "gatewayapi:v1";
+    a_rollback_that_keeps_its_pods_ends_the_same_whatever_call_fails: Kept with "gatewayapi:v1";
+    a_primary_that_is_restored_ends_the_same_whatever_call_fails: Restored with "contour";
     a_release_of_a_scaled_workload_ends_the_same_whatever_call_fails: Scaled with "gatewayapi:v1";
     a_deletion_with_istio_ends_the_same_whatever_call_fails: Deletion with "istio";
 }

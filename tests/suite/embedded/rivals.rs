@@ -57,7 +57,8 @@ async fn a_foreign_edit_of_the_route_at_any_step_is_put_back_to_the_weight_of_th
 /// Rank 9, 37: a rival that does not stop is named, and nothing counts while it stands.
 #[tokio::test(start_paused = true)]
 async fn a_rival_that_undoes_the_route_again_and_again_is_named_once_and_holds_the_run() {
-    let stage = Setting::new().initialized().await;
+    let patient = json!({ "progressDeadlineSeconds": 300 });
+    let stage = Setting::new().spec(&patient).initialized().await;
     stage.push("app:2").await;
     stage.until_weight(20).await;
     let mut spec = stage.object("gateway.networking.k8s.io/v1", "HTTPRoute", "app")["spec"].take();

@@ -1,7 +1,13 @@
 //! Releases of a Deployment that a `HorizontalPodAutoscaler` scales: whose size is whose, and when.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use serin::sim::{fault::RequestInfo, world::manifests};
+use serin::sim::fault::RequestInfo;
+use serin::sim::world::{
+    manifests,
+    script::{Life, Pods},
+};
 
 use super::{
     process::{How, Mishap},
@@ -161,6 +167,23 @@ async fn a_scaler_that_lowers_the_canary_meanwhile_does_not_stop_the_release() {
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     assert_eq!(stage.story.weights().iter().max(), Some(&60));
+}
+
+/// A scaler that takes the pods away before they are ready, again and again, does not keep a run for ever.
+#[tokio::test(start_paused = true)]
+async fn a_scaler_that_never_lets_the_canary_grow_ends_the_run_at_its_deadline() {
+    let stage = scaled(Setting::new())
+        .deployment(&json!({ "replicas": 6 }))
+        .spec(&json!({ "progressDeadlineSeconds": 120 }))
+        .script(|script| {
+            let slow = Life::ReadyAfter(Duration::from_secs(40));
+            script.demand(COPY, 6).demand(APP, 1).life(Pods::image("app:2"), slow)
+        })
+        .initialized()
+        .await;
+    stage.push("app:2").await;
+    stage.until_phase("Failed").await;
+    assert_eq!((stage.replicas(APP), stage.image("app-primary")), (0, "app:1".into()));
 }
 
 #[tokio::test(start_paused = true)]

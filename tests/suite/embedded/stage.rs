@@ -64,7 +64,8 @@ impl Stage {
     /// Raises the curtain.
     pub(super) async fn of(setting: Setting) -> Self {
         listen();
-        let start = DateTime::<Utc>::from_timestamp(1_700_000_000, 0).expect("a fixed time must be valid");
+        // As fine as a real clock, and finer than what a status keeps.
+        let start = DateTime::<Utc>::from_timestamp(1_700_000_000, 123_456_789).expect("a fixed time must be valid");
         let clock = Clock::virtual_at(start);
         let api = ApiServer::new(Options {
             seed: setting.seed,

@@ -308,7 +308,8 @@ async fn core_013_an_ab_test_sends_what_matches_to_the_canary_and_the_rest_to_th
             .await;
         stage.push("app:2").await;
         stage.until_weight(100).await;
-        stage.pass(2).await;
+        // The data plane has heard of the route by then.
+        stage.pass(6).await;
         let entry = ("test".to_owned(), "app".to_owned());
         let split = stage.world.traffic().split(&entry).unwrap_or_default();
         assert!(

@@ -1,0 +1,166 @@
+//! `serin leave` hands Canaries back, and says before what speaks against it (rank 16 of `spec/users.md`).
+
+use clap::Parser;
+use serde_json::{Value, json};
+use serin::cli::release::{Command, Desk, perform};
+use serin::controller::settings::Election;
+use serin::sim::world::{manifests, traffic::Behaviour};
+
+use super::setting::{APP, NAMESPACE, Setting};
+use super::stage::{Stage, canary};
+use super::traffic::no_request_lost;
+
+const LEASES: &str = "coordination.k8s.io/v1";
+
+#[derive(Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The exit code and what was printed, an error included.
+async fn serin(stage: &Stage, line: &str) -> (u8, String) {
+    let words = std::iter::once("serin").chain(line.split(' '));
+    let command = Line::try_parse_from(words).expect("a command line").command;
+    let mut out = Vec::new();
+    let mut desk = Desk {
+        client: stage.api.client("serin-cli"),
+        namespace: NAMESPACE.into(),
+        clock: stage.clock.clone(),
+        out: &mut out,
+    };
+    let ended = perform(&mut desk, &command).await;
+    let said = String::from_utf8(out).expect("text");
+    match ended {
+        Ok(()) => (0, said),
+        Err(error) => (error.exit_code(), format!("{said}{error}")),
+    }
+}
+
+fn is_gone(stage: &Stage) -> bool {
+    stage.canary().is_null()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_canary_is_deleted_and_waited_for_until_its_target_serves() {
+    let stage = Setting::new().initialized().await;
+    let (code, said) = serin(&stage, "leave app").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("app.test: deleted, its target takes over\n"), "{said}");
+    assert!(said.contains("the target takes over from the primary"), "{said}");
+    assert!(said.ends_with("app.test: handed back\n"), "{said}");
+    assert!(is_gone(&stage));
+    assert_eq!((stage.selects(APP), stage.ready(APP)), (APP.into(), 3));
+    no_request_lost(&stage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_are_handed_back_a_few_at_a_time() {
+    let mut setting = Setting::new();
+    for name in ["shop", "mail", "news"] {
+        let analysis = manifests::analysis("10s", 2, 60, 20);
+        setting = setting
+            .object(manifests::deployment(NAMESPACE, name, "app:1", 2))
+            .object(manifests::canary(NAMESPACE, name, "gatewayapi:v1", &analysis));
+    }
+    let stage = setting.initialized().await;
+    let phase =
+        |stage: &Stage, name: &str| stage.object("flagger.app/v1beta1", "Canary", name)["status"]["phase"].take();
+    for name in ["shop", "mail", "news"] {
+        stage
+            .until("all are taken over", |stage| phase(stage, name) == "Initialized")
+            .await;
+    }
+    let (code, said) = serin(&stage, "leave --all --at-once 2").await;
+    assert_eq!(code, 0, "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    let third = lines
+        .iter()
+        .filter(|line| line.contains(": deleted"))
+        .nth(2)
+        .expect("a third");
+    let before = lines.iter().take_while(|line| *line != third);
+    assert!(
+        before.filter(|line| line.ends_with(": handed back")).count() >= 1,
+        "{said}"
+    );
+    assert_eq!(said.matches(": handed back").count(), 4, "{said}");
+    assert_eq!(serin(&stage, "leave -A").await.1, "There is no Canary to hand back.\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_give_all_traffic_to_a_revision_that_was_not_promoted_stays() {
+    let stage = Setting::new()
+        .script(|script| {
+            let (success, latency) = (80.0, 90.0);
+            script.answers("app:2", Behaviour { success, latency })
+        })
+        .initialized()
+        .await;
+    stage.push("app:2").await;
+    stage.until_weight(20).await;
+    let (code, said) = serin(&stage, "leave app").await;
+    assert_eq!(code, 7, "{said}");
+    assert!(
+        said.contains("in the middle of a release (Progressing at 20 percent)"),
+        "{said}"
+    );
+    stage.until_phase("Failed").await;
+    let (code, said) = serin(&stage, "leave app").await;
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains("the revision that failed"), "{said}");
+    assert!(!is_gone(&stage) && stage.canary()["metadata"]["deletionTimestamp"].is_null());
+    stage.push("app:1").await;
+    stage.until_phase("Succeeded").await;
+    assert_eq!(serin(&stage, "leave app").await.0, 0);
+    no_request_lost(&stage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_deletes_nothing_and_names_who_would_make_it_again() {
+    let stage = Setting::new().initialized().await;
+    let labels = json!({ "metadata": { "labels": { "kustomize.toolkit.fluxcd.io/name": "apps" } } });
+    stage.change(&canary(&labels)).await;
+    let (code, said) = serin(&stage, "leave app --dry-run").await;
+    assert_eq!(
+        (code, said.as_str()),
+        (
+            0,
+            "app.test: was applied by Flux, which makes it again unless it is taken out there first\n\
+             app.test: would be deleted and handed back\n"
+        )
+    );
+    stage.pass(60).await;
+    assert_eq!(stage.phase(), "Initialized");
+    assert_eq!(serin(&stage, "leave nobody").await.0, 5);
+}
+
+/// A deletion cannot be taken back, and without a controller it waits.
+#[tokio::test(start_paused = true)]
+async fn without_a_running_serin_nothing_is_deleted() {
+    let stage = Setting::new()
+        .settings(|settings| {
+            settings.election = Election::Lease {
+                namespace: NAMESPACE.into(),
+            };
+        })
+        .initialized()
+        .await;
+    stage.serin.kill();
+    stage.pass(600).await;
+    let (code, said) = serin(&stage, "leave app").await;
+    assert_eq!(code, 7, "{said}");
+    assert!(
+        said.contains("no Serin seems to run") && said.contains("10 minutes ago"),
+        "{said}"
+    );
+    assert_eq!(stage.canary()["metadata"]["deletionTimestamp"], Value::Null);
+    // Where there is no Lease nobody can tell: the deletion is done, and that nobody reacts is said.
+    stage.delete(LEASES, "Lease", "flagger-leader-election").await;
+    let (code, said) = serin(&stage, "leave app --timeout 90s").await;
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("no Serin has reacted"), "{said}");
+    stage.serin.start();
+    stage.until("gone", is_gone).await;
+    no_request_lost(&stage);
+}
