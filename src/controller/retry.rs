@@ -27,7 +27,7 @@ impl Retry {
         Self::between(Duration::from_secs(1), Duration::from_mins(5), uid)
     }
 
-    /// For a size that a scaler changes back: from 1 s to half a minute, twice the time in which a HorizontalPodAutoscaler looks (15 s,
+    /// For a size that a scaler changes back: from 1 s to half a minute, twice the time in which a `HorizontalPodAutoscaler` looks (15 s,
     /// `--horizontal-pod-autoscaler-sync-period` of kube-controller-manager). What a step needs has to stand for a moment now and then.
     pub fn of_size(uid: &str) -> Self {
         Self::between(Duration::from_secs(1), Duration::from_secs(30), uid)

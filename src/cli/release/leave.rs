@@ -20,6 +20,9 @@ use crate::rollout::Stage;
 /// How long a controller may take to notice a deletion before that is worth a word.
 const NOTICED: TimeDelta = TimeDelta::seconds(30);
 
+/// What is said then.
+const UNHEARD: &str = "no Serin has reacted; is one running, and does it watch this namespace? (docs/leave.md, \"With no Serin running\")";
+
 /// Marks of tools that apply a Canary again when it is gone: the label or annotation, and who sets it.
 const APPLIERS: [(&str, &str); 4] = [
     ("kustomize.toolkit.fluxcd.io/name", "Flux"),
@@ -30,6 +33,7 @@ const APPLIERS: [(&str, &str); 4] = [
 
 /// Which Canaries, and how.
 #[derive(Debug, Clone, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct Args {
     /// The Canaries
     #[arg(required_unless_present_any = ["all", "all_namespaces"])]
@@ -270,7 +274,7 @@ async fn look(desk: &mut Desk<'_>, one: &mut Leaving) -> Result<bool, ReleaseErr
         }
     } else if !one.alone && desk.clock.now() - one.since >= NOTICED {
         one.alone = true;
-        one.told = "no Serin has reacted; is one running, and does it watch this namespace? (docs/leave.md, \"With no Serin running\")".to_owned();
+        UNHEARD.clone_into(&mut one.told);
         writeln!(desk.out, "{}: {}", now.full_name(), one.told)?;
     }
     Ok(false)

@@ -237,7 +237,7 @@ impl<'a> Turn<'a> {
             .filter(|_| same && before.why.then.as_deref() == Some(then));
         let remembered = self.memory.lacking.filter(|lack| self.now < lack.seen + patience / 2);
         let until = stated
-            .or(remembered.map(|lack| lack.until))
+            .or_else(|| remembered.map(|lack| lack.until))
             .unwrap_or(self.now + patience);
         self.memory.lacking = Some(Lack { until, seen: self.now });
         let progress = self.memory.progress.map(|progress| progress.at + patience);
