@@ -94,10 +94,6 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.totalWeight", "100 is", |c, _| {
         c.spec.total_weight.is_some_and(|w| w != 100)
     }),
-    field("spec.configTracking[].mode", "snapshot and live are", |c, _| {
-        let mut configs = c.spec.config_tracking.iter();
-        configs.any(|it| it.mode == super::ConfigMode::LiveRestart)
-    }),
     field("spec.dependsOn", "", |c, _| !c.spec.depends_on.is_empty()),
     field("spec.group", "", |c, _| c.spec.group.is_some()),
     field("spec.windows", "", |c, _| !c.spec.windows.is_empty()),

@@ -20,6 +20,8 @@ use crate::workload::{self, REVISION};
 pub struct Configs {
     /// Where each followed configuration's copy has its name, and what the original says.
     pub followed: BTreeMap<ConfigRef, Copied>,
+    /// What those say that the primary reads live and is rolled for, as one mark; absent where there are none.
+    pub rolled_for: Known<String>,
     /// Why the revision of the target cannot be told now.
     pub unknown: bool,
     /// What is wrong with them, for the one who wrote the spec.
@@ -51,6 +53,14 @@ pub fn key(namespace: &str, config: &ConfigRef) -> ObjectKey {
 }
 
 impl Configs {
+    /// Nothing is followed.
+    pub fn off() -> Self {
+        Self {
+            rolled_for: Known::Absent,
+            ..Self::default()
+        }
+    }
+
     /// Reads what the target's pods read, and gives its template the names of the copies.
     pub async fn survey(
         look: &Look,
@@ -62,19 +72,21 @@ impl Configs {
     ) -> Self {
         let mut configs = Self {
             on: true,
-            ..Self::default()
+            ..Self::off()
         };
         let Known::Present(object) = target else { return configs };
         let Some(template) = object.pointer("/spec/template") else {
             return configs;
         };
-        let wanted: BTreeMap<ConfigRef, bool> = references(template)
+        let read = references(template);
+        let (wanted, rolled_for): (Vec<_>, Vec<_>) = read
             .into_iter()
-            .filter(|(config, _)| !is_live(canary, config))
-            .collect();
+            .filter(|(config, _)| mode(canary, config) != Some(ConfigMode::Live))
+            .partition(|(config, _)| mode(canary, config) != Some(ConfigMode::LiveRestart));
         let names = |config: &ConfigRef| self::key(&key.namespace, config);
-        look.caches
-            .note_configs(key, wanted.keys().map(names).collect::<BTreeSet<_>>());
+        let noted = wanted.iter().chain(&rolled_for).map(|(config, _)| names(config));
+        look.caches.note_configs(key, noted.collect::<BTreeSet<_>>());
+        configs.read_live(look, &rolled_for, &names).await;
         let name = meta::name(object).to_owned();
         for (config, optional) in wanted {
             match look.config(&names(&config)).await {
@@ -100,6 +112,7 @@ impl Configs {
             // It was released before configurations were followed: nothing about it is new, and it stays so.
             return Self {
                 on: true,
+                rolled_for: configs.rolled_for,
                 ..Self::default()
             };
         }
@@ -109,12 +122,32 @@ impl Configs {
         configs
     }
 
+    /// Reads those that the primary is rolled for.
+    async fn read_live(&mut self, look: &Look, wanted: &[(ConfigRef, bool)], names: &impl Fn(&ConfigRef) -> ObjectKey) {
+        let (mut said, mut unread) = (Vec::new(), false);
+        for (config, _) in wanted {
+            match look.config(&names(config)).await {
+                Known::Present(digest) => said.push(format!("{config} {}", digest.content)),
+                Known::Absent => said.push(format!("{config} -")),
+                Known::Forbidden { verb, resource } => {
+                    let message = format!("Serin may not {verb} {resource}, so {config} cannot be followed");
+                    self.refusals.push(refusal(message));
+                }
+                Known::Unknown | Known::NoKind { .. } => unread = true,
+            }
+        }
+        self.rolled_for = if unread {
+            Known::Unknown
+        } else if said.is_empty() {
+            Known::Absent
+        } else {
+            Known::Present(workload::configs::short_hash(&said.join("/")))
+        };
+    }
+
     fn refuse(&mut self, message: String) {
         self.unknown = true;
-        self.refusals.push(Refusal {
-            field: "spec.targetRef".to_owned(),
-            message,
-        });
+        self.refusals.push(refusal(message));
     }
 
     /// `status.trackedConfigs`: Flagger's checksum of each; `None` where they are not followed, or not known.
@@ -131,13 +164,18 @@ impl Configs {
     }
 }
 
-/// Whether a person wants the primary to read the original.
-fn is_live(canary: &Canary, config: &ConfigRef) -> bool {
-    canary
-        .spec
-        .config_tracking
-        .iter()
-        .any(|it| it.kind == config.kind.as_str() && it.name == config.name && it.mode == ConfigMode::Live)
+fn refusal(message: String) -> Refusal {
+    Refusal {
+        field: "spec.targetRef".to_owned(),
+        message,
+    }
+}
+
+/// How a person wants it to be followed; `None` where the spec says nothing.
+pub fn mode(canary: &Canary, config: &ConfigRef) -> Option<ConfigMode> {
+    let mut wanted = canary.spec.config_tracking.iter();
+    let it = wanted.find(|it| it.kind == config.kind.as_str() && it.name == config.name)?;
+    Some(it.mode)
 }
 
 /// Whether the plain template is a revision that something was done about already, before configurations were followed: by an

@@ -130,6 +130,11 @@ impl Draw<'_> {
                 self.primary_written(template, &Copied { attempt, ..copied })
                     .map(Vec::from_iter)
             }
+            Assertion::PrimaryRestarted { mark } => {
+                let live = present(&self.site.primary, "the primary")?;
+                let operations = primary::restarted(live, mark);
+                Ok(Vec::from_iter(patched(self.site.keys().primary(), operations)))
+            }
             Assertion::Floor { side, replicas } => self.scaled(*side, |live| scale::at_least(live, *replicas)),
             Assertion::PrimaryScaler { floor, follow } => scalers::drawn(self.site, *floor, *follow),
             Assertion::TargetDown => self.scaled(Side::Canary, scale::to_zero),

@@ -11,7 +11,7 @@ use super::record::Attempt;
 use super::resource::CanaryKey;
 use super::retry::Retry;
 use crate::api::CanarySpec;
-use crate::rollout::{Block, Memory};
+use crate::rollout::{Block, Memory, Subject};
 
 /// One canary's part.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Held {
     pub introduced: bool,
     /// The generation of the Canary whose oddities were told.
     pub warned: Option<i64>,
+    /// The names for which it was looked what will not follow to the primary.
+    pub preflighted: Option<Subject>,
     /// The namespace goes: read so, or a create was refused with these words.
     pub namespace_terminating: bool,
     /// When the namespace was last read.
@@ -64,6 +66,7 @@ impl Held {
             retry: Retry::of_pass(uid),
             introduced: false,
             warned: None,
+            preflighted: None,
             namespace_terminating: false,
             namespace_read: None,
             hurried: 0,

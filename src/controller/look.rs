@@ -22,6 +22,9 @@ pub const REQUEST: Duration = Duration::from_secs(5);
 /// So many pods tell what ails the others too.
 const MOST_PODS: u32 = 50;
 
+/// Objects of one kind that are gone through in a namespace where nothing depends on it.
+const MOST_OBJECTS: u32 = 500;
+
 /// Reads the cluster.
 #[derive(Clone)]
 pub struct Look {
@@ -132,6 +135,26 @@ impl Look {
             let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
             items.unwrap_or_default()
         })
+    }
+
+    /// The objects of any kind in a namespace, as far as one answer goes; none where they cannot be listed.
+    pub async fn listed(&self, resource: Resource, namespace: &str) -> Vec<Value> {
+        let params = ListParams::default().limit(MOST_OBJECTS);
+        let Ok(request) = Request::new(resource.path(namespace)).list(&params) else {
+            return Vec::new();
+        };
+        let answer = self.clock.timeout(REQUEST, self.client.request::<Value>(request)).await;
+        match answer {
+            Ok(Ok(mut list)) => {
+                let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+                items.unwrap_or_default()
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%resource, namespace, %error, "a list that can be done without was not given");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
     }
 
     async fn answer(

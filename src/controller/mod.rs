@@ -42,6 +42,7 @@ mod overlay;
 mod ownership;
 mod pass;
 mod preconditions;
+mod preflight;
 mod projection;
 mod queue;
 mod record;

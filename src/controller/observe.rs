@@ -73,6 +73,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         route: route(site, rules, &around.traffic),
         destinations: destinations(site, rules),
         scaler: scalers::facts(site),
+        live_configs: site.configs.rolled_for.clone(),
         stored,
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
         deleting: meta::deleting(&site.raw),
@@ -104,6 +105,7 @@ pub fn is_incomplete(observation: &Observation) -> bool {
     let missing = [
         unknown(&observation.target),
         observation.target.is_present_and(|target| target.fingerprint.is_none()),
+        unknown(&observation.live_configs),
         unknown(&observation.primary),
         unknown(&observation.primary_service),
         unknown(&observation.canary_service),

@@ -49,7 +49,9 @@ impl Place {
         match assertion {
             Assertion::Finalizer | Assertion::Unfinalized { .. } => Self::Finalizer,
             Assertion::Stored(_) | Assertion::Pruned(_) => Self::Store,
-            Assertion::PrimaryExists { .. } | Assertion::PrimaryTemplate { .. } => Self::Primary,
+            Assertion::PrimaryExists { .. }
+            | Assertion::PrimaryTemplate { .. }
+            | Assertion::PrimaryRestarted { .. } => Self::Primary,
             Assertion::Floor { side, .. } => Self::Size(*side),
             Assertion::PrimaryScaler { .. } => Self::Scaler,
             Assertion::TargetDown => Self::Size(Side::Canary),

@@ -321,6 +321,7 @@ impl Engine {
             // The route may stand already as the new status wants it.
             observation.route = observe::route(&site, &self.rules, &block.traffic());
         }
+        self.preflight(&site, &block, held).await;
         let assertions = rollout::render(&canary, &block, &observation, &held.memory, now);
         let drawn = assertions
             .iter()

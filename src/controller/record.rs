@@ -13,7 +13,7 @@ use super::site::Site;
 use super::status;
 use super::write::WriteError;
 use crate::api::{Canary, CanaryStatus};
-use crate::rollout::{self, Block, Memory};
+use crate::rollout::{self, Block, Memory, Notice};
 use crate::telemetry::metrics::Ending;
 
 /// What goes with a decision, and must not happen before its status is written.
@@ -32,6 +32,8 @@ pub struct Step {
 pub struct Attempt {
     block: Block,
     step: Step,
+    /// What it announced, besides what was on its way already.
+    news: Vec<Notice>,
 }
 
 impl Engine {
@@ -43,6 +45,8 @@ impl Engine {
         step: &Step,
         held: &mut Held,
     ) -> Result<(), Stop> {
+        let news = block.notices.clone();
+        let block = &rollout::with_untold(block, self.teller.untold(site.uid()));
         let mut public = rollout::publish(&site.canary, block, self.look.clock.now());
         if let Some(tracked) = site.configs.tracked() {
             public.tracked_configs = Some(tracked);
@@ -80,6 +84,7 @@ impl Engine {
                     held.attempts.push(Attempt {
                         block: block.clone(),
                         step: step.clone(),
+                        news,
                     });
                 }
                 Err(Stop::Failed(format!("writing the status: {error}")))
@@ -111,10 +116,10 @@ impl Engine {
         let Some(found) = held.attempts.iter().position(|attempt| attempt.block == *block) else {
             return;
         };
-        let Attempt { block, step } = held.attempts.swap_remove(found);
+        let Attempt { step, news, .. } = held.attempts.swap_remove(found);
         held.attempts.clear();
         let ending = self.take_step(canary.metadata.uid.as_deref().unwrap_or_default(), step, held);
-        self.teller.tell(canary.clone(), block.notices);
+        self.teller.tell(canary.clone(), news);
         self.ended(canary, ending);
     }
 

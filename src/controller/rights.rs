@@ -12,6 +12,7 @@ use kube::api::{Api, PostParams};
 use super::leader::LEASE_NAME;
 use super::settings::{Election, Settings};
 use crate::routing::ROUTERS;
+use crate::workload::companions::{COMPANIONS, Companion};
 
 /// Access reviews under way at the same time.
 const REVIEWS_AT_ONCE: usize = 8;
@@ -74,6 +75,9 @@ const FIXED: &[Right] = &[
     Right::new("coordination.k8s.io", "leases", &["get", "create", "update"]).at(Place::Lease),
 ];
 
+/// What names objects that pick the target's pods and will not pick the primary's.
+const PREFLIGHT: &str = "naming what does not follow to a primary before a takeover";
+
 /// What is needed where configurations are followed.
 const CONFIGS: &[Right] = &[Right::new("", "configmaps", KEEP), Right::new("", "secrets", KEEP)];
 
@@ -126,6 +130,17 @@ pub fn needed(settings: &Settings) -> Vec<Right> {
     if settings.config_tracking {
         rights.extend(CONFIGS);
     }
+    // What is watched anyway is among the others.
+    let read = |companion: &&Companion| {
+        let is_it = |right: &Right| (right.group, right.resource) == (companion.group, companion.plural);
+        rights.iter().any(|right| is_it(right) && right.verbs.contains(&"list"))
+    };
+    let missing: Vec<&Companion> = COMPANIONS.iter().filter(|companion| !read(companion)).collect();
+    rights.extend(
+        missing
+            .into_iter()
+            .map(|companion| Right::new(companion.group, companion.plural, &["list"]).only_for(PREFLIGHT)),
+    );
     for router in ROUTERS {
         let meta = router.meta();
         let only_for = meta.ids.first().map(|id| id.text());

@@ -162,7 +162,7 @@ impl Site {
         };
         let mut target = look.object(&keys.target()).await;
         let primary = look.object(&keys.primary()).await;
-        let mut configs = Configs::default();
+        let mut configs = Configs::off();
         if rules.config_tracking {
             let key = CanaryKey::new(&*namespace, &*name);
             configs = Configs::survey(look, &canary, &key, block, &mut target, &primary).await;

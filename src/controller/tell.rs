@@ -7,7 +7,8 @@
 //! "Telling"); event hooks whose receiver has not answered within that moment are tried on without the proof. What
 //! a former process announced last stands in the status; [`Teller::retell`] looks for its Events first.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -74,6 +75,25 @@ struct Board {
     outlets: Option<Arc<Outlets>>,
     clock: Clock,
     lanes: Lanes<Lane, Arc<Announcement>>,
+    /// What is on its way, by the uid of the canary.
+    untold: Mutex<HashMap<String, Vec<Arc<Announcement>>>>,
+}
+
+impl Board {
+    fn untold(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Announcement>>>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its Events are written, or given up.
+    fn is_told(&self, uid: &str, announcement: &Arc<Announcement>) {
+        let mut untold = self.untold();
+        if let Some(waiting) = untold.get_mut(uid) {
+            waiting.retain(|it| !Arc::ptr_eq(it, announcement));
+            if waiting.is_empty() {
+                untold.remove(uid);
+            }
+        }
+    }
 }
 
 /// A lane: of which canary, by uid, and for which channel, by place; `None` for the Events.
@@ -128,6 +148,7 @@ impl Teller {
                 outlets: outlets.map(Arc::new),
                 clock,
                 lanes: Lanes::new(LONGEST_LANE),
+                untold: Mutex::default(),
             }),
         }
     }
@@ -145,6 +166,14 @@ impl Teller {
         if self.shared.clock.now() - written < EVENT_LIFE {
             self.announce(canary, notices, true);
         }
+    }
+
+    /// What was announced of this canary and whose Events are still to be written: a status that is written meanwhile names it again, or
+    /// a process that dies now takes it along.
+    pub fn untold(&self, uid: &str) -> Vec<Notice> {
+        let untold = self.shared.untold();
+        let waiting = untold.get(uid).into_iter().flatten();
+        waiting.flat_map(|announcement| announcement.notices.clone()).collect()
     }
 
     /// Waits until everything is told.
@@ -178,12 +207,20 @@ impl Teller {
             doubtful,
             done: outlets.channels.iter().map(|_| watch::Sender::new(0)).collect(),
         });
+        let mut untold = shared.untold();
+        untold.entry(uid.clone()).or_default().push(announcement.clone());
+        drop(untold);
         for place in (0..outlets.channels.len()).map(Some).chain([None]) {
             let lane = (uid.clone(), place);
             match shared.lanes.put(&lane, announcement.clone()) {
                 Put::First => drop(tokio::spawn(work(shared.clone(), outlets.clone(), lane))),
                 Put::Behind => {}
-                Put::Full(announcement) => outlets.give_up(&announcement, place),
+                Put::Full(announcement) => {
+                    outlets.give_up(&announcement, place);
+                    if place.is_none() {
+                        shared.is_told(&uid, &announcement);
+                    }
+                }
             }
         }
     }
@@ -193,9 +230,11 @@ impl Teller {
 async fn work(shared: Arc<Board>, outlets: Arc<Outlets>, lane: Lane) {
     while let Some(announcement) = shared.lanes.next(&lane) {
         let told = announcement.told.clone().await;
-        match lane.1 {
-            Some(place) => outlets.through_channel(&shared.clock, &announcement, place, told).await,
-            None => outlets.by_events(&shared.clock, &announcement, told).await,
+        if let Some(place) = lane.1 {
+            outlets.through_channel(&shared.clock, &announcement, place, told).await;
+        } else {
+            outlets.by_events(&shared.clock, &announcement, told).await;
+            shared.is_told(&lane.0, &announcement);
         }
     }
 }

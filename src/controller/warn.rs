@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::configs;
 use super::site::{Rules, Site};
 use crate::api::validate;
 use crate::rollout::Notice;
@@ -18,10 +19,33 @@ pub fn notices(site: &Site, rules: &Rules) -> Vec<Notice> {
     if let Some(provider) = site.provider {
         texts.extend(provider.warnings(&site.route_context(rules)));
     }
+    texts.extend(frozen(site));
     let generation = canary.metadata.generation.unwrap_or_default();
-    let phase = canary.status.as_ref().map(|status| status.phase.as_str().to_owned());
+    told_once(site, &format!("warn-{generation}"), texts)
+}
+
+/// Secrets that somebody keeps up to date, and whose copy stays what it was at the last promotion (rank 8 of `spec/users.md`).
+fn frozen(site: &Site) -> impl Iterator<Item = String> {
+    let unsaid = site
+        .configs
+        .followed
+        .iter()
+        .filter(|(config, _)| configs::mode(&site.canary, config).is_none());
+    unsaid.filter_map(|(config, copied)| {
+        let rotator = copied.digest.rotated_by.as_ref()?;
+        Some(format!(
+            "spec.configTracking: {config} is kept up to date by {rotator}, and the primary reads the copy of the last promotion; mode live \
+             or liveRestart would let it read the Secret itself"
+        ))
+    })
+}
+
+/// A warning for each text, which is told once for as long as its Event stands.
+pub fn told_once(site: &Site, about: &str, texts: Vec<String>) -> Vec<Notice> {
+    let status = site.canary.status.as_ref();
+    let phase = status.map(|status| status.phase.as_str().to_owned());
     let notice = |text: String| Notice {
-        id: format!("warn-{generation}-{}", short_hash(&text)),
+        id: format!("{about}-{}", short_hash(&text)),
         text,
         warning: true,
         action: ACTION.to_owned(),

@@ -53,6 +53,11 @@ pub enum Assertion {
         /// Replicas, strategy and other Deployment fields follow the target where no scaler does.
         replicas: u32,
     },
+    /// The primary's pods were made after that change of what they read live; its template is otherwise what it was.
+    PrimaryRestarted {
+        /// The mark of what they read.
+        mark: String,
+    },
     /// This side's workload has at least that many replicas.
     Floor {
         /// Whose workload.

@@ -19,7 +19,7 @@ pub const LAST_TRIES: TimeDelta = TimeDelta::seconds(60);
 pub enum Handover {
     /// There is nothing to hand back, or nobody to hand it to: released at once.
     Nothing,
-    /// The target is not known now.
+    /// The target, or what leads to it, cannot be read now.
     Unknown,
     /// The target gets the primary's size and becomes ready.
     Raising,
@@ -89,6 +89,16 @@ pub fn handover(
     let route_is_ours = observation.route.is_present_and(|route| route.handed_back);
     let selects = selected(heir);
     let apex_is_ours = observation.apex_service.is_present_and(|apex| apex.selects == selects);
+    if block.gates.contains_key(advance::TERMINATED) {
+        // The last word is told, and what it says stands: a successor has not seen since when.
+        if block.gates.contains_key(advance::NOT_HANDED_BACK) {
+            return if over { abandoned } else { Handover::Kept };
+        }
+        let apex_is_left = apex_is_ours || observation.apex_service.present().is_none();
+        if apex_is_left && (route_is_ours || observation.route.present().is_none()) {
+            return Handover::Done;
+        }
+    }
     if heir == Side::Canary {
         let Some(target) = observation.target.present() else {
             return if over { abandoned } else { Handover::Unknown };
@@ -112,6 +122,11 @@ pub fn handover(
     }
     if over {
         return abandoned;
+    }
+    // What cannot be read now may still lead to what is about to be given up.
+    let unread = observation.apex_service.is_unread() || (block.subject.has_route() && observation.route.is_unread());
+    if unread {
+        return Handover::Unknown;
     }
     let settle = advance::delta(canary.spec.traffic_settle());
     let settled = |since: Option<DateTime<Utc>>| past || since.is_some_and(|since| now >= since + settle);

@@ -52,6 +52,11 @@ impl<T> Known<T> {
         matches!(self, Self::Absent)
     }
 
+    /// Whether it may be there and could not be read.
+    pub const fn is_unread(&self) -> bool {
+        matches!(self, Self::Unknown | Self::Forbidden { .. })
+    }
+
     /// Whether the value is there and fulfils the condition.
     pub fn is_present_and(&self, condition: impl FnOnce(&T) -> bool) -> bool {
         self.present().is_some_and(condition)

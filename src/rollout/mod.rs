@@ -56,6 +56,7 @@ pub use public::{phase, publish};
 pub use question::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, Says, Verdict};
 pub use render::render;
 pub use scaler::{Bounds, Follow, ScalerCopy, ScalerFacts, wanted as wanted_scaler};
+pub use size::with_untold;
 pub use slots::{Contender, Full, Limits, Line, QUEUED, Queued, Stands, begins, stands};
 pub use state::{
     Baseline, Block, ClosedGate, Cookies, Fingerprint, GateState, Outcome, Plan, RunResult, SampleRecord, Stage,

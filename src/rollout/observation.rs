@@ -42,6 +42,8 @@ pub struct Observation {
     pub destinations: Option<DestinationFacts>,
     /// The scaler whose copy the primary has, or is to have; `None` where the Canary names none.
     pub scaler: Option<ScalerFacts>,
+    /// What the configurations say that the primary reads live and is rolled for (`liveRestart`), as one mark.
+    pub live_configs: Known<String>,
     /// The revisions in the store whose content is intact.
     pub stored: Known<Vec<Fingerprint>>,
     /// The Canary carries our finalizer.
@@ -77,6 +79,8 @@ pub struct Workload {
     pub recovered: Option<Fingerprint>,
     /// Of a primary that was written anew because it did not come up: by which run, and which attempt of it.
     pub attempt: Option<(u64, u32)>,
+    /// Of a primary that was rolled because something that it reads live has changed: the mark of what it said then.
+    pub restarted: Option<String>,
     /// `deployment.kubernetes.io/revision`.
     pub anchor: Option<String>,
     /// `spec.paused`.

@@ -225,6 +225,13 @@ impl Scene<'_> {
         if at_rest && advance::is_due(block, self.observation, self.now) && self.let_go(self.drawn_since()) {
             all.push(Assertion::TargetDown);
         }
+        if let Some(live) = block.live_configs.as_ref().filter(|live| live.roll)
+            && advance::may_roll(block.stage)
+            && (at_rest || self.capacity().primary_returns_safely())
+        {
+            let mark = live.seen.clone();
+            all.push(Assertion::PrimaryRestarted { mark });
+        }
         if advance::overtaken(block, self.observation) && self.capacity().primary_returns_safely() {
             all.extend(self.template(block.promoted.clone()));
         }
@@ -372,14 +379,11 @@ impl Scene<'_> {
                 Assertion::Released { everything: true },
                 Assertion::Unfinalized { hand_back: false },
             ],
-            Handover::Done if told => self
-                .handed_back(state, original)
-                .into_iter()
-                .chain([
-                    Assertion::Released { everything: false },
-                    Assertion::Unfinalized { hand_back: true },
-                ])
-                .collect(),
+            // What is handed back is no longer drawn: the annotations that were put there are taken off with the finalizer.
+            Handover::Done if told => vec![
+                Assertion::Released { everything: false },
+                Assertion::Unfinalized { hand_back: true },
+            ],
             // The last word comes first, so that nobody misses it.
             Handover::Done => Vec::new(),
             _ => self.handed_back(state, original),

@@ -1,5 +1,6 @@
 //! Keeps the block below its 16 KiB, whatever users name their metrics and whatever hooks answer (`design.md`, "The status").
 
+use super::notice::Notice;
 use super::state::{Block, GateState, SampleRecord, TEXT_LIMIT};
 use super::word::MOST_WORDS;
 
@@ -36,6 +37,19 @@ pub fn fit(block: &mut Block) {
             return;
         }
     }
+}
+
+/// The block with what was announced before and is not told yet: a successor tells all that the status names.
+pub fn with_untold(block: &Block, untold: Vec<Notice>) -> Block {
+    let mut block = block.clone();
+    let mut notices = untold;
+    notices.retain(|notice| !block.notices.iter().any(|news| news.id == notice.id));
+    if !notices.is_empty() {
+        notices.append(&mut block.notices);
+        block.notices = notices;
+        fit(&mut block);
+    }
+    block
 }
 
 /// Keeps that many: those that matter, and of the others the first.

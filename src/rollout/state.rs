@@ -99,6 +99,9 @@ pub struct Block {
     /// at, or of a target that was made anew. Then they are taken away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<DateTime<Utc>>,
+    /// What was last taken note of in the configurations for which the primary is rolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_configs: Option<LiveConfigs>,
     /// How often the primary was written anew because it did not come up (`spec.promotion.onFailure: retry`).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
@@ -279,6 +282,17 @@ pub enum GateState {
     Refused,
     /// No gate: something that is said once in a stage was said.
     Told,
+}
+
+/// Configurations that the primary reads live, and that are followed by rolling it (`configTracking[].mode: liveRestart`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveConfigs {
+    /// The mark of what they say.
+    pub seen: String,
+    /// The primary is to be rolled for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub roll: bool,
 }
 
 /// A gate that was asked and said no.

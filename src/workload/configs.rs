@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::fingerprint::{canonical, sha256_hex};
 use super::{Settings, primary::copied_along, store};
-use crate::object::{annotation, is_empty, ownership, text};
+use crate::object::{annotation, is_empty, list, ownership, text};
 
 /// Annotation by which an object is not followed; any value that starts with `disable` (Flagger's name).
 const OPT_OUT: &str = "flagger.app/config-tracking";
@@ -31,6 +31,17 @@ const FOLLOWED: [&str; 4] = [
     "kubernetes.io/ssh-auth",
     "kubernetes.io/tls",
 ];
+
+/// Kinds whose controllers write Secrets anew when what is behind them changes.
+const ROTATORS: [&str; 5] = [
+    "ExternalSecret",
+    "VaultStaticSecret",
+    "VaultDynamicSecret",
+    "VaultPKISecret",
+    "Certificate",
+];
+/// Where cert-manager names the Certificate of a Secret.
+const CERTIFICATE: &str = "cert-manager.io/certificate-name";
 
 /// What holds a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +95,8 @@ pub struct Digest {
     pub content: String,
     /// Flagger's checksum: sixteen digits, without `binaryData`.
     pub flaggers: String,
+    /// Who keeps a Secret up to date, such as `ExternalSecret db`, if somebody does.
+    pub rotated_by: Option<String>,
     /// It is followed: neither opted out of nor of a type that is left alone.
     pub followed: bool,
 }
@@ -97,8 +110,19 @@ pub fn digest(object: &Value) -> Digest {
         version: text(object, "/metadata/resourceVersion").to_owned(),
         content: content(object),
         flaggers: flaggers(object),
+        rotated_by: rotator(object),
         followed: !opted_out && type_.is_none_or(|type_| FOLLOWED.contains(&type_)),
     }
+}
+
+/// Who writes a Secret again and again: its controller, where that is one whose business it is, or cert-manager.
+fn rotator(object: &Value) -> Option<String> {
+    let owners = list(object, "/metadata/ownerReferences");
+    let owner = owners.iter().find(|owner| ROTATORS.contains(&text(owner, "/kind")));
+    let certificate = annotation(object, CERTIFICATE).map(|name| format!("Certificate {name}"));
+    owner
+        .map(|owner| format!("{} {}", text(owner, "/kind"), text(owner, "/name")))
+        .or(certificate)
 }
 
 /// Sha-256 of `data`, `binaryData` and `type`, in hex.

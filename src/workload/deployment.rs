@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::template::RESTARTED;
 use super::{ATTEMPT, REVISION, fingerprint, primary::Identity, primary::recover, scale::replicas_of};
 use crate::{
     object::{annotation, list, text},
@@ -47,6 +48,9 @@ pub fn primary_facts(
         None => recovered(primary, target, identity)?,
     };
     let mut facts = facts(primary, ready_threshold, revision)?;
+    let annotations = primary.pointer("/spec/template/metadata/annotations");
+    let mark = annotations.and_then(|annotations| annotations.get(RESTARTED));
+    facts.restarted = mark.and_then(Value::as_str).map(str::to_owned);
     facts.attempt = annotation(primary, ATTEMPT)
         .and_then(|written| written.split_once('/'))
         .and_then(|(run, attempt)| Some((run.parse().ok()?, attempt.parse().ok()?)));
@@ -77,6 +81,7 @@ fn facts(deployment: &Value, ready_threshold: u32, revision: Fingerprint) -> Res
         fingerprint: Some(revision),
         recovered: None,
         attempt: None,
+        restarted: None,
         owned: false,
         anchor: annotation(deployment, "deployment.kubernetes.io/revision").map(str::to_owned),
         paused: deployment

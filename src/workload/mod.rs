@@ -2,6 +2,7 @@
 //!
 //! Pure: objects come in and go out as JSON, patches carry their own precondition, and whoever calls sends them.
 
+pub mod companions;
 pub mod configs;
 mod deployment;
 pub mod endpoints;

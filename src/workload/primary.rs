@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 pub use super::template::{Identity, recover};
 use super::{ATTEMPT, REVISION, Settings, scale::replicas_of, template};
 use crate::{
-    object::{child, ownership, patch, text},
+    object::{child, metadata, ownership, patch, text},
     rollout::Fingerprint,
 };
 
@@ -84,6 +84,14 @@ pub fn promote(live: &Value, target: &Value, template: &Value, cx: &PrimaryConte
     spec.insert("replicas".to_owned(), cx.replicas.max(replicas_of(live)).into());
     spec.insert("template".to_owned(), copied(template, cx));
     follow(&mut next, target);
+    patch::at_generation(live, &next)
+}
+
+/// The patch that rolls a standing primary without changing what it runs, so that its pods read anew what they read live. Empty when it
+/// bears the mark already.
+pub fn restarted(live: &Value, mark: &str) -> Patch {
+    let mut next = live.clone();
+    metadata(&mut next["spec"]["template"], "annotations").insert(template::RESTARTED.to_owned(), mark.into());
     patch::at_generation(live, &next)
 }
 

@@ -16,6 +16,8 @@ use crate::object::{as_map, is_empty, metadata};
 
 /// Pod annotation that changes with every promotion (Flagger's name).
 pub(super) const FLAGGER_ID: &str = "flagger-id";
+/// Pod annotation of a primary that was rolled because something that it reads live has changed.
+pub(super) const RESTARTED: &str = "serin.dev/restarted";
 /// Keys that contain this are Flux's own and are never copied.
 pub(super) const TOOLKIT: &str = "toolkit.fluxcd.io";
 const SUFFIX: &str = "-primary";
@@ -76,7 +78,9 @@ pub fn recover(primary: &Value, like: Option<&Value>, identity: Identity<'_>) ->
     if labels.get(&identity.selector.key).and_then(Value::as_str) == Some(&identity.selector.primary_value()) {
         labels.insert(identity.selector.key.clone(), identity.selector.value.clone().into());
     }
-    metadata(&mut template, "annotations").remove(FLAGGER_ID);
+    let annotations = metadata(&mut template, "annotations");
+    annotations.remove(FLAGGER_ID);
+    annotations.remove(RESTARTED);
     each_own_term(&mut template, &|key, value| identity.targets(key, value));
     if let Some(like) = like {
         for key in ["labels", "annotations"] {

@@ -43,6 +43,7 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         checks: 0,
         gates: std::collections::BTreeMap::new(),
         kept_until: None,
+        live_configs: None,
         attempts: 0,
         queued: None,
         gate: None,

@@ -41,6 +41,8 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
                 return;
             }
         }
+        // Only the encoding is another one: what is stored is what the primary gets, and is taken note of at rest.
+        Seen::Rebased(_) if is_stored(turn) => {}
         Seen::Rebased(fingerprint) | Seen::Settled(fingerprint) => {
             let is_settled = moving::keeps_primary(&turn.block) || turn.block.promoted.as_ref() == Some(&fingerprint);
             if !is_settled && !primary_serves(turn) {
@@ -112,6 +114,15 @@ fn done(turn: &mut Turn<'_>) {
     let text = format!("Initialization done! {}", turn.canary_name());
     turn.event("initialized", "Initialize", &text)
         .alerts_with_fields(Severity::Info, "New Deployment detected, initialization completed.");
+}
+
+fn is_stored(turn: &Turn<'_>) -> bool {
+    let promoted = turn.block.promoted.as_ref();
+    promoted.is_some_and(|promoted| {
+        turn.observation
+            .stored
+            .is_present_and(|stored| stored.contains(promoted))
+    })
 }
 
 /// Whether traffic may be on the primary's pods already: what is pushed now is released after the takeover, and not copied to them.

@@ -13,6 +13,9 @@ use super::{homeward, turn_route};
 /// The mark of the last word; `render` takes the finalizer away only behind it.
 pub const TERMINATED: &str = "told/terminated";
 
+/// The mark of a hand-back that was given up.
+pub const NOT_HANDED_BACK: &str = "told/not-handed-back";
+
 /// Hands back. The order of the writes is `render`'s; the finalizer is the last of them and ends the object.
 pub(super) fn leave(turn: &mut Turn<'_>) {
     if turn.block.stage != Stage::Leaving {
@@ -42,7 +45,7 @@ pub(super) fn leave(turn: &mut Turn<'_>) {
         .awaiting("the target's pods, then its traffic")
         .until(deadline, "the Canary is released in any case");
     let unfinished = matches!(state, Handover::Kept | Handover::Abandoned { .. });
-    if unfinished && turn.once("told/not-handed-back") {
+    if unfinished && turn.once(NOT_HANDED_BACK) {
         turn.warning("not-handed-back", "Leave", &message)
             .alerts(Severity::Error, &message);
     }
@@ -78,7 +81,7 @@ pub(super) fn words(turn: &Turn<'_>, state: Handover) -> String {
     );
     match state {
         Handover::Nothing => "there is nothing to hand back; the Canary is released".to_owned(),
-        Handover::Unknown => "the target cannot be read now".to_owned(),
+        Handover::Unknown => "the target, its Service or its route cannot be read now".to_owned(),
         Handover::Raising => {
             let limit = scaler::limit(turn.spec(), &turn.block, turn.observation, needed);
             format!("the target takes over from the primary: {ready} of {needed} pods ready{limit}")

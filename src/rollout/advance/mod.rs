@@ -16,6 +16,7 @@ mod promote;
 mod raise;
 mod rest;
 mod revision;
+mod rotate;
 mod scaling;
 mod step;
 mod turn;
@@ -33,10 +34,11 @@ use crate::api::Canary;
 use turn::Turn;
 
 pub(super) use down::is_due;
-pub(super) use leave::TERMINATED;
+pub(super) use leave::{NOT_HANDED_BACK, TERMINATED};
 pub(super) use moving::{is_renamed, keeps_primary, leftovers};
 pub(super) use raise::{pods_ready, ready_for_traffic};
 pub(super) use revision::{overtaken, unreleased};
+pub(super) use rotate::may_roll;
 pub(super) use turn::delta;
 
 /// What one pass decides.
@@ -113,6 +115,7 @@ fn stage(turn: &mut Turn<'_>) {
     if is_renamed(&turn.block, turn.observation) && moving::ends_run(turn) {
         return;
     }
+    rotate::follow(turn);
     take_stage(turn);
     if (turn.before.stage, turn.before.weight) == (turn.block.stage, turn.block.weight) {
         ailing::say(turn);

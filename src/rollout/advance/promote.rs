@@ -7,7 +7,7 @@ use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::hold::fail;
 use super::turn::Turn;
-use super::{homeward, revision, verdict};
+use super::{homeward, revision, rotate, verdict};
 
 /// What happens at the end of the patience with a primary.
 const HELD: &str = "traffic is held on the canary and a person is alerted";
@@ -69,6 +69,7 @@ fn shield_words(turn: &mut Turn<'_>) {
 fn copy(turn: &mut Turn<'_>) {
     turn.enter(Stage::Promoting);
     turn.block.copied.clone_from(&turn.block.running);
+    rotate::caught_up(turn);
     warn_of_gaps(turn);
     let text = format!(
         "Copying {} template spec to {}",

@@ -390,7 +390,7 @@ impl<'a> Turn<'a> {
                 || a.unreachable_checks != b.unreachable_checks
                 || a.dataless_checks != b.dataless_checks
                 || a.gates != b.gates
-                || (a.kept_until, a.attempts) != (b.kept_until, b.attempts)
+                || (a.kept_until, a.attempts, &a.live_configs) != (b.kept_until, b.attempts, &b.live_configs)
                 || a.queued != b.queued
                 || a.gate != b.gate
                 || a.words != b.words

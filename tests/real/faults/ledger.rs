@@ -155,6 +155,49 @@ impl Ledger {
         Ok(Self(all))
     }
 
+    /// Adds the creation of an object that stands and of which the log has none: a client that is killed before its answer leaves a
+    /// request behind that took effect and was answered with nothing. Objects that are never changed keep the version of their creation.
+    pub fn supplement(&mut self, resource: &str, mut object: Value) {
+        let metadata = object["metadata"].clone();
+        let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
+        let subject = Subject {
+            resource: resource.to_owned(),
+            namespace: text("namespace"),
+            name: text("name"),
+            ..Subject::default()
+        };
+        let uid = &metadata["uid"];
+        let is_logged = self.0.iter().any(|request| {
+            request.is_write() && request.resource() == resource && request.response_object["metadata"]["uid"] == *uid
+        });
+        let (Ok(version), Ok(at)) = (text("resourceVersion").parse(), text("creationTimestamp").parse()) else {
+            return;
+        };
+        if is_logged {
+            return;
+        }
+        println!(
+            "the log has no creation of {resource} {}/{}",
+            subject.namespace, subject.name
+        );
+        object["kind"] = "ControllerRevision".into();
+        object["apiVersion"] = "apps/v1".into();
+        self.0.push(Request {
+            verb: "create".to_owned(),
+            uri: String::new(),
+            user: User {
+                username: String::new(),
+            },
+            object_ref: subject,
+            response_status: Answer { code: 201 },
+            received: at,
+            answered: at,
+            response_object: object,
+            version,
+        });
+        self.0.sort_by_key(|request| request.version);
+    }
+
     /// All of it.
     pub fn requests(&self) -> impl Iterator<Item = &Request> {
         self.0.iter()

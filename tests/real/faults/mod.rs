@@ -26,6 +26,8 @@ mod undisturbed;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::api::{Api, ListParams};
 
 use crate::faults::chance::Chance;
 use crate::faults::ledger::Ledger;
@@ -92,7 +94,11 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
         let compared = findings.ends.iter();
         all.extend(compared.filter_map(|(who, number, end)| Some(as_undisturbed(who, end, undisturbed.get(*number)?))));
     }
-    let ledger = Ledger::read(cluster, None)?;
+    let mut ledger = Ledger::read(cluster, None)?;
+    let revisions: Api<ControllerRevision> = Api::all(cluster.client.clone());
+    for revision in revisions.list(&ListParams::default()).await? {
+        ledger.supplement("controllerrevisions", serde_json::to_value(&revision)?);
+    }
     all.extend(laws::every_write(&ledger));
     all.extend(laws::every_step(&ledger));
     for namespace in [
@@ -149,9 +155,12 @@ fn as_undisturbed(who: &str, disturbed: &End, undisturbed: &End) -> Expectation 
         .map(|(ours, theirs)| format!("{}: {} instead of {}", ours.0, ours.1, theirs.1))
         .collect();
     let count = |end: &End, event: &String| end.events.iter().filter(|each| *each == event).count();
+    // Whether a roll is caught in the midst, and where, is a matter of moments.
+    let lasts = |event: &&String| !event.contains(" not ready: waiting for rollout to finish");
     let told_otherwise: Vec<_> = undisturbed
         .events
         .iter()
+        .filter(lasts)
         .filter(|event| count(disturbed, event) != count(undisturbed, event))
         .collect();
     let more: Vec<_> = disturbed

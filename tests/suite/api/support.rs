@@ -53,11 +53,6 @@ fn unbuilt_around_the_analysis() -> Vec<Unbuilt> {
         field("spec.strategy", json!("replicas")),
         field("spec.routeRefs", json!([reference])),
         field("spec.totalWeight", json!(1000)),
-        (
-            "/spec/configTracking".to_owned(),
-            json!([{"kind": "Secret", "name": "s", "mode": "liveRestart"}]),
-            "spec.configTracking[].mode".to_owned(),
-        ),
         field("spec.dependsOn", json!(["other"])),
         field("spec.group", json!("g")),
         field("spec.windows", json!([{"cron": "0 22 * * 5", "deny": "60h"}])),

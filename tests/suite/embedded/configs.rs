@@ -3,7 +3,14 @@
 use serde_json::{Value, json};
 use serin::sim::apiserver::Denial;
 
-use super::{setting::Setting, stage::Stage};
+use serin::sim::world::{hooks::HookSays, manifests};
+
+use super::{
+    process::{How, Mishap},
+    setting::Setting,
+    stage::Stage,
+    traffic::no_request_lost,
+};
 
 fn config(kind: &str, name: &str, data: &Value) -> Value {
     let metadata = json!({ "name": name, "namespace": "test" });
@@ -257,4 +264,160 @@ async fn a_primary_that_stays_keeps_what_it_reads() {
     for (kind, name) in [("ConfigMap", env), ("Secret", key)] {
         assert_eq!(!stage.object("v1", kind, &name).is_null(), primary, "{kind} {name}");
     }
+}
+
+/// Case 51: Flagger's copies are shared by all Canaries that read the original; here each has its own.
+#[tokio::test(start_paused = true)]
+async fn core_051_canaries_that_read_the_same_have_copies_of_their_own() {
+    let mut other = manifests::deployment("test", "other", "app:1", 2);
+    other["spec"]["template"]["spec"]["containers"] = json!([container("app:1")]);
+    let analysis = manifests::analysis("10s", 2, 60, 20);
+    let stage = setting()
+        .object(other)
+        .object(manifests::service("test", "other"))
+        .object(manifests::canary("test", "other", "gatewayapi:v1", &analysis))
+        .initialized()
+        .await;
+    let read_by = |stage: &Stage, primary: &str| {
+        let container = stage.deployment(primary)["spec"]["template"]["spec"]["containers"][0].take();
+        container["envFrom"][0]["configMapRef"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    stage
+        .until("both are taken over", |stage| {
+            stage.ready("other-primary") == 2 && stage.replicas("other") == 0
+        })
+        .await;
+    let (one, two) = (read_by(&stage, "app-primary"), read_by(&stage, "other-primary"));
+    assert_ne!(one, two);
+    for name in [&one, &two] {
+        let owners = stage.object("v1", "ConfigMap", name)["metadata"]["ownerReferences"].take();
+        assert_eq!(owners.as_array().map(Vec::len), Some(1), "{name}: {owners}");
+    }
+    // One goes, and the other keeps what it reads.
+    stage.delete("flagger.app/v1beta1", "Canary", "other").await;
+    stage.pass(120).await;
+    assert!(stage.object("v1", "ConfigMap", &two).is_null());
+    assert_eq!(stage.object("v1", "ConfigMap", &one)["data"], json!({ "color": "red" }));
+}
+
+/// The mark of the last change for which the primary was rolled.
+pub fn mark(stage: &Stage) -> Value {
+    stage.deployment("app-primary")["spec"]["template"]["metadata"]["annotations"]["serin.dev/restarted"].take()
+}
+
+fn restarting() -> Setting {
+    setting().spec(&json!({ "configTracking": [{ "kind": "Secret", "name": "app-key", "mode": "liveRestart" }] }))
+}
+
+/// Rank 8: a rotated password reaches production at once, and is no release.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_rotated_rolls_the_primary_without_a_release() {
+    let stage = restarting().initialized().await;
+    stage.pass(60).await;
+    assert_eq!((read(&stage).1, mark(&stage)), ("app-key".into(), Value::Null));
+    let before = (run(&stage), stage.phase());
+    for key in ["new", "newer"] {
+        let old = mark(&stage);
+        change(&stage, "Secret", "app-key", &json!({ "key": key })).await;
+        stage.until("rolled", |stage| mark(stage) != old).await;
+        stage.serin.kill();
+        stage.serin.start();
+        stage.pass(60).await;
+        assert_eq!((run(&stage), stage.phase()), before);
+        assert_eq!(stage.ready("app-primary"), 3);
+    }
+    assert_eq!(
+        stage.events_with("A configuration of app-primary.test changed! Restarting its pods"),
+        2
+    );
+    let writes = stage.story.writes_of_serin();
+    stage.pass(600).await;
+    assert_eq!(stage.story.writes_of_serin(), writes, "and then there is silence");
+    // The ConfigMap beside it is followed as before.
+    change(&stage, "ConfigMap", "app-env", &json!({ "color": "blue" })).await;
+    stage.until_phase("Progressing").await;
+    stage.until_phase("Succeeded").await;
+    assert_eq!(
+        mark(&stage),
+        Value::Null,
+        "pods that a promotion made have read what there is"
+    );
+    stage.pass(120).await;
+    assert_eq!(mark(&stage), Value::Null);
+    no_request_lost(&stage);
+}
+
+/// In a run the primary is rolled as soon as its share allows it, and the run goes on.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_rotated_in_a_run_does_not_wait_for_its_end() {
+    let stage = restarting()
+        .hooks(&[("confirm-promotion", "people")])
+        .initialized()
+        .await;
+    stage.hooks.answer("people", [HookSays::No("not yet".into())]);
+    release(&stage, "app:2").await;
+    stage.until_stage("WaitingPromotion").await;
+    change(&stage, "Secret", "app-key", &json!({ "key": "new" })).await;
+    stage.until("rolled", |stage| !mark(stage).is_null()).await;
+    assert_eq!(stage.status()["serin"]["stage"], "WaitingPromotion");
+    stage.hooks.answer("people", [HookSays::Yes]);
+    stage.until_phase("Succeeded").await;
+    assert_eq!(stage.story.weights(), [0, 20, 40, 60, 0]);
+    no_request_lost(&stage);
+}
+
+/// Nobody's outage: a strategy that takes all pods at once is told.
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_would_lose_all_pods_is_not_rolled_for_a_secret() {
+    let stage = restarting()
+        .deployment(&json!({ "strategy": { "type": "Recreate" } }))
+        .initialized()
+        .await;
+    stage.pass(30).await;
+    change(&stage, "Secret", "app-key", &json!({ "key": "new" })).await;
+    stage.pass(120).await;
+    assert_eq!(mark(&stage), Value::Null);
+    assert_eq!(stage.events_with("its strategy would take all pods that serve"), 1);
+    no_request_lost(&stage);
+}
+
+/// Rank 8: whose copy is frozen although somebody keeps the original up to date is told.
+#[tokio::test(start_paused = true)]
+async fn a_secret_with_a_rotator_is_proposed_to_be_read_live() {
+    let mut secret = config("Secret", "app-key", &json!({ "key": "hush" }));
+    secret["metadata"]["annotations"] = json!({ "cert-manager.io/certificate-name": "shop" });
+    let told = |stage: &Stage| stage.events_with("Secret app-key is kept up to date by Certificate shop");
+    let stage = setting().initialized().await;
+    stage.change(&secret).await;
+    assert_eq!(told(&stage), 0);
+    stage.edit_canary(json!({ "analysis": { "threshold": 3 } })).await;
+    stage.pass(60).await;
+    assert_eq!(told(&stage), 1);
+    stage
+        .edit_canary(json!({ "configTracking": [{ "kind": "Secret", "name": "app-key", "mode": "snapshot" }] }))
+        .await;
+    stage.pass(60).await;
+    assert_eq!(told(&stage), 1, "a person has decided");
+}
+
+/// The process dies between the note and the roll.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_dies_before_it_rolled_the_primary_is_succeeded_by_one_that_does_and_says_so() {
+    let calls = Mishap::new(4, How::KillsAfter);
+    let stage = restarting().mishap(calls.clone()).initialized().await;
+    calls.arm(&stage.serin);
+    stage.pass(30).await;
+    change(&stage, "Secret", "app-key", &json!({ "key": "new" })).await;
+    stage.until("rolled", |stage| !mark(stage).is_null()).await;
+    stage.pass(120).await;
+    assert_eq!(
+        stage.events_with("A configuration of app-primary.test changed! Restarting its pods"),
+        1,
+        "{:?} {}",
+        calls.hit(),
+        stage.story.tell()
+    );
 }

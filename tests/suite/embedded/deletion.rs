@@ -43,7 +43,7 @@ async fn a_namespace_goes_without_waiting_for_a_hand_back() {
 
 /// Rank 16: bounded, whatever is missing.
 #[tokio::test(start_paused = true)]
-async fn a_hand_back_to_a_target_that_does_not_come_up_ends_at_its_deadline() {
+async fn core_037_a_hand_back_to_a_target_that_does_not_come_up_ends_at_its_deadline() {
     let stage = Setting::new()
         .script(|script| script.life(Pods::image("app:2"), Life::NeverReady))
         .initialized()

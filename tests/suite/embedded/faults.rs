@@ -53,6 +53,7 @@ enum Scenario {
     Config,
     Kept,
     Restored,
+    Rotated,
 }
 
 impl Scenario {
@@ -73,6 +74,9 @@ impl Scenario {
                 .script(|script| script.life(Pods::image("app:2").and(Pods::named("app-primary")), Life::NeverReady)),
             Self::Deletion => setting.spec(&json!({ "revertOnDeletion": true })),
             Self::Scaled => scaled(setting),
+            Self::Rotated => configs::reading(setting)
+                .settings(|settings| settings.config_tracking = true)
+                .spec(&json!({ "configTracking": [{ "kind": "Secret", "name": "app-key", "mode": "liveRestart" }] })),
             Self::Config => configs::reading(setting).settings(|settings| settings.config_tracking = true),
             Self::Newer | Self::Revert | Self::Words | Self::Move => setting,
         }
@@ -100,6 +104,12 @@ impl Scenario {
                 stage.push("app:2").await;
                 stage.until_phase("Failed").await;
                 stage.until("down", |stage| stage.replicas("app") == 0).await;
+            }
+            Self::Rotated => {
+                // The first look at rest takes note of what there is.
+                stage.pass(30).await;
+                configs::change(stage, "Secret", "app-key", &json!({ "key": "new" })).await;
+                stage.until("rolled", |stage| !configs::mark(stage).is_null()).await;
             }
             Self::Restored => {
                 stage.push("app:2").await;
@@ -274,7 +284,10 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
     for hook in right.hooks.difference(&left.hooks) {
         same(false, format!("the hook {hook} was not called"));
     }
-    for event in right.events.iter().filter(|event| !left.events.contains(event)) {
+    // Whether a roll is caught in the midst, and where, is a matter of moments.
+    let lasts = |event: &&String| !event.contains(" not ready: waiting for rollout to finish");
+    let untold = right.events.iter().filter(lasts);
+    for event in untold.filter(|event| !left.events.contains(event)) {
         same(false, format!("never told: {event}"));
     }
     wrong
@@ -350,6 +363,7 @@ replays! {
     a_release_that_persons_steer_ends_the_same_whatever_call_fails: Words with "gatewayapi:v1";
     a_rollback_that_keeps_its_pods_ends_the_same_whatever_call_fails: Kept with "gatewayapi:v1";
     a_primary_that_is_restored_ends_the_same_whatever_call_fails: Restored with "contour";
+    a_rotated_secret_ends_the_same_whatever_call_fails: Rotated with "gatewayapi:v1";
     a_release_of_a_scaled_workload_ends_the_same_whatever_call_fails: Scaled with "gatewayapi:v1";
     a_deletion_with_istio_ends_the_same_whatever_call_fails: Deletion with "istio";
 }

@@ -19,6 +19,7 @@ mod line;
 mod malformed;
 mod moving;
 mod pods;
+mod preflight;
 mod process;
 mod regressions;
 mod revisions;

@@ -156,6 +156,20 @@ fn the_primary_is_rolled_only_by_a_promotion_and_within_its_weight() {
     );
     assert!(verdict("Promoting", &after, 76).starts_with("3: the primary rolls at weight 76: 3 pods"));
     assert!(verdict("Stepping", &after, 50).starts_with("3: the primary's template is written in stage"));
+    let mut rolled = before.clone();
+    rolled["spec"]["template"]["metadata"]["annotations"] = json!({ "serin.dev/restarted": "1" });
+    let mut base = before.clone();
+    base["spec"]["template"]["metadata"]["annotations"] = json!({});
+    let cluster_at_rest = cluster("Resting", 0, [4, 4]);
+    let write = written("Deployment", "app-primary", &base, &rolled);
+    let found = checks::workload(
+        &write,
+        &cluster_at_rest,
+        &release(&cluster_at_rest),
+        Side::Primary,
+        [75, 0],
+    );
+    assert_eq!(found, Vec::<String>::new());
     after["spec"]["strategy"] = json!({ "type": "Recreate" });
     assert!(verdict("Promoting", &after, 1).contains("0 pods stay ready"));
     assert_eq!(verdict("Promoting", &after, 0), "");

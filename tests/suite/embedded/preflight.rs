@@ -1,0 +1,115 @@
+//! Before a takeover what will lose the application's pods is named (rank 39 of `spec/users.md`).
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::{Value, json};
+use serin::sim::apiserver::Denial;
+use serin::sim::world::manifests;
+
+use super::setting::{APP, NAMESPACE, Setting};
+use super::stage::Stage;
+
+const MONITORING: &str = "monitoring.coreos.com/v1";
+
+fn definition(kind: &str) -> CustomResourceDefinition {
+    let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
+    let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{plural}.monitoring.coreos.com") },
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "scope": "Namespaced",
+            "names": { "kind": kind, "plural": plural, "singular": singular },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": schema } }],
+        },
+    });
+    serde_json::from_value(definition).expect("a definition")
+}
+
+fn monitor(kind: &str, name: &str, labels: &Value) -> Value {
+    json!({
+        "apiVersion": MONITORING,
+        "kind": kind,
+        "metadata": { "namespace": NAMESPACE, "name": name },
+        "spec": { "selector": { "matchLabels": labels } },
+    })
+}
+
+/// An application with what large teams put around one.
+async fn crowded(setting: Setting) -> (Stage, Value) {
+    let canary = setting.canary.clone().expect("the setting must have a Canary");
+    let stage = setting.without_canary().raise().await;
+    for kind in ["PodMonitor", "ServiceMonitor"] {
+        stage.api.apply_crd(&definition(kind));
+    }
+    let mut metrics = manifests::service(NAMESPACE, "app-metrics");
+    metrics["metadata"]["labels"] = json!({ "team": "shop" });
+    metrics["spec"]["selector"] = json!({ "app": APP });
+    let mut all = manifests::service(NAMESPACE, "everything");
+    all["spec"]["selector"] = json!({ "app": "another" });
+    for object in [
+        metrics,
+        all,
+        monitor("PodMonitor", "pods", &json!({ "app": APP })),
+        monitor("PodMonitor", "others", &json!({ "app": "another" })),
+        monitor("ServiceMonitor", "services", &json!({ "team": "shop" })),
+        manifests::autoscaler(NAMESPACE, APP, 2, 6),
+    ] {
+        stage.create(&object).await;
+    }
+    (stage, canary)
+}
+
+fn named(stage: &Stage) -> Vec<String> {
+    let mut named: Vec<String> = stage
+        .events()
+        .into_iter()
+        .filter(|text| text.contains(" selects app only"))
+        .collect();
+    named.sort();
+    named
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_picks_the_pods_and_will_lose_them_is_named_before_anything_is_scaled() {
+    let (stage, canary) = crowded(Setting::new()).await;
+    stage.create(&canary).await;
+    stage.until("named", |stage| !named(stage).is_empty()).await;
+    assert!(stage.deployment("app-primary").is_null() || stage.ready("app-primary") == 0);
+    assert_eq!(stage.replicas(APP), 3);
+    // A successor says nothing twice.
+    stage.serin.kill();
+    stage.serin.start();
+    stage.until_phase("Initialized").await;
+    assert_eq!(
+        named(&stage),
+        [
+            "HorizontalPodAutoscaler app selects app only: it does not scale the primary; name it in spec.autoscalerRef",
+            "PodMonitor pods selects app only: it does not scrape the primary's pods",
+            "Service app-metrics selects app only: it sends its requests to no pod while no release is under way",
+            "ServiceMonitor services selects app only: it does not scrape the primary's pods",
+        ]
+    );
+    stage.serin.kill();
+    stage.serin.start();
+    stage.pass(120).await;
+    assert_eq!(named(&stage).len(), 4, "nothing is looked for at rest");
+}
+
+/// Without the rights, or with an API server that answers no such list, the takeover goes on.
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_listed_is_left_out() {
+    let (stage, canary) = crowded(Setting::new()).await;
+    for resource in ["podmonitors", "servicemonitors"] {
+        stage.api.deny(Denial {
+            user: "*".into(),
+            verb: "list".into(),
+            group: "monitoring.coreos.com".into(),
+            resource: resource.into(),
+        });
+    }
+    stage.create(&canary).await;
+    stage.until_phase("Initialized").await;
+    assert_eq!(named(&stage).len(), 2);
+}
