@@ -91,8 +91,13 @@ impl CanarySpec {
     /// How long pods are left alone after their traffic went elsewhere: until the data plane has heard of it, and then until the
     /// connections that they still have could end (`spec.rollback.drainSeconds`).
     pub fn letting_go(&self) -> Duration {
+        self.traffic_settle() + self.drain()
+    }
+
+    /// How long connections may take to end once the data plane sends no new ones. Default 0 s.
+    pub fn drain(&self) -> Duration {
         let drain = self.rollback.as_ref().and_then(|rollback| rollback.drain_seconds);
-        self.traffic_settle() + Duration::from_secs(drain.unwrap_or(0).into())
+        Duration::from_secs(drain.unwrap_or(0).into())
     }
 
     /// What happens when the primary does not come up with a new revision.

@@ -117,9 +117,8 @@ impl Look {
         let selector = ListParams::default().labels(&format!("{label}={}", key.name));
         let request = Request::new(key.resource.path(&key.namespace)).list(&selector);
         match self.answer(key.resource, "list", request).await {
-            Known::Present(mut list) => {
-                let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
-                self.caches.listed(key, items.unwrap_or_default());
+            Known::Present(list) => {
+                self.caches.listed(key, items(list));
                 self.caches.group(key).map_or(Known::Unknown, Known::Present)
             }
             other => other.map(|_| Vec::new()),
@@ -131,10 +130,7 @@ impl Look {
         let params = ListParams::default().labels(label).limit(MOST_PODS);
         let request = Request::new(Resource::POD.path(namespace)).list(&params);
         let list = self.answer(Resource::POD, "list", request).await;
-        list.map(|mut list| {
-            let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
-            items.unwrap_or_default()
-        })
+        list.map(items)
     }
 
     /// The objects of any kind in a namespace, as far as one answer goes; none where they cannot be listed.
@@ -145,10 +141,7 @@ impl Look {
         };
         let answer = self.clock.timeout(REQUEST, self.client.request::<Value>(request)).await;
         match answer {
-            Ok(Ok(mut list)) => {
-                let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
-                items.unwrap_or_default()
-            }
+            Ok(Ok(list)) => items(list),
             Ok(Err(error)) => {
                 tracing::debug!(%resource, namespace, %error, "a list that can be done without was not given");
                 Vec::new()
@@ -192,6 +185,12 @@ impl Look {
             kind: resource.full_kind(),
         }
     }
+}
+
+/// What a list holds.
+fn items(mut list: Value) -> Vec<Value> {
+    let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+    items.unwrap_or_default()
 }
 
 fn forbidden<T>(verb: &str, resource: Resource) -> Known<T> {

@@ -35,7 +35,7 @@ pub mod leader;
 mod lenient;
 mod look;
 pub mod lookup;
-mod meta;
+pub(crate) mod meta;
 mod observe;
 mod obstacle;
 mod overlay;

@@ -174,5 +174,5 @@ pub fn deadline(canary: &Canary, block: &Block, memory: &Memory) -> DateTime<Utc
     let patience = advance::delta(spec.progress_deadline());
     // Pods that come one by one may lengthen the wait, not for ever.
     let end = memory.deadline(spec, block).min(block.since + patience * 3);
-    end + advance::delta(spec.letting_go().saturating_sub(spec.traffic_settle()))
+    end + advance::delta(spec.drain())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
 
 use super::advance;
 use super::capacity::Capacity;
@@ -178,10 +178,7 @@ fn batches(
 /// Until when a hook may still be answering that a predecessor of this process called in this stage: the same hook twice at the same
 /// time is load twice (`design.md`, "Questions are jobs"). Nothing when this process began the stage itself.
 fn succession(canary: &Canary, block: &Block, memory: &Memory, batches: &[Vec<Question>]) -> Option<DateTime<Utc>> {
-    let since = memory
-        .acting_since
-        .map(|at| at.trunc_subsecs(6))
-        .filter(|since| block.since < *since)?;
+    let since = memory.acting_since.filter(|since| block.since < *since)?;
     let timeouts = batches.iter().flatten().filter_map(|question| match question {
         Question::Hook { index, .. } => hooks(canary).get(*index).map(Webhook::timeout),
         Question::Metric { .. } | Question::Probe => None,

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::template::RESTARTED;
-use super::{ATTEMPT, REVISION, fingerprint, primary::Identity, primary::recover, scale::replicas_of};
+use super::{ATTEMPT, RESTARTED, REVISION, fingerprint, primary::Identity, primary::recover, scale::replicas_of};
 use crate::{
     object::{annotation, list, text},
     rollout::{Fingerprint, Rollout, Workload},

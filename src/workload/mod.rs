@@ -25,6 +25,9 @@ pub const REVISION: &str = "serin.dev/revision";
 /// Annotation on a primary Deployment that was written anew because it did not come up: `run/attempt`.
 pub const ATTEMPT: &str = "serin.dev/attempt";
 
+/// Pod annotation of a primary that was rolled because something that it reads live has changed.
+pub const RESTARTED: &str = "serin.dev/restarted";
+
 /// What the operator of Serin decided about workloads (Flagger's flags of these names).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value, json};
 
 pub use super::template::{Identity, recover};
-use super::{ATTEMPT, REVISION, Settings, scale::replicas_of, template};
+use super::{ATTEMPT, RESTARTED, REVISION, Settings, scale::replicas_of, template};
 use crate::{
     object::{child, metadata, ownership, patch, text},
     rollout::Fingerprint,
@@ -91,7 +91,7 @@ pub fn promote(live: &Value, target: &Value, template: &Value, cx: &PrimaryConte
 /// bears the mark already.
 pub fn restarted(live: &Value, mark: &str) -> Patch {
     let mut next = live.clone();
-    metadata(&mut next["spec"]["template"], "annotations").insert(template::RESTARTED.to_owned(), mark.into());
+    metadata(&mut next["spec"]["template"], "annotations").insert(RESTARTED.to_owned(), mark.into());
     patch::at_generation(live, &next)
 }
 

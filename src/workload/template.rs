@@ -11,13 +11,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Selector, Settings, fingerprint::sha256_hex};
+use super::{RESTARTED, Selector, Settings, fingerprint::sha256_hex};
 use crate::object::{as_map, is_empty, metadata};
 
 /// Pod annotation that changes with every promotion (Flagger's name).
 pub(super) const FLAGGER_ID: &str = "flagger-id";
-/// Pod annotation of a primary that was rolled because something that it reads live has changed.
-pub(super) const RESTARTED: &str = "serin.dev/restarted";
 /// Keys that contain this are Flux's own and are never copied.
 pub(super) const TOOLKIT: &str = "toolkit.fluxcd.io";
 const SUFFIX: &str = "-primary";

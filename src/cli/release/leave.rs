@@ -6,15 +6,16 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, ListParams, Preconditions, PropagationPolicy};
-use serde_json::Value;
 
 use super::view::View;
 use super::{Desk, GLANCE, ReleaseError, Where, limit, told};
 use crate::controller::leader::{LEASE_DURATION, LEASE_NAME};
+use crate::controller::meta;
 use crate::rollout::Stage;
 
 /// How long a controller may take to notice a deletion before that is worth a word.
@@ -88,12 +89,29 @@ pub(super) async fn run(desk: &mut Desk<'_>, args: &Args) -> Result<(), ReleaseE
     if !ready.is_empty() {
         is_led(desk, args.force).await?;
     }
-    let mut waiting: VecDeque<View> = ready.into();
+    let late = hand_back(desk, ready, args.at_once, within).await?;
+    if !late.is_empty() {
+        return Err(ReleaseError::TimedOut {
+            within: args.timeout.clone(),
+            now: late.join("; "),
+        });
+    }
+    refused(&kept)
+}
+
+/// Deletes these, so many at a time, and waits for each. Returns those that were not gone in time, with what was said of them last.
+async fn hand_back(
+    desk: &mut Desk<'_>,
+    views: Vec<View>,
+    at_once: NonZeroUsize,
+    within: Duration,
+) -> Result<Vec<String>, ReleaseError> {
+    let mut waiting: VecDeque<View> = views.into();
     let mut leaving: Vec<Leaving> = Vec::new();
-    let mut late: Vec<String> = Vec::new();
+    let mut late = Vec::new();
     let limit = TimeDelta::from_std(within).unwrap_or(TimeDelta::MAX);
     while !waiting.is_empty() || !leaving.is_empty() {
-        while leaving.len() < args.at_once.get()
+        while leaving.len() < at_once.get()
             && let Some(view) = waiting.pop_front()
         {
             delete(desk, &view).await?;
@@ -113,13 +131,7 @@ pub(super) async fn run(desk: &mut Desk<'_>, args: &Args) -> Result<(), ReleaseE
         }
         leaving = still;
     }
-    if !late.is_empty() {
-        return Err(ReleaseError::TimedOut {
-            within: args.timeout.clone(),
-            now: late.join("; "),
-        });
-    }
-    refused(&kept)
+    Ok(late)
 }
 
 /// One Canary on its way out.
@@ -163,7 +175,7 @@ async fn chosen(desk: &Desk<'_>, args: &Args) -> Result<Vec<View>, ReleaseError>
 /// Why this Canary should not go now.
 fn objection(view: &View) -> Option<String> {
     let block = view.block.as_ref()?;
-    if is_leaving(view) {
+    if meta::deleting(&view.raw) {
         return None;
     }
     if !matches!(block.stage, Stage::Resting | Stage::Initializing) {
@@ -193,12 +205,6 @@ fn remark(view: &View) -> Option<String> {
     Some(format!(
         "was applied by {applier}, which makes it again unless it is taken out there first"
     ))
-}
-
-fn is_leaving(view: &View) -> bool {
-    view.raw
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|at| !at.is_null())
 }
 
 /// Whether some Serin leads: its Lease was renewed lately. No Lease, or no right to list them, proves nothing: leader election can be
@@ -234,7 +240,7 @@ async fn is_led(desk: &mut Desk<'_>, force: bool) -> Result<(), ReleaseError> {
 async fn delete(desk: &Desk<'_>, view: &View) -> Result<(), ReleaseError> {
     let parameters = DeleteParams {
         preconditions: Some(Preconditions {
-            uid: uid(&view.raw),
+            uid: Some(meta::uid(&view.raw).to_owned()),
             resource_version: None,
         }),
         propagation_policy: Some(PropagationPolicy::Background),
@@ -254,7 +260,7 @@ async fn delete(desk: &Desk<'_>, view: &View) -> Result<(), ReleaseError> {
 /// Whether it is gone; says what it does where that has changed.
 async fn look(desk: &mut Desk<'_>, one: &mut Leaving) -> Result<bool, ReleaseError> {
     let now = match desk.canary(&one.view.namespace, &one.view.name).await {
-        Ok(now) if uid(&now.raw) == uid(&one.view.raw) => now,
+        Ok(now) if meta::uid(&now.raw) == meta::uid(&one.view.raw) => now,
         // Another one of that name is none of ours.
         Ok(_) | Err(ReleaseError::NotFound { .. }) => return Ok(true),
         // It is looked at again until the time is over.
@@ -278,10 +284,6 @@ async fn look(desk: &mut Desk<'_>, one: &mut Leaving) -> Result<bool, ReleaseErr
         writeln!(desk.out, "{}: {}", now.full_name(), one.told)?;
     }
     Ok(false)
-}
-
-fn uid(raw: &Value) -> Option<String> {
-    raw.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The end, where some had to stay.

@@ -11,6 +11,8 @@ use super::turn::Turn;
 
 /// What is waited for while connections end.
 pub(super) const CONNECTIONS: &str = "the end of the connections to the canary's pods";
+/// What is waited for behind a failure.
+pub(super) const NEXT: &str = "a new revision of the target, or its return to the promoted one";
 /// What comes then.
 pub(super) const THEN: &str = "the target is scaled to zero";
 
@@ -38,9 +40,10 @@ pub(super) fn say(turn: &mut Turn<'_>, reason: &str, message: &str, awaited: &st
 
 /// Until when connections have time to end; `None` when there is none to wait for.
 pub(super) fn drains_until(turn: &Turn<'_>) -> Option<DateTime<Utc>> {
-    let (spec, since) = (turn.spec(), turn.drawn_since()?);
-    let (settled, at) = (since + delta(spec.traffic_settle()), since + delta(spec.letting_go()));
-    (turn.block.weight == Weight::ZERO && settled < at && turn.now < at && !is_down(turn.observation)).then_some(at)
+    let spec = turn.spec();
+    let at = turn.drawn_since()? + delta(spec.letting_go());
+    let waits = !spec.drain().is_zero() && turn.now < at && !is_down(turn.observation);
+    (waits && turn.block.weight == Weight::ZERO).then_some(at)
 }
 
 /// Until when the pods of the revision that has just failed are kept, once all traffic has left them. Pods of another revision, or

@@ -79,9 +79,7 @@ pub(super) fn roll_traffic_back(turn: &mut Turn<'_>, reason: &str, message: &str
 
 fn rollback_words(turn: &mut Turn<'_>) {
     let deadline = turn.deadline();
-    let (reason, cause) = turn.block.outcome.as_ref().map_or_else(Default::default, |outcome| {
-        (outcome.reason.clone(), outcome.message.clone())
-    });
+    let (reason, cause) = turn.outcome_words();
     let weight = turn.block.weight;
     let drains = down::drains_until(turn);
     let why = turn.why(&reason, &format!("rolling back: {cause}"));
@@ -119,12 +117,8 @@ pub(super) fn roll_back(turn: &mut Turn<'_>) {
         None => format!("Canary failed! Scaling down {}", turn.canary_name()),
     };
     turn.warning("failed", "RollBack", &text);
-    let (reason, cause) = turn.block.outcome.as_ref().map_or_else(Default::default, |outcome| {
-        (outcome.reason.clone(), outcome.message.clone())
-    });
-    let why = turn
-        .why(&reason, &cause)
-        .awaiting("a new revision of the target, or its return to the promoted one");
+    let (reason, cause) = turn.outcome_words();
+    let why = turn.why(&reason, &cause).awaiting(down::NEXT);
     if let Some(at) = kept_until {
         why.until(at, down::THEN);
     }

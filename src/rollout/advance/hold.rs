@@ -12,8 +12,7 @@ use crate::api::PromotionFailure;
 
 /// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).
 pub(super) fn fail(turn: &mut Turn<'_>) {
-    let primary = turn.observation.primary.present();
-    let state = primary.map_or_else(|| "it is gone".to_owned(), Workload::state);
+    let state = primary_state(turn);
     if turn.block.outcome.is_none() {
         turn.outcome(RunResult::Failed, "PromotionFailed", &state);
         // The error of Flagger's readiness check brings this beginning along (spec/core.md 2.10).
@@ -49,16 +48,19 @@ pub(super) fn fail(turn: &mut Turn<'_>) {
     }
 }
 
+fn primary_state(turn: &Turn<'_>) -> String {
+    let primary = turn.observation.primary.present();
+    primary.map_or_else(|| "it is gone".to_owned(), Workload::state)
+}
+
 fn hold_words(turn: &mut Turn<'_>, state: &str) {
     let (weight, deadline) = (turn.block.weight, turn.deadline());
     let then = match turn.spec().promotion_failure() {
         PromotionFailure::Hold => None,
         PromotionFailure::Retry => Some("the primary's pods are made anew"),
-        PromotionFailure::RestorePrimary => turn
-            .block
-            .promoted
-            .as_ref()
-            .map(|_| "the primary gets the last good revision back"),
+        PromotionFailure::RestorePrimary => {
+            restores_primary(turn).then_some("the primary gets the last good revision back")
+        }
     };
     let why = turn
         .why("PromotionFailed", &format!("the primary did not come up: {state}; {weight} percent of the traffic is on the canary, which runs the new revision"))
@@ -94,11 +96,7 @@ fn retry(turn: &mut Turn<'_>) {
     let (primary, attempt) = (turn.primary_name(), turn.block.attempts);
     let text = format!("Retrying the promotion of {primary}, attempt {attempt}: its pods are made anew");
     turn.event(&format!("retry-{attempt}"), "Promote", &text);
-    let state = turn
-        .observation
-        .primary
-        .present()
-        .map_or_else(String::new, Workload::state);
+    let state = primary_state(turn);
     hold_words(turn, &state);
 }
 
@@ -198,9 +196,7 @@ pub(super) fn restore(turn: &mut Turn<'_>) {
     }
     if up(turn, &turn.block.promoted) && run_is_over {
         turn.event("restored", "Restore", "Routing all traffic to primary");
-        let (reason, message) = turn.block.outcome.as_ref().map_or_else(Default::default, |outcome| {
-            (outcome.reason.clone(), outcome.message.clone())
-        });
+        let (reason, message) = turn.outcome_words();
         return finish::roll_traffic_back(turn, &reason, &message);
     }
     if up(turn, &turn.block.promoted) {

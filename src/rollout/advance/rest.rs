@@ -182,8 +182,7 @@ fn rested_why(turn: &mut Turn<'_>) {
         let kept_until = turn.block.kept_until.filter(|until| turn.now < *until);
         let why = turn.why(&reason, &message);
         if let Some(at) = kept_until {
-            why.awaiting("a new revision of the target, or its return to the promoted one")
-                .until(at, down::THEN);
+            why.awaiting(down::NEXT).until(at, down::THEN);
         }
     }
 }

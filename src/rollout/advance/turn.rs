@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::capacity::Capacity;
 use super::super::notice::{Notice, Severity};
@@ -51,8 +51,7 @@ impl<'a> Turn<'a> {
             canary,
             observation,
             answers,
-            // Microseconds are what the status keeps (`design.md`, "Time").
-            now: now.trunc_subsecs(6),
+            now,
             before,
             block: before.clone(),
             memory: memory.clone(),
@@ -162,6 +161,14 @@ impl<'a> Turn<'a> {
             reason: reason.into(),
             message: cut(message),
         });
+    }
+
+    /// Reason and message of how the run ended, or is ending.
+    pub fn outcome_words(&self) -> (String, String) {
+        let outcome = self.block.outcome.as_ref();
+        outcome.map_or_else(Default::default, |outcome| {
+            (outcome.reason.clone(), outcome.message.clone())
+        })
     }
 
     /// Says why the canary stands where it stands. The builder that comes back says what is awaited.

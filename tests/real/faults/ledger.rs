@@ -157,7 +157,7 @@ impl Ledger {
 
     /// Adds the creation of an object that stands and of which the log has none: a client that is killed before its answer leaves a
     /// request behind that took effect and was answered with nothing. Objects that are never changed keep the version of their creation.
-    pub fn supplement(&mut self, resource: &str, mut object: Value) {
+    pub fn supplement(&mut self, resource: &str, object: Value) {
         let metadata = object["metadata"].clone();
         let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
         let subject = Subject {
@@ -180,8 +180,6 @@ impl Ledger {
             "the log has no creation of {resource} {}/{}",
             subject.namespace, subject.name
         );
-        object["kind"] = "ControllerRevision".into();
-        object["apiVersion"] = "apps/v1".into();
         self.0.push(Request {
             verb: "create".to_owned(),
             uri: String::new(),

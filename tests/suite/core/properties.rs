@@ -301,6 +301,41 @@ fn seed() -> RngSeed {
     }
 }
 
+/// An API hiccup on the way to other names: a route that cannot be read may still lead to the Services that are about to go.
+#[test]
+fn a_route_that_cannot_be_read_is_not_taken_for_none_on_the_way_to_other_names() {
+    let mut world = world(Kind::Weights, 1, false, &analysis(Kind::Weights, None, false));
+    for one in [
+        Happening::Seconds(15),
+        Happening::OtherNames(true),
+        Happening::Seconds(19),
+        Happening::Blind(true),
+        Happening::Seconds(1),
+    ] {
+        happen(&mut world, &one);
+    }
+    calm_down(&mut world);
+    assert_eq!(world.block().map(|block| block.stage), Some(Stage::Resting));
+}
+
+/// What is only spelled otherwise is given to no primary in the middle of a takeover, also to none that has just lost its pod.
+#[test]
+fn an_upgrade_in_a_takeover_rolls_no_primary_that_is_to_serve() {
+    let mut world = world(Kind::Weights, 1, true, &analysis(Kind::Weights, None, false));
+    for one in [
+        Happening::Seconds(8),
+        Happening::Upgrade,
+        Happening::Seconds(2),
+        Happening::LosePrimaryPod,
+        Happening::CrashAfter(1),
+        Happening::Seconds(1),
+    ] {
+        happen(&mut world, &one);
+    }
+    calm_down(&mut world);
+    assert_eq!(world.block().map(|block| block.stage), Some(Stage::Resting));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), rng_seed: seed(), failure_persistence: None, ..ProptestConfig::default() })]
 

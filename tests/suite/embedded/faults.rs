@@ -29,6 +29,8 @@ use super::{
 
 /// Disturbed runs of each scenario and kind in a usual run of the tests.
 const SAMPLE: usize = 8;
+/// Calls at the end of a scenario that are disturbed in each kind.
+const LAST: usize = 3;
 
 const CANARY: &str = "flagger.app/v1beta1";
 
@@ -237,14 +239,15 @@ fn end(stage: &Stage) -> Value {
     })
 }
 
-/// Which calls are disturbed: all, or a sample that is spread evenly and starts differently for each kind; of those the shard that
-/// was asked for.
+/// Which calls are disturbed: all, or a sample that is spread evenly and starts differently for each kind, and the last ones, behind
+/// which nothing comes that could make up for them; of those the shard that was asked for.
 fn chosen(calls: usize, offset: usize) -> Vec<usize> {
-    let all: Vec<usize> = if std::env::var_os("SERIN_DEEP").is_some() || calls <= SAMPLE {
+    let all: BTreeSet<usize> = if std::env::var_os("SERIN_DEEP").is_some() || calls <= SAMPLE {
         (0..calls).collect()
     } else {
         (0..SAMPLE)
             .map(|place| (place * calls + offset * calls / 5) / SAMPLE % calls)
+            .chain(calls - LAST..calls)
             .collect()
     };
     let (which, of) = shard();

@@ -1,36 +1,19 @@
 //! `serin leave` hands Canaries back, and says before what speaks against it (rank 16 of `spec/users.md`).
 
-use clap::Parser;
 use serde_json::{Value, json};
-use serin::cli::release::{Command, Desk, perform};
 use serin::controller::settings::Election;
 use serin::sim::world::{manifests, traffic::Behaviour};
 
+use super::command::spoken;
 use super::setting::{APP, NAMESPACE, Setting};
 use super::stage::{Stage, canary};
 use super::traffic::no_request_lost;
 
 const LEASES: &str = "coordination.k8s.io/v1";
 
-#[derive(Parser)]
-struct Line {
-    #[command(subcommand)]
-    command: Command,
-}
-
 /// The exit code and what was printed, an error included.
 async fn serin(stage: &Stage, line: &str) -> (u8, String) {
-    let words = std::iter::once("serin").chain(line.split(' '));
-    let command = Line::try_parse_from(words).expect("a command line").command;
-    let mut out = Vec::new();
-    let mut desk = Desk {
-        client: stage.api.client("serin-cli"),
-        namespace: NAMESPACE.into(),
-        clock: stage.clock.clone(),
-        out: &mut out,
-    };
-    let ended = perform(&mut desk, &command).await;
-    let said = String::from_utf8(out).expect("text");
+    let (said, ended) = spoken(stage, stage.api.client("serin-cli"), line).await;
     match ended {
         Ok(()) => (0, said),
         Err(error) => (error.exit_code(), format!("{said}{error}")),

@@ -8,6 +8,7 @@ mod acceptance;
 mod announcement;
 mod bad_input;
 mod budget;
+mod command;
 mod configs;
 mod deletion;
 mod face;

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
-use clap::Parser;
 use serde_json::{Value, json};
 use serin::{
-    cli::release::{Command, Desk, perform},
     rollout::Limits,
     sim::{
         fault::{Action, Fault, NoFault, RequestInfo},
@@ -15,6 +13,7 @@ use serin::{
 use std::sync::Arc;
 
 use super::{
+    command::spoken,
     setting::{APP, NAMESPACE, Setting},
     stage::{Stage, named},
 };
@@ -214,25 +213,11 @@ async fn a_new_process_finds_the_same_line() {
         .await;
 }
 
-#[derive(Parser)]
-struct Spoken {
-    #[command(subcommand)]
-    command: Command,
-}
-
 /// What a command prints for somebody whose requests pass through this.
 async fn serin(stage: &Stage, line: &str, fault: Arc<dyn Fault>) -> String {
-    let words = std::iter::once("serin").chain(line.split(' '));
-    let mut out = Vec::new();
-    let mut desk = Desk {
-        client: stage.api.client_with("serin-cli", fault),
-        namespace: NAMESPACE.into(),
-        clock: stage.clock.clone(),
-        out: &mut out,
-    };
-    let command = Spoken::try_parse_from(words).expect("a command line").command;
-    perform(&mut desk, &command).await.expect("it must be printed");
-    String::from_utf8(out).expect("text")
+    let (said, ended) = spoken(stage, stage.api.client_with("serin-cli", fault), line).await;
+    ended.expect("it must be printed");
+    said
 }
 
 /// A person who may read one namespace.

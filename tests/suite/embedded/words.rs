@@ -1,33 +1,18 @@
 //! A person's word on the embedded cluster: annotations and the commands that write and read them (issue of a release's whole life,
 //! `docs/words.md`).
 
-use clap::Parser;
 use serde_json::json;
-use serin::cli::release::{Command, Desk, ReleaseError, perform};
+use serin::cli::release::ReleaseError;
 use serin::sim::world::{hooks::HookSays, traffic::Behaviour};
 
-use super::setting::{APP, NAMESPACE, Setting};
+use super::command::spoken;
+use super::setting::{APP, Setting};
 use super::stage::{Stage, canary};
-
-#[derive(Parser)]
-struct Line {
-    #[command(subcommand)]
-    command: Command,
-}
 
 /// What a command prints, or how it ends.
 async fn serin(stage: &Stage, line: &str) -> Result<String, ReleaseError> {
-    let words = std::iter::once("serin").chain(line.split(' '));
-    let command = Line::try_parse_from(words).expect("a command line").command;
-    let mut out = Vec::new();
-    let mut desk = Desk {
-        client: stage.api.client("serin-cli"),
-        namespace: NAMESPACE.into(),
-        clock: stage.clock.clone(),
-        out: &mut out,
-    };
-    perform(&mut desk, &command).await?;
-    Ok(String::from_utf8(out).expect("text"))
+    let (said, ended) = spoken(stage, stage.api.client("serin-cli"), line).await;
+    ended.map(|()| said)
 }
 
 async fn code(stage: &Stage, line: &str) -> u8 {

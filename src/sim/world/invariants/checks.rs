@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::view::{Objects, Release, Written, block, copies, most, splits};
 use crate::rollout::{Affinity, Block, Side, Stage, Weight};
+use crate::workload::RESTARTED;
 
 /// What a side may still get: the highest weight that its route has now or that the data plane may still act on.
 pub(super) type InFlight = [u64; 2];
@@ -123,7 +124,7 @@ fn unmarked(primary: &Value) -> Value {
         .pointer_mut("/metadata/annotations")
         .and_then(Value::as_object_mut);
     if let Some(annotations) = annotations {
-        annotations.remove("serin.dev/restarted");
+        annotations.remove(RESTARTED);
     }
     template
 }
