@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod notify;
 pub mod object;
 pub mod outbound;
+pub mod retry;
 pub mod rollout;
 pub mod routing;
 pub mod sim;

@@ -45,29 +45,33 @@ pub struct ClientError(#[source] reqwest::Error);
 pub struct Clients {
     verifying: reqwest::Client,
     trusting: reqwest::Client,
+    reach: Reach,
 }
 
 impl Clients {
-    /// Clients whose requests may take that long in all, redirects and body included. They honour the proxies of the
-    /// environment and follow ten redirects, as Go's do.
-    pub fn new(timeout: Duration) -> Result<Self, ClientError> {
-        Self::build(|| builder(timeout))
-    }
-
-    /// The same, which go no further than `reach`.
+    /// Clients whose requests may take that long in all, redirects and body included, and go no further than `reach`. They honour the
+    /// proxies of the environment and follow ten redirects.
     ///
     /// # Errors
     /// The system's certificates or its resolver are unusable.
     pub fn within(reach: Reach, timeout: Duration) -> Result<Self, ClientError> {
-        Self::build(|| reach.limit(builder(timeout), false))
-    }
-
-    fn build(settings: impl Fn() -> reqwest::ClientBuilder) -> Result<Self, ClientError> {
-        let build = |insecure| settings().tls_danger_accept_invalid_certs(insecure).build();
+        let build = |insecure| {
+            let builder = reach.limit(builder(timeout), false);
+            builder.tls_danger_accept_invalid_certs(insecure).build()
+        };
         Ok(Self {
             verifying: build(false).map_err(ClientError)?,
             trusting: build(true).map_err(ClientError)?,
+            reach,
         })
+    }
+
+    /// Whether this address may be asked. A client looks at names by itself, and cannot look at what is no name.
+    ///
+    /// # Errors
+    /// It is an IP address that must not be called.
+    pub fn admit(&self, url: &str) -> Result<(), OutOfReach> {
+        reqwest::Url::parse(url).map_or(Ok(()), |url| self.reach.admit(&url))
     }
 
     /// The client that does, or does not, verify certificates.
@@ -78,6 +82,12 @@ impl Clients {
             &self.verifying
         }
     }
+}
+
+/// Scheme, host and port of a URL: all of it that may be told. User, path and query may be secret.
+pub fn origin(url: &str) -> Option<String> {
+    let url = reqwest::Url::parse(url).ok().filter(reqwest::Url::has_host)?;
+    Some(url.origin().ascii_serialization())
 }
 
 /// The settings that all our clients share.

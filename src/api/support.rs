@@ -118,6 +118,12 @@ pub const NOT_BUILT: &[Unbuilt] = &[
     field("spec.analysis.inconclusive", "", |c, _| {
         analysis(c, |a| a.inconclusive.is_some())
     }),
+    field("spec.analysis.metrics[].onNoData", "fail, hold and pass are", |c, _| {
+        metrics(c, |m| m.on_no_data() == super::OnMissing::Inconclusive)
+    }),
+    field("spec.analysis.metrics[].onError", "fail, hold and pass are", |c, _| {
+        metrics(c, |m| m.on_error() == super::OnMissing::Inconclusive)
+    }),
     field("spec.analysis.metrics[].minSamples", "", |c, _| {
         metrics(c, |m| m.min_samples.is_some())
     }),

@@ -105,9 +105,9 @@ async fn work(flags: &Flags, notes: Vec<String>) -> Result<(), ControllerError> 
 
 fn outside(reach: Reach) -> Result<Outside, ClientError> {
     Ok(Outside {
-        metrics: Arc::new(HttpReader::new()?),
+        metrics: Arc::new(HttpReader::new(reach)?),
         hooks: Arc::new(HttpCaller::new(reach)?),
-        alerts: Arc::new(HttpSender::new()?),
+        alerts: Arc::new(HttpSender::new(reach)?),
     })
 }
 

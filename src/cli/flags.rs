@@ -303,6 +303,10 @@ impl Flags {
                 self.ingress_annotations_prefix.is_some(),
                 "-ingress-annotations-prefix does nothing: no provider that is built reads it",
             ),
+            (
+                self.enable_config_tracking.is_none(),
+                "configurations are not followed; Flagger follows them unless told otherwise: -enable-config-tracking=true",
+            ),
         ];
         given
             .into_iter()
@@ -457,7 +461,7 @@ mod tests {
     #[test]
     fn a_slack_url_without_a_channel_is_said() {
         let Outcome { settings, notes } = outcome(&["-slack-url=https://x"], &[]).expect("Flagger starts too");
-        assert!(settings.notifier.is_none() && notes[0].contains("-slack-channel"));
+        assert!(settings.notifier.is_none() && notes.iter().any(|note| note.contains("-slack-channel")));
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::jobs::{Asker, Inquiry, unanswered};
+use super::jobs::{Asker, Inquiry, unanswered, unread};
 use super::lookup::{LookupError, Place, References};
 use super::settings::Settings;
-use crate::api::{Canary, Metric, TemplateRef};
+use crate::api::{Canary, HookType, Metric, TemplateRef, Webhook};
 use crate::clock::Clock;
-use crate::hooks::{Caller, HookCall};
+use crate::hooks::{Caller, HookCall, HookError, MOST_RETRIES};
 use crate::metrics::{Check, PlanError, Reader, Source, SourceError, Template, check, probe, server_of};
 use crate::rollout::{Question, Says};
 use crate::telemetry::metrics::Metrics;
@@ -33,6 +33,8 @@ pub struct Inquirer {
     mesh_provider: String,
     metrics: Metrics,
     clock: Clock,
+    /// Hooks are not called: whoever acts here calls them.
+    observe_only: bool,
 }
 
 impl Inquirer {
@@ -58,6 +60,7 @@ impl Inquirer {
             mesh_provider,
             metrics,
             clock,
+            observe_only: settings.observe_only,
         })
     }
 
@@ -66,16 +69,21 @@ impl Inquirer {
         let Some(hook) = analysis.and_then(|analysis| analysis.webhooks.get(index)) else {
             return Says::Refused("the hook is not in the spec any more".into());
         };
+        if self.observe_only {
+            return would_call(&inquiry.canary, hook);
+        }
         let call = match HookCall::of(&inquiry.canary, hook, phase, &inquiry.idempotency_key()) {
             Ok(call) => call,
-            Err(error) => return Says::Refused(error.to_string()),
+            Err(error) => return Says::Unasked(error.to_string()),
         };
-        let tries = call.retries.saturating_add(1);
-        let limit = (call.timeout + HOOK_WAIT).saturating_mul(tries) + GRACE;
+        let tries = call.retries.min(MOST_RETRIES) + 1;
+        let one = call.timeout.saturating_add(HOOK_WAIT);
+        let limit = one.saturating_mul(tries).saturating_add(GRACE);
         match self.clock.timeout(limit, self.caller.call(&call)).await {
             Ok(Ok(())) => Says::Passed,
-            Ok(Err(error)) => Says::Refused(error.to_string()),
-            Err(_) => Says::Refused(format!("no answer within {} s", limit.as_secs())),
+            Ok(Err(HookError::Refused(words))) => Says::Refused(words),
+            Ok(Err(error)) => Says::Unasked(error.to_string()),
+            Err(_) => Says::Unasked(format!("no answer within {} s", limit.as_secs())),
         }
     }
 
@@ -91,9 +99,12 @@ impl Inquirer {
         };
         let server = server_of(canary, &self.server);
         let judged = check(&*self.reader, &self.plan(canary, metric, &server).await).await;
-        if let (Some(value), Some(namespace), Some(name)) =
-            (judged.value, &canary.metadata.namespace, &canary.metadata.name)
-        {
+        if let (Some(value), Some(namespace), Some(name), false) = (
+            judged.value,
+            &canary.metadata.namespace,
+            &canary.metadata.name,
+            self.observe_only,
+        ) {
             self.metrics.judged(namespace, name, &metric.name, value);
         }
         Says::Metric(judged)
@@ -132,16 +143,20 @@ impl Inquirer {
 
     async fn resolve(&self, canary: &Canary, reference: &TemplateRef) -> Result<Template, PlanError> {
         let place = Place::of(canary, reference);
-        let template = self.references.template(canary, &place).map_err(|error| match error {
-            LookupError::Unknown(cause) => PlanError::Unknown {
-                template: place.to_string(),
-                cause,
-            },
-            error => PlanError::Template {
-                template: place.to_string(),
-                cause: error.to_string(),
-            },
-        })?;
+        let template = self
+            .references
+            .template(canary, &place)
+            .await
+            .map_err(|error| match error {
+                LookupError::Unknown(cause) => PlanError::Unknown {
+                    template: place.to_string(),
+                    cause,
+                },
+                error => PlanError::Template {
+                    template: place.to_string(),
+                    cause: error.to_string(),
+                },
+            })?;
         let provider = &template.spec.provider;
         let secret =
             match &provider.secret_ref {
@@ -172,10 +187,21 @@ impl Inquirer {
     }
 }
 
+/// What a hook is taken to have answered where nobody may call it: go on.
+fn would_call(canary: &Canary, hook: &Webhook) -> Says {
+    let (name, kind) = (&hook.name, hook.type_());
+    tracing::info!(canary = %Place::of_canary(canary), "would call {kind} hook {name}");
+    if kind == HookType::Rollback {
+        Says::Refused("it was not asked (--observe-only)".to_owned())
+    } else {
+        Says::Passed
+    }
+}
+
 #[async_trait]
 impl Asker for Inquirer {
     async fn ask(&self, inquiry: &Inquiry) -> Says {
-        let late = || unanswered(inquiry, &format!("no answer within {} s", READ_LIMIT.as_secs()));
+        let late = || unread(inquiry, &format!("no answer within {} s", READ_LIMIT.as_secs()));
         match &inquiry.question {
             Question::Hook { index, phase } => self.call(inquiry, *index, phase).await,
             Question::Metric { index } => {

@@ -116,6 +116,14 @@ impl Caches {
         self.changed.notified()
     }
 
+    /// What every Canary needs and what may not be read, as verb and kind.
+    pub fn forbidden(&self) -> Vec<String> {
+        let shelves = self.shelves();
+        let always = Resource::ALWAYS.into_iter();
+        let verbs = always.filter_map(|resource| Some((shelves.forbidden(resource)?, resource)));
+        verbs.map(|(verb, resource)| format!("{verb} {resource}")).collect()
+    }
+
     /// Whether the first list of the kind has ended, one way or another.
     pub fn settled(&self, resource: Resource) -> bool {
         self.shelves().settled(resource)

@@ -41,6 +41,7 @@ impl Alerts {
             let provider = self
                 .references
                 .alert_provider(canary, &place)
+                .await
                 .map_err(|error| error.to_string())?;
             let secret = match &provider.spec.secret_ref {
                 Some(secret) => {

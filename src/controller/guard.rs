@@ -15,11 +15,11 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::retry::Retry;
 use super::rights::{self, Missing};
 use super::settings::Settings;
 use crate::api::{VERSION, crd};
 use crate::clock::Clock;
+use crate::retry::Retry;
 use crate::telemetry::health::Health;
 
 /// The most that one round of checks may take.

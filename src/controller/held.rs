@@ -9,8 +9,8 @@ use super::ailing::Ailing;
 use super::obstacle::Obstacles;
 use super::record::Attempt;
 use super::resource::CanaryKey;
-use super::retry::Retry;
 use crate::api::CanarySpec;
+use crate::retry::Retry;
 use crate::rollout::{Block, Memory, Subject};
 
 /// One canary's part.

@@ -8,7 +8,7 @@ use super::kept::Head;
 use super::meta;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 use super::scalers;
-use crate::object::text;
+use crate::object::{list, text};
 use crate::workload::store;
 
 /// The label by which an `EndpointSlice` names its Service.
@@ -60,7 +60,9 @@ impl Interest {
                 continue;
             };
             others.retain(|other| other != canary);
-            change.neighbours.extend(others.iter().cloned());
+            if !is_shared(gone.resource) {
+                change.neighbours.extend(others.iter().cloned());
+            }
             if others.is_empty() {
                 self.by_object.remove(gone);
                 change.dropped.push(gone.clone());
@@ -71,7 +73,9 @@ impl Interest {
             if named.is_empty() {
                 change.new.push(key.clone());
             }
-            change.neighbours.extend(named.iter().cloned());
+            if !is_shared(key.resource) {
+                change.neighbours.extend(named.iter().cloned());
+            }
             named.reserve_exact(1);
             named.push(canary.clone());
         }
@@ -81,9 +85,10 @@ impl Interest {
         change
     }
 
-    /// The other Canaries that name one of the objects that this one names.
+    /// The other Canaries that name one of the objects that this one names and that one alone may have.
     pub fn neighbours(&self, canary: &CanaryKey) -> BTreeSet<&CanaryKey> {
         let keys = self.by_canary.get(canary).into_iter().flatten();
+        let keys = keys.filter(|key| !is_shared(key.resource));
         keys.flat_map(|key| self.in_object(key))
             .filter(|other| *other != canary)
             .collect()
@@ -159,9 +164,32 @@ pub fn names(canary: &Value, routes: &[RouteKind]) -> BTreeSet<ObjectKey> {
         }
     }
     if !keys.is_empty() {
+        keys.extend(referred(canary, namespace));
         keys.insert(revisions_of(namespace, meta::name(canary)));
     }
     keys
+}
+
+/// The metric templates and alert providers that a Canary refers to.
+fn referred<'a>(canary: &'a Value, namespace: &'a str) -> impl Iterator<Item = ObjectKey> + 'a {
+    let lists = [
+        ("/spec/analysis/metrics", "/templateRef", Resource::METRIC_TEMPLATE),
+        ("/spec/analysis/alerts", "/providerRef", Resource::ALERT_PROVIDER),
+    ];
+    lists.into_iter().flat_map(move |(entries, reference, resource)| {
+        list(canary, entries).iter().filter_map(move |entry| {
+            let reference = entry.pointer(reference)?;
+            let other = text(reference, "/namespace");
+            let namespace = if other.is_empty() { namespace } else { other };
+            let name = text(reference, "/name");
+            (!name.is_empty()).then(|| ObjectKey::new(resource, namespace, name))
+        })
+    })
+}
+
+/// Kinds that any number of Canaries may refer to.
+pub fn is_shared(resource: Resource) -> bool {
+    [Resource::METRIC_TEMPLATE, Resource::ALERT_PROVIDER].contains(&resource)
 }
 
 /// The key of a Canary's stored revisions.

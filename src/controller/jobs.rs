@@ -22,9 +22,12 @@ use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::{self, AbortHandle};
 
-use crate::api::Canary;
+use crate::api::{Canary, HookType, Metric};
 use crate::clock::Clock;
-use crate::rollout::{Answer, Answers, Judged, Question, QuestionKey, Round, RoundId, SampleRecord, Says, Verdict};
+use crate::metrics::unreachable;
+use crate::rollout::{
+    Answer, Answers, Fingerprint, Judged, Question, QuestionKey, Round, RoundId, SampleRecord, Says, Verdict,
+};
 
 /// Hooks of one canary that are called at the same time. A round asks one after another; the rest are of rounds that were left.
 const HOOKS_OF_ONE: usize = 4;
@@ -45,16 +48,18 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// Names the question among all: `uid/run/stage-weight/check/key`. Sent to hooks as `Idempotency-Key`.
+    /// Names the question among all: `uid/run/revision/stage-weight/check/key`. Sent to hooks as `Idempotency-Key`.
     pub fn idempotency_key(&self) -> String {
         let uid = self.canary.metadata.uid.as_deref().unwrap_or_default();
         let RoundId {
             run,
+            revision,
             stage,
             weight,
             check,
         } = &self.round;
-        format!("{uid}/{run}/{stage:?}-{weight}/{check}/{}", self.key.0)
+        let revision = revision.as_ref().map_or("-", Fingerprint::short);
+        format!("{uid}/{run}/{revision}/{stage:?}-{weight}/{check}/{}", self.key.0)
     }
 }
 
@@ -150,19 +155,18 @@ impl Jobs {
         let Some(present) = &rounds.present else {
             return Answers::default();
         };
-        let given = rounds
-            .asked
-            .get(present)
-            .into_iter()
-            .flatten()
-            .filter_map(|(key, job)| match job {
-                Job::Answered(answer) => Some((key.clone(), answer.clone())),
-                Job::Running { .. } => None,
-            });
-        Answers {
-            given: given.collect(),
+        let mut answers = Answers {
             round: Some(present.clone()),
+            ..Answers::default()
+        };
+        for (key, job) in rounds.asked.get(present).into_iter().flatten() {
+            match job {
+                Job::Answered(answer) => drop(answers.given.insert(key.clone(), answer.clone())),
+                Job::Running { called: true, .. } => drop(answers.called.insert(key.clone())),
+                Job::Running { called: false, .. } => {}
+            }
         }
+        answers
     }
 
     /// Nothing is to be asked for this canary now: its round is dropped.
@@ -301,6 +305,10 @@ async fn run(shared: Weak<Shared>, inquiry: Inquiry, own: Arc<Semaphore>) {
             if !wanted {
                 return;
             }
+            if is_owed(&inquiry) {
+                // What waits for the call does not wait for its answer.
+                (shared.wake)(&inquiry.canary);
+            }
             None
         }
         Question::Metric { .. } | Question::Probe => shared.places.acquire().await.ok(),
@@ -323,28 +331,50 @@ async fn run(shared: Weak<Shared>, inquiry: Inquiry, own: Arc<Semaphore>) {
     (shared.wake)(&inquiry.canary);
 }
 
+/// Whether it is a hook that comes after a run.
+fn is_owed(inquiry: &Inquiry) -> bool {
+    let Question::Hook { index, .. } = inquiry.question else {
+        return false;
+    };
+    let analysis = inquiry.canary.spec.analysis.as_ref();
+    let hook = analysis.and_then(|analysis| analysis.webhooks.get(index));
+    hook.is_some_and(|hook| hook.type_() == HookType::PostRollout)
+}
+
 /// The answer of a question that could not be asked, in the form that fits it.
 pub fn unanswered(inquiry: &Inquiry, words: &str) -> Says {
-    match inquiry.question {
-        Question::Hook { .. } | Question::Probe => Says::Refused(words.to_owned()),
-        Question::Metric { index } => {
-            let metrics = inquiry.canary.spec.analysis.as_ref().map(|analysis| &analysis.metrics);
-            let metric = metrics
-                .and_then(|metrics| metrics.get(index))
-                .map(|metric| metric.name.clone());
-            Says::Metric(Judged {
-                verdict: Verdict::Fail,
-                text: words.to_owned(),
-                record: SampleRecord {
-                    metric: metric.unwrap_or_default(),
-                    value: "error".into(),
-                    limit: String::new(),
-                    passed: false,
-                },
-                value: None,
-            })
-        }
-    }
+    without_number(inquiry, words, |_| Verdict::Fail)
+}
+
+/// The same where time ran out: a metric then counts as its `onError` says.
+pub fn unread(inquiry: &Inquiry, words: &str) -> Says {
+    without_number(inquiry, words, |metric| {
+        metric.map_or(Verdict::Unreachable, unreachable)
+    })
+}
+
+fn without_number(inquiry: &Inquiry, words: &str, verdict: impl FnOnce(Option<&Metric>) -> Verdict) -> Says {
+    let Question::Metric { index } = inquiry.question else {
+        return Says::Unasked(words.to_owned());
+    };
+    let analysis = inquiry.canary.spec.analysis.as_ref();
+    let metric = analysis.and_then(|analysis| analysis.metrics.get(index));
+    let verdict = verdict(metric);
+    Says::Metric(Judged {
+        verdict,
+        text: if verdict == Verdict::Pass {
+            String::new()
+        } else {
+            words.to_owned()
+        },
+        record: SampleRecord {
+            metric: metric.map(|metric| metric.name.clone()).unwrap_or_default(),
+            value: "error".into(),
+            limit: String::new(),
+            passed: verdict == Verdict::Pass,
+        },
+        value: None,
+    })
 }
 
 fn uid(canary: &Canary) -> String {

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::Api;
+use kube::api::{Api, GetParams, Request};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::api::{AlertProvider, Canary, CrossNamespaceRef, MetricTemplate};
+use super::resource::Resource;
+use crate::api::{AlertProvider, Canary, CrossNamespaceRef, MetricTemplate, decode};
 
 /// Finds what a Canary refers to. The controller answers from its caches.
 pub trait Lookup: Send + Sync {
@@ -69,6 +72,15 @@ impl std::fmt::Display for Place {
 }
 
 impl Place {
+    /// Where a Canary is.
+    pub fn of_canary(canary: &Canary) -> Self {
+        let meta = &canary.metadata;
+        Self {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+        }
+    }
+
     /// Where the reference of a Canary leads.
     pub fn of(canary: &Canary, reference: &CrossNamespaceRef) -> Self {
         let given = reference.namespace.clone().filter(|namespace| !namespace.is_empty());
@@ -91,15 +103,35 @@ impl References {
     }
 
     /// The metric template at this place.
-    pub fn template(&self, canary: &Canary, place: &Place) -> Result<Arc<MetricTemplate>, LookupError> {
+    pub async fn template(&self, canary: &Canary, place: &Place) -> Result<Arc<MetricTemplate>, LookupError> {
         self.admit(canary, "metric template", place)?;
-        self.lookup.template(&place.namespace, &place.name)
+        match self.lookup.template(&place.namespace, &place.name) {
+            Err(LookupError::NotFound) => self.live(Resource::METRIC_TEMPLATE, place).await,
+            known => known,
+        }
     }
 
     /// The alert provider at this place.
-    pub fn alert_provider(&self, canary: &Canary, place: &Place) -> Result<Arc<AlertProvider>, LookupError> {
+    pub async fn alert_provider(&self, canary: &Canary, place: &Place) -> Result<Arc<AlertProvider>, LookupError> {
         self.admit(canary, "alert provider", place)?;
-        self.lookup.alert_provider(&place.namespace, &place.name)
+        match self.lookup.alert_provider(&place.namespace, &place.name) {
+            Err(LookupError::NotFound) => self.live(Resource::ALERT_PROVIDER, place).await,
+            known => known,
+        }
+    }
+
+    /// An object that the caches have not: only the API server may say that it does not exist.
+    async fn live<K: DeserializeOwned>(&self, kind: Resource, place: &Place) -> Result<Arc<K>, LookupError> {
+        let get = Request::new(kind.path(&place.namespace)).get(&place.name, &GetParams::default());
+        let get = get.map_err(|error| LookupError::Unknown(error.to_string()))?;
+        match self.client.request::<Value>(get).await {
+            Ok(object) => decode::decode(&object)
+                .map(Arc::new)
+                .map_err(|error| LookupError::Malformed(error.to_string())),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Err(LookupError::NotFound),
+            Err(kube::Error::Api(status)) if status.is_forbidden() => Err(LookupError::Forbidden(status.message)),
+            Err(error) => Err(LookupError::Unknown(error.to_string())),
+        }
     }
 
     /// A Secret as it is now. It is never cached.

@@ -47,8 +47,8 @@ mod projection;
 mod queue;
 mod record;
 mod references;
+mod referred;
 mod resource;
-mod retry;
 pub mod rights;
 mod say;
 mod scalers;
@@ -205,15 +205,19 @@ pub async fn run(
             clock: clock.clone(),
             namespace: settings.namespace.clone(),
             wanted,
+            health: vitals.health.clone(),
         };
         vitals
             .health
             .condition("caches", Err("the first lists have not ended".into()));
         watches.start(&client, &mut tasks).await;
-        vitals.health.condition("caches", Ok(String::new()));
+        watches.say_whether_complete();
         tasks.spawn({
-            let queue = queue.clone();
-            async move { queue.run_timers().await }
+            let (queue, pulse) = (queue.clone(), vitals.health.pulse("timers", work::STUCK));
+            async move {
+                let _pulse = pulse;
+                queue.run_timers().await;
+            }
         });
         claim.held().await;
         // Whoever worked before this process came works on, and who waited keeps the place.
@@ -234,7 +238,9 @@ pub async fn run(
         () = &mut stop => false,
         () = engine.pruned.notified() => true,
     };
-    if !pruned {
+    if pruned {
+        vitals.health.waiting("cluster", &StartError::Pruned.to_string());
+    } else {
         vitals.health.stopping();
     }
     stopping.send_replace(true);

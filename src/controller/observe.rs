@@ -80,6 +80,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         namespace_terminating: around.namespace_terminating,
         taken_by: ownership::taken(&site.raw, around.neighbours, around.primary_of),
         refusals: refusals(site, rules, &around),
+        lacking: site.referred.lacking.clone(),
         obstacle: around.obstacle,
         full: None,
         unreadable: false,
@@ -219,6 +220,7 @@ fn refusals(site: &Site, rules: &Rules, around: &Surroundings<'_>) -> Vec<Refusa
     }
     all.extend(scalers::refusals(site));
     all.extend(site.configs.refusals.iter().cloned());
+    all.extend(site.referred.refusals.iter().cloned());
     let copied = canary
         .spec
         .config_tracking

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::retry::Retry;
+use crate::retry::Retry;
 use crate::rollout::{Assertion, Obstacle, Side};
 
 /// How long after its last deed a rival is remembered, at least.

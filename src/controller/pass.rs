@@ -305,7 +305,10 @@ impl Engine {
             self.slots.note(&site.key(), stands);
             return Err(stop);
         }
-        if round_done && let Some(took) = self.jobs.took(site.uid()) {
+        if round_done
+            && !self.writer.observe_only
+            && let Some(took) = self.jobs.took(site.uid())
+        {
             let key = site.key();
             self.metrics.check_took(&key.namespace, &site.subject.target, took);
         }
@@ -409,6 +412,10 @@ impl Engine {
     }
 
     fn stands(&self, site: &Site, block: &Block, owner: bool) {
+        if self.writer.observe_only {
+            // Whoever acts here says how it stands; what an observer imagines would be counted as a second release.
+            return;
+        }
         let standing = Standing {
             target: site.subject.target.clone(),
             owner,

@@ -67,6 +67,11 @@ impl Engine {
                 Ok(())
             }
             Err(WriteError::Withheld) => {
+                let place = |block: &Block| (block.run, block.stage, block.weight, block.iterations);
+                if held.block.as_ref().map(place) != Some(place(block)) {
+                    // Another step says what it would do, also where an earlier one did the same.
+                    held.said.clear();
+                }
                 say::would(
                     &key,
                     &format!("write the status: {:?}, weight {}", block.stage, block.weight),
@@ -104,7 +109,8 @@ impl Engine {
     /// Counts a run that has ended.
     pub(super) fn ended(&self, canary: &Canary, ending: Option<Ending>) {
         let (namespace, name) = (&canary.metadata.namespace, &canary.metadata.name);
-        if let (Some(ending), Some(namespace), Some(name)) = (ending, namespace, name) {
+        if let (Some(ending), Some(namespace), Some(name), false) = (ending, namespace, name, self.writer.observe_only)
+        {
             self.metrics
                 .ended(namespace, name, canary.spec.strategy().as_str(), ending);
         }

@@ -19,7 +19,8 @@ impl Lookup for Caches {
     }
 }
 
-/// All objects of these kinds are cached, so what is missing does not exist, give or take the delay of the watch.
+/// All objects of these kinds are cached, so what is missing does not exist, give or take the delay of the watch; whom that matters to
+/// asks the API server.
 fn find<K: DeserializeOwned>(
     caches: &Caches,
     kind: Resource,

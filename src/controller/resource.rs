@@ -146,8 +146,9 @@ impl CanaryKey {
 }
 
 impl fmt::Display for CanaryKey {
+    /// As Flagger writes names, in the log as in Events: `<name>.<namespace>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        write!(f, "{}.{}", self.name, self.namespace)
     }
 }
 

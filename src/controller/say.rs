@@ -1,4 +1,4 @@
-//! What `--observe-only` shows: each thing that would be written, once.
+//! What `--observe-only` shows in the log: each thing that would be written, once a step.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,6 @@ use super::resource::CanaryKey;
 pub fn would(canary: &CanaryKey, what: &str, said: &mut BTreeSet<String>) {
     if said.insert(what.to_owned()) {
         tracing::info!(%canary, "would {what}");
-        println!("{canary}: would {what}");
     }
 }
 
@@ -16,6 +15,5 @@ pub fn would(canary: &CanaryKey, what: &str, said: &mut BTreeSet<String>) {
 pub fn notes(canary: &CanaryKey, what: &str, said: &mut BTreeSet<String>) {
     if said.insert(what.to_owned()) {
         tracing::warn!(%canary, "{what}");
-        println!("{canary}: {what}");
     }
 }

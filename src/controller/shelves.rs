@@ -82,6 +82,14 @@ impl Shelves {
         self.shelf(resource).set_serving(serving);
     }
 
+    /// The verb that may not be used on a kind.
+    pub fn forbidden(&self, resource: Resource) -> Option<&'static str> {
+        match self.kinds.get(&resource)?.serving() {
+            Serving::Forbidden(verb) => Some(verb),
+            _ => None,
+        }
+    }
+
     /// Whether the first list of the kind has ended, one way or another.
     pub fn settled(&self, resource: Resource) -> bool {
         self.kinds
@@ -303,7 +311,8 @@ impl Shelves {
         let change = self.interest.set(&key, names);
         self.drop_unnamed(&change.dropped);
         for new in change.new {
-            if self.kinds.get(&new.resource).is_some_and(Shelf::has_begun) {
+            let is_kept = keeps_all(new.resource);
+            if !is_kept && self.kinds.get(&new.resource).is_some_and(Shelf::has_begun) {
                 self.unsure.insert(new);
             }
         }
@@ -313,6 +322,9 @@ impl Shelves {
     fn drop_unnamed(&mut self, keys: &[ObjectKey]) {
         for key in keys {
             self.unsure.remove(key);
+            if keeps_all(key.resource) {
+                continue;
+            }
             if let Some(shelf) = self.kinds.get_mut(&key.resource) {
                 shelf.take_named(key);
             }
@@ -329,7 +341,7 @@ fn differs_in_version(held: &Kept, object: &Value) -> bool {
 
 /// Kinds of which there are few, all of them of interest.
 fn keeps_all(resource: Resource) -> bool {
-    [Resource::CANARY, Resource::METRIC_TEMPLATE, Resource::ALERT_PROVIDER].contains(&resource)
+    resource == Resource::CANARY || interest::is_shared(resource)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::configs::Configs;
 use super::interest::revisions_of;
 use super::look::Look;
 use super::meta;
+use super::referred::Referred;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 use super::scalers::Scalers;
 use crate::api::{Canary, GROUP, VERSION};
@@ -70,6 +71,8 @@ pub struct Site {
     pub primary_destination: Known<Arc<Value>>,
     /// The same beside `<apex>-canary`.
     pub canary_destination: Known<Arc<Value>>,
+    /// What it refers to.
+    pub referred: Referred,
     /// The scaler of the target, and the primary's copy.
     pub scalers: Scalers,
     /// The stored revisions, projected.
@@ -190,6 +193,7 @@ impl Site {
             primary_service: look.object(&keys.side(Side::Primary)).await,
             canary_service: look.object(&keys.side(Side::Canary)).await,
             apex_service: look.object(&keys.apex()).await,
+            referred: Referred::survey(&*look.caches, &canary, &wanted.provider, rules),
             scalers: Scalers::survey(look, &namespace, &canary.spec, block).await,
             store: look.group(&revisions_of(&namespace, &name)).await,
             primary_slices: look.group(&keys.slices(Side::Primary)).await,

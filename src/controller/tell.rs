@@ -8,6 +8,7 @@
 //! a former process announced last stands in the status; [`Teller::retell`] looks for its Events first.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,11 +23,11 @@ use tokio::sync::{Semaphore, watch};
 
 use super::lanes::{Lanes, Put};
 use super::leader::Claim;
-use super::retry::Retry;
 use super::write::is_terminating;
 use crate::api::Canary;
 use crate::clock::Clock;
 use crate::notify::event;
+use crate::retry::Retry;
 use crate::rollout::Notice;
 use crate::telemetry::metrics::Metrics;
 
@@ -246,8 +247,11 @@ impl Outlets {
         for (number, notice) in announcement.notices.iter().enumerate().skip(told) {
             let canary = &announcement.canary;
             self.may_act(clock, Duration::ZERO).await;
-            let outcome = match clock.timeout(CHANNEL_LIMIT, channel.tell(canary, notice)).await {
-                Ok(outcome) => outcome,
+            // One that panics must not end the lane: what comes behind would never be told.
+            let told = AssertUnwindSafe(channel.tell(canary, notice)).catch_unwind();
+            let outcome = match clock.timeout(CHANNEL_LIMIT, told).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => Err("internal error; this is a bug in Serin".to_owned()),
                 Err(_) => Err(format!("no end within {} s", CHANNEL_LIMIT.as_secs())),
             };
             if let Err(cause) = outcome {

@@ -16,8 +16,10 @@ use tokio::sync::Notify;
 use super::caches::{Caches, Serving};
 use super::kept::Arrival;
 use super::resource::Resource;
-use super::retry::WatchRetry;
+use super::work::STUCK;
 use crate::clock::Clock;
+use crate::retry::WatchRetry;
+use crate::telemetry::health::Health;
 
 /// Objects in one page of a list: a page is decoded as a whole, and most of it is dropped.
 const PAGE: u32 = 100;
@@ -35,6 +37,8 @@ pub struct Watches {
     pub namespace: Option<String>,
     /// Told when a canary needs a kind that was not served.
     pub wanted: Arc<Notify>,
+    /// Where the watches say whether they run.
+    pub health: Health,
 }
 
 impl Watches {
@@ -64,7 +68,19 @@ impl Watches {
         }
     }
 
+    /// Says whether everything can be read that every Canary needs.
+    pub fn say_whether_complete(&self) {
+        let forbidden = self.caches.forbidden();
+        let state = if forbidden.is_empty() {
+            Ok(String::new())
+        } else {
+            Err(format!("Serin may not {}", forbidden.join(", ")))
+        };
+        self.health.condition("caches", state);
+    }
+
     async fn feed(self, client: Client, resource: Resource) {
+        let _pulse = self.health.pulse(resource.plural, STUCK);
         self.worth_a_watch(resource).await;
         loop {
             if self.served(&client, resource).await {
@@ -158,7 +174,13 @@ impl Watches {
                 self.caches.applied(resource, &arrival(object));
             }
             watcher::Event::Delete(object) => self.caches.deleted(resource, &arrival(object)),
-            watcher::Event::InitDone => self.caches.list_ends(resource),
+            watcher::Event::InitDone => {
+                let is_back = !self.caches.forbidden().is_empty();
+                self.caches.list_ends(resource);
+                if is_back {
+                    self.say_whether_complete();
+                }
+            }
         }
     }
 
@@ -178,6 +200,9 @@ impl Watches {
             403 => {
                 tracing::warn!(%resource, verb, "the watch is forbidden: {}", status.message);
                 self.caches.not_serving(resource, Serving::Forbidden(verb));
+                if Resource::ALWAYS.contains(&resource) {
+                    self.say_whether_complete();
+                }
                 true
             }
             404 => false,

@@ -11,7 +11,7 @@ use super::queue::Queue;
 use crate::telemetry::health::Health;
 
 /// A pass makes a few dozen bounded requests; one that takes longer than this is stuck.
-const STUCK: Duration = Duration::from_mins(5);
+pub const STUCK: Duration = Duration::from_mins(5);
 
 /// Starts the workers. Each ends after its present pass once `stop` says so.
 pub fn start(

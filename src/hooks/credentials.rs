@@ -7,7 +7,15 @@ use crate::api::Webhook;
 use crate::outbound::Hidden;
 
 /// Headers that the call itself has.
-const TAKEN: [&str; 4] = ["host", "content-length", "content-type", "transfer-encoding"];
+const TAKEN: [&str; 5] = [
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "idempotency-key",
+];
+/// Shorter texts are no secret that an answer could give away.
+const SHORTEST: usize = 4;
 
 /// The names of the Secrets that a hook refers to, in the Canary's namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +69,15 @@ impl Credentials {
     /// Whether the call is as anybody's.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// A server's words without the values of headers that it may have repeated: they are told in Events.
+    pub fn struck_out(&self, words: &str) -> String {
+        let values = self.headers.iter().map(|(_, value)| value.reveal());
+        // With and without the scheme in front, as in `Bearer token`.
+        let parts = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token.trim())]);
+        let secrets = parts.flatten().filter(|part| part.len() >= SHORTEST);
+        secrets.fold(words.to_owned(), |words, secret| words.replace(secret, "[hidden]"))
     }
 
     /// Takes the headers of a Secret: each key a name, each value what is sent.
@@ -132,9 +149,12 @@ mod tests {
         let good = read(&[("Authorization", "Bearer s3cret\n"), ("x-team", "a")]).expect("headers");
         assert_eq!(good.headers[0].1.reveal(), "Bearer s3cret");
         assert!(!format!("{good:?}").contains("s3cret"));
+        let told = good.struck_out(r#"no entry for "Bearer s3cret": s3cret is unknown to team a"#);
+        assert_eq!(told, r#"no entry for "[hidden]": [hidden] is unknown to team a"#);
         for (key, value) in [
             ("no header", "s3cret"),
             ("Host", "s3cret"),
+            ("Idempotency-Key", "s3cret"),
             ("x-team", "s3cret\nx-evil: 1"),
         ] {
             let error = read(&[(key, value)]).expect_err(key).to_string();

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 pub use checksum::checksum;
 pub use credentials::{Credentials, CredentialsError, SecretNames};
 pub use payload::Payload;
-pub use webhook::HttpCaller;
+pub use webhook::{HttpCaller, MOST_RETRIES};
 
 use crate::api::{Canary, Webhook};
 

@@ -15,6 +15,7 @@ use http::{
 
 use super::{Caller, HookCall, HookError};
 use crate::outbound::{self, ClientError, Clients, OutOfReach, Reach};
+use crate::retry::Retry;
 
 /// Tells deliveries of one question apart from new questions.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -22,8 +23,10 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const LARGEST_BODY: usize = 64 * 1024;
 /// Letters of an answer that go into the error.
 const EXCERPT: usize = 512;
-/// The longest wait between two tries, also where the server asks for more: a gate must not sleep for a day.
+/// The longest wait that a server may ask for: a gate must not sleep for a day.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// More tries than these are not made, whatever the hook says: a question comes to an end.
+pub const MOST_RETRIES: u32 = 100;
 /// No request takes longer than this, whatever its own timeout says.
 const LONGEST_CALL: Duration = Duration::from_hours(24);
 
@@ -77,16 +80,15 @@ impl HttpCaller {
             origin: origin.to_owned(),
             cause,
         };
-        if let Ok(url) = reqwest::Url::parse(call.url.reveal()) {
-            self.reach.admit(&url).map_err(|error| unsendable(error.to_string()))?;
-        }
+        let admitted = self.clients.admit(call.url.reveal());
+        admitted.map_err(|error| unsendable(error.to_string()))?;
         let client = self.client(call).map_err(|error| {
             let cause = outbound::cause(&error);
             unsendable(format!("the certificates in its secrets cannot be used: {cause}"))
         })?;
         let request = client
             .post(call.url.reveal())
-            .timeout(call.timeout)
+            .timeout(call.timeout.min(LONGEST_CALL))
             .header(IDEMPOTENCY_KEY, &call.idempotency_key)
             .json(&call.body);
         let headers = call.credentials.headers.iter();
@@ -104,6 +106,7 @@ impl HttpCaller {
         // Without a body the status is told alone.
         let body = outbound::read_body(response, LARGEST_BODY).await;
         let body = body.map(|body| body.excerpt(EXCERPT)).unwrap_or_default();
+        let body = call.credentials.struck_out(&body);
         let is_passing = status == StatusCode::TOO_MANY_REQUESTS
             || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED);
         Err(match (is_passing, body.is_empty()) {
@@ -124,31 +127,26 @@ impl HttpCaller {
 #[async_trait]
 impl Caller for HttpCaller {
     async fn call(&self, call: &HookCall) -> Result<(), HookError> {
-        let origin = origin(call.url.reveal());
-        let mut attempts = 1;
+        let origin = outbound::origin(call.url.reveal()).unwrap_or_else(|| "to an invalid URL".to_owned());
+        let (mut attempts, mut retry) = (1, Retry::of_hook(&call.idempotency_key));
         loop {
             let (cause, after) = match self.attempt(call, &origin).await {
                 Ok(()) => return Ok(()),
                 Err(Miss::Final(error)) => return Err(error),
                 Err(Miss::Passing { cause, after }) => (cause, after),
             };
-            if attempts > call.retries {
+            if attempts > call.retries.min(MOST_RETRIES) {
                 return Err(HookError::GivenUp {
                     origin,
                     attempts,
                     cause,
                 });
             }
-            tokio::time::sleep(wait(attempts, after)).await;
+            let wait = after.map_or_else(|| retry.next(), |asked| asked.min(LONGEST_WAIT));
+            tokio::time::sleep(wait).await;
             attempts += 1;
         }
     }
-}
-
-/// The wait after that many tries: 1 s, 2 s, 4 s and so on, or what the server asked for; at most [`LONGEST_WAIT`].
-fn wait(attempts: u32, asked: Option<Duration>) -> Duration {
-    let doubled = || Duration::from_secs(1_u64.checked_shl(attempts - 1).unwrap_or(u64::MAX));
-    asked.unwrap_or_else(doubled).min(LONGEST_WAIT)
 }
 
 /// `Retry-After`, which counts with 429 and 503 (RFC 9110, 10.2.3): seconds, or a date. The answer's own `Date` is what a date is counted
@@ -205,26 +203,9 @@ fn is_out_of_reach(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Scheme, host and port of a URL.
-fn origin(url: &str) -> String {
-    match reqwest::Url::parse(url) {
-        Ok(url) if url.has_host() => url.origin().ascii_serialization(),
-        _ => "to an invalid URL".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_double_up_to_half_a_minute_and_the_server_may_say_otherwise() {
-        let waits: Vec<u64> = (1..=7).map(|attempts| wait(attempts, None).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(wait(200, None), LONGEST_WAIT);
-        assert_eq!(wait(5, Some(Duration::from_secs(3))).as_secs(), 3);
-        assert_eq!(wait(1, Some(Duration::from_hours(1))), LONGEST_WAIT);
-    }
 
     #[test]
     fn a_wait_is_asked_for_by_429_and_503_only() {

@@ -123,7 +123,7 @@ fn missing(metric: &Metric, query: &Query, shown: &str, text: &str) -> Judged {
 }
 
 /// What a server that cannot be asked means, by `onError`.
-fn unreachable(metric: &Metric) -> Verdict {
+pub fn unreachable(metric: &Metric) -> Verdict {
     match metric.on_error() {
         OnMissing::Fail => Verdict::Fail,
         OnMissing::Pass => Verdict::Pass,

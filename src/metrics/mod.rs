@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use crate::api::{Canary, Metric};
 use crate::rollout::Judged;
 
-pub use judge::{judge, unplanned, worst};
+pub use judge::{judge, unplanned, unreachable, worst};
 pub use plan::{Kind, Origin, PlanError, Query, Unit, plan, template_name};
 pub use source::{Credentials, HttpReader, MetricsServer, SERVERS, Source, SourceError, server_of};
 pub use template::{RenderError, render};

@@ -58,14 +58,18 @@ impl MetricsServer for Prometheus {
             Ok(request) => request.get_raw().await,
             Err(reading) => return reading,
         };
+        let unreachable = |words: &str| {
+            let origin = outbound::origin(source.address.reveal()).unwrap_or_default();
+            Reading::Unreachable(format!("{origin}: {words}"))
+        };
         let response = match response {
             Ok(response) => response,
-            Err(error) => return Reading::Unreachable(words(&error)),
+            Err(error) => return unreachable(&words(&error)),
         };
         let status = response.status();
         match outbound::read_body(response, LARGEST_ANSWER).await {
             Ok(body) => interpret(status, &body),
-            Err(error) => Reading::Unreachable(outbound::cause(&error)),
+            Err(error) => unreachable(&outbound::cause(&error)),
         }
     }
 
@@ -117,6 +121,9 @@ fn request(
     query: &str,
 ) -> Result<prometheus_http_query::InstantQueryBuilder, Reading> {
     let unusable = |()| Reading::Failed("the address is not a valid URL".into());
+    clients
+        .admit(source.address.reveal())
+        .map_err(|error| Reading::Failed(error.to_string()))?;
     let mut address = Url::parse(source.address.reveal()).map_err(|_| unusable(()))?;
     if let Some(Credentials::Basic { username, password }) = &source.credentials {
         // The HTTP client makes Basic authentication of it, and keeps it out of the URL it sends.

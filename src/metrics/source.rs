@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{PlanError, Reader, Reading, prometheus::Prometheus};
 use crate::api::{Canary, MetricTemplateProvider};
-use crate::outbound::{ClientError, Clients, Hidden};
+use crate::outbound::{ClientError, Clients, Hidden, Reach};
 
 /// The kinds of metrics servers, one line each. `MetricTemplate` names them in `spec.provider.type`.
 pub const SERVERS: &[&dyn MetricsServer] = &[&Prometheus];
@@ -132,14 +132,20 @@ pub struct HttpReader {
 }
 
 impl HttpReader {
-    /// A reader with connections of its own.
-    pub fn new() -> Result<Self, ClientError> {
-        Self::with_timeout(TIMEOUT)
+    /// A reader with connections of its own, which goes no further than `reach`: a Canary may name a server.
+    ///
+    /// # Errors
+    /// The system's certificates or its resolver are unusable.
+    pub fn new(reach: Reach) -> Result<Self, ClientError> {
+        Self::with_timeout(reach, TIMEOUT)
     }
 
     /// The same, for servers that may take longer or must be faster.
-    pub fn with_timeout(timeout: Duration) -> Result<Self, ClientError> {
-        Clients::new(timeout).map(|clients| Self { clients })
+    ///
+    /// # Errors
+    /// The system's certificates or its resolver are unusable.
+    pub fn with_timeout(reach: Reach, timeout: Duration) -> Result<Self, ClientError> {
+        Clients::within(reach, timeout).map(|clients| Self { clients })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Destination, Message, NotifyError, Sender, service};
-use crate::outbound::{self, ClientError, Clients};
+use crate::outbound::{self, ClientError, Clients, Reach};
 
 /// For one message (`spec/analysis.md` 4.4).
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,12 +18,16 @@ const EXCERPT: usize = 256;
 #[derive(Debug, Clone)]
 pub struct HttpSender {
     clients: Clients,
+    reach: Reach,
 }
 
 impl HttpSender {
-    /// A sender with connections of its own.
-    pub fn new() -> Result<Self, ClientError> {
-        Clients::new(TIMEOUT).map(|clients| Self { clients })
+    /// A sender with connections of its own, which goes no further than `reach`: an alert provider may name any address.
+    ///
+    /// # Errors
+    /// The system's certificates or its resolver are unusable.
+    pub fn new(reach: Reach) -> Result<Self, ClientError> {
+        Clients::within(reach, TIMEOUT).map(|clients| Self { clients, reach })
     }
 
     /// The shared client, or one of its own for a destination behind its own proxy.
@@ -33,7 +37,8 @@ impl HttpSender {
         };
         let unusable = |error: &reqwest::Error| NotifyError::Proxy(outbound::cause(error));
         let proxy = reqwest::Proxy::all(proxy.reveal()).map_err(|error| unusable(&error))?;
-        outbound::builder(TIMEOUT)
+        self.reach
+            .limit(outbound::builder(TIMEOUT), false)
             .proxy(proxy)
             .build()
             .map_err(|error| unusable(&error))
@@ -51,6 +56,8 @@ impl Sender for HttpSender {
             post = post.bearer_auth(token.reveal());
         }
         let unsent = |error: reqwest::Error| NotifyError::Unsent(outbound::cause(&error));
+        let admitted = self.clients.admit(request.url.reveal());
+        admitted.map_err(|error| NotifyError::Unsent(error.to_string()))?;
         let response = post.send().await.map_err(unsent)?;
         let status = response.status();
         let body = outbound::read_body(response, LARGEST_BODY).await.map_err(unsent)?;

@@ -9,16 +9,21 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{ClientBuilder, Url};
 
-/// Redirects that are followed, as Go does.
+/// Redirects that are followed.
 const MOST_REDIRECTS: usize = 10;
 
-/// Metadata services outside of the link-local ranges: Azure, Alibaba, Oracle, and Amazon's by IPv6.
+/// Metadata services outside of the link-local ranges: Azure, Alibaba, Oracle; by IPv6 Amazon's two, Google's and Scaleway's.
 const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
 ];
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+const METADATA_V6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+];
 
 /// Which addresses may be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,22 +113,26 @@ fn is_dangerous(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local() || METADATA_V4.contains(&v4),
         IpAddr::V6(v6) => {
-            let inner = embedded(v6).is_some_and(|v4| is_dangerous(IpAddr::V4(v4)));
-            inner || v6.is_unicast_link_local() || v6 == METADATA_V6
+            let inner = embedded(v6).any(|v4| is_dangerous(IpAddr::V4(v4)));
+            inner || v6.is_unicast_link_local() || METADATA_V6.contains(&v6)
         }
     }
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped, compatible, or behind NAT64 (RFC 4291 2.5.5, RFC 6052 2.1).
-fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 addresses that an IPv6 one may stand for: mapped or compatible (RFC 4291 2.5.5), behind NAT64 with the well-known prefix or
+/// one of the local ones, where it may stand in two places (RFC 6052 2.2, RFC 8215), or behind 6to4 (RFC 3056).
+fn embedded(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let of = |[a, b, c, d]: [u8; 4]| Ipv4Addr::new(a, b, c, d);
     let octets = v6.octets();
-    let nat64 = octets[..12] == [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
     let [.., a, b, c, d] = octets;
-    if nat64 {
-        Some(Ipv4Addr::new(a, b, c, d))
-    } else {
-        v6.to_ipv4()
-    }
+    let last = of([a, b, c, d]);
+    let found = match octets {
+        [0, 0x64, 0xff, 0x9b, 0, 1, a, b, _, c, d, ..] => [Some(of([a, b, c, d])), Some(last)],
+        [0, 0x64, 0xff, 0x9b, ..] => [Some(last), None],
+        [0x20, 0x02, a, b, c, d, ..] => [Some(of([a, b, c, d])), None],
+        _ => [v6.to_ipv4(), None],
+    };
+    found.into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -139,7 +148,14 @@ mod tests {
             ("http://[::ffff:169.254.169.254]/", false),
             ("http://[64:ff9b::a9fe:a9fe]/", false),
             ("http://[fe80::1]:8080/", false),
+            ("http://[64:ff9b:1:a9fe:a9:fe00::]/", false),
+            ("http://[64:ff9b:1::a9fe:a9fe]/", false),
+            ("http://[2002:a9fe:a9fe::]/", false),
             ("http://[fd00:ec2::254]/", false),
+            ("http://[fd00:ec2::23]/", false),
+            ("http://[fd20:ce::254]/", false),
+            ("http://[64:ff9b::a00:1]/", true),
+            ("http://[2002:a00:1::]/", true),
             ("https://168.63.129.16/", false),
             ("http://100.100.100.200/", false),
             ("http://127.0.0.1:8080/", true),

@@ -60,6 +60,8 @@ pub struct Observation {
     pub full: Option<Full>,
     /// What the spec asks for that must not be acted on: the field and what is wrong. A run that is on goes on; nothing new starts.
     pub refusals: Vec<Refusal>,
+    /// What the spec refers to and what does not exist: no run starts without it.
+    pub lacking: Vec<Refusal>,
     /// The analysis is not known: the spec cannot be read, and this process has never seen one that could.
     pub unreadable: bool,
     /// What persons say by annotations of the Canary, whether it was heard already or not.
@@ -264,7 +266,7 @@ pub struct Memory {
     pub apex_seen: Option<(Selects, DateTime<Utc>)>,
     /// Since when the target's template has this fingerprint: a commit is taken after one quiet second.
     pub template_seen: Option<(Fingerprint, DateTime<Utc>)>,
-    /// The checks that ended since the stage or weight changed, and when the last one did.
+    /// The checks that ended so far.
     pub checks: u32,
     /// When the last check at this stage and weight ended.
     pub last_check: Option<DateTime<Utc>>,
@@ -272,8 +274,8 @@ pub struct Memory {
     pub short_in: Option<u32>,
     /// What was missing last at this stage and weight.
     pub lacking: Option<Lack>,
-    /// All hooks that are owed after a run were called while a new revision waits.
-    pub owed_called: bool,
+    /// When a gate last refused.
+    pub refused_at: Option<DateTime<Utc>>,
     /// What the lists of hooks and metrics looked like: questions are named by their place in them.
     pub lists: Option<u64>,
     /// The revision that `confirm-rollout` was last asked about.

@@ -1,10 +1,10 @@
 //! Questions to the outside world and their answers: hooks, gates and metrics. They run as jobs, outside the pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::state::{SampleRecord, Stage};
+use super::state::{Fingerprint, SampleRecord, Stage};
 use super::weight::Weight;
 
 /// The questions of one check. Hooks come one at a time, metrics side by side, gates last.
@@ -21,11 +21,13 @@ pub struct Round {
 pub struct RoundId {
     /// The run.
     pub run: u64,
+    /// The revision that it is asked about: what one revision was allowed says nothing about the next.
+    pub revision: Option<Fingerprint>,
     /// The stage that asks.
     pub stage: Stage,
     /// The canary's weight while it is asked.
     pub weight: Weight,
-    /// The number of checks that ended before it at this stage and weight.
+    /// The number of checks that ended before it.
     pub check: u32,
 }
 
@@ -70,6 +72,8 @@ pub struct Answers {
     pub round: Option<RoundId>,
     /// What came back.
     pub given: BTreeMap<QuestionKey, Answer>,
+    /// Hooks whose call has begun and that have not answered yet.
+    pub called: BTreeSet<QuestionKey>,
 }
 
 /// What came back for one question.
@@ -86,8 +90,10 @@ pub struct Answer {
 pub enum Says {
     /// The hook answered with a 2xx.
     Passed,
-    /// The hook answered something else, or could not be reached; the text for people.
+    /// The hook answered something else; the text for people.
     Refused(String),
+    /// There was no answer that says anything: no connection, a secret that is missing, an error of the server. It counts as a refusal.
+    Unasked(String),
     /// The metric was read and judged.
     Metric(Judged),
 }

@@ -88,14 +88,13 @@ impl Scene<'_> {
             .target
             .present()
             .map_or(1, |target| target.replicas.max(self.block.capacity).max(1));
-        let mut all = vec![
-            Assertion::Finalizer,
-            Assertion::Stored(revision.clone()),
-            Assertion::PrimaryExists {
-                revision: revision.clone(),
-                replicas,
-            },
-        ];
+        let mut all = vec![Assertion::Finalizer];
+        all.extend(advance::recoded_as(self.block, observation).map(Assertion::Stored));
+        all.push(Assertion::Stored(revision.clone()));
+        all.push(Assertion::PrimaryExists {
+            revision: revision.clone(),
+            replicas,
+        });
         let keeps_primary = advance::keeps_primary(self.block);
         if !keeps_primary {
             all.push(Assertion::PrimaryTemplate {
@@ -299,8 +298,9 @@ impl Scene<'_> {
             Stage::Resting | Stage::Waiting | Stage::Moving => [self.block.promoted.as_ref(), None],
             _ => [self.block.promoted.as_ref(), self.block.running.as_ref()],
         };
+        let recoded = advance::recoded_as(self.block, self.observation);
         let mut stored: Vec<Assertion> = Vec::new();
-        for fingerprint in wanted.into_iter().flatten() {
+        for fingerprint in wanted.into_iter().chain([recoded.as_ref()]).flatten() {
             let assertion = Assertion::Stored(fingerprint.clone());
             if !stored.contains(&assertion) {
                 stored.push(assertion);
@@ -320,6 +320,7 @@ impl Scene<'_> {
         .into_iter()
         .flatten()
         .cloned()
+        .chain(advance::recoded_as(self.block, self.observation))
         .collect()
     }
 

@@ -51,6 +51,8 @@ pub enum Progress {
 pub struct Tally {
     /// A `rollback` hook asked for it.
     pub roll_back: Option<String>,
+    /// `rollback` hooks that said nothing, which counts as no: the texts of their events.
+    pub silent: Vec<String>,
     /// Hooks that count, and metrics, that failed: the texts of their events.
     pub failures: Vec<String>,
     /// Metrics without a number that are to be waited for.
@@ -116,8 +118,15 @@ pub fn check(canary: &Canary, block: &Block, observation: &Observation, memory: 
     if let Some(at) = opens.filter(|at| now < *at) {
         return Check::Later(at);
     }
+    let revision = match block.stage {
+        Stage::Resting | Stage::Waiting if !block.gates.contains_key(OWED) => {
+            advance::unreleased(block, observation, memory, now)
+        }
+        _ => block.running.clone(),
+    };
     let id = RoundId {
         run: block.run,
+        revision,
         stage: block.stage,
         weight: block.weight,
         check: memory.checks,
@@ -262,7 +271,7 @@ impl Tally {
                 self.count_hook(canary, hook, mark(canary, *index), says);
             }
             (_, Says::Metric(judged)) => self.count_metric(judged),
-            (Question::Probe, Says::Refused(text)) => {
+            (Question::Probe, Says::Refused(text) | Says::Unasked(text)) => {
                 self.failures.push(format!("Error checking metric providers: {text}"));
             }
             _ => {}
@@ -272,9 +281,13 @@ impl Tally {
     fn count_hook(&mut self, canary: &Canary, hook: &Webhook, mark: String, says: &Says) {
         let (kind, name) = (hook.type_(), hook.name.as_str());
         let refusal = match says {
-            Says::Refused(text) => Some(text.clone()),
+            Says::Refused(text) | Says::Unasked(text) => Some(text.clone()),
             _ => None,
         };
+        if let (HookType::Rollback, Says::Unasked(text)) = (kind, says) {
+            self.silent
+                .push(format!("Rollback check {name} could not be asked: {text}"));
+        }
         match (kind, refusal) {
             (HookType::Rollback, None) => self.roll_back = Some(name.to_owned()),
             (HookType::Rollback, Some(_)) | (HookType::Rollout | HookType::Event, None) => {}

@@ -87,7 +87,7 @@ pub struct Block {
     /// Checks in a row in which a metric had no number (`onNoData: hold`).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dataless_checks: u32,
-    /// Checks that had ended at this stage and weight when this was written. A successor counts on from here, so that no two checks
+    /// Checks that had ended when this was written. A successor counts on from here, so that no two checks
     /// go by the same `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub checks: u32,
@@ -246,6 +246,14 @@ impl Cookies {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(pub String);
+
+impl Fingerprint {
+    /// Its first ten digits, as people can compare it.
+    pub fn short(&self) -> &str {
+        let hex = self.0.split_once(':').map_or(self.0.as_str(), |(_, hex)| hex);
+        hex.get(..10).unwrap_or(hex)
+    }
+}
 
 impl std::fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

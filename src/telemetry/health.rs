@@ -78,9 +78,14 @@ impl Health {
 
     /// The process is about to end: its loops may end, and it is not ready any more.
     pub fn stopping(&self) {
+        self.waiting("process", "shutting down");
+    }
+
+    /// Nothing is done as long as this condition does not hold: the loops may end, and the process is not ready.
+    pub fn waiting(&self, name: &'static str, words: &str) {
         let mut inner = self.inner();
         inner.loops.clear();
-        inner.conditions.insert("process", Err("shutting down".into()));
+        inner.conditions.insert(name, Err(words.to_owned()));
     }
 
     /// Whether the process works.

@@ -163,6 +163,6 @@ fn renamed(
     let name: Option<RoundId> = due.map(|round| round.id).or_else(|| answers.round.clone());
     Answers {
         round: name,
-        given: answers.given.clone(),
+        ..answers.clone()
     }
 }

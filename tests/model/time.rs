@@ -67,6 +67,8 @@ fn remembered(place: &mut Place, age: impl Fn(&mut DateTime<Utc>), young: impl F
     memory.template_seen.iter_mut().for_each(|(_, at)| age(at));
     memory.undrawn_since.iter_mut().for_each(&age);
     memory.last_check.iter_mut().for_each(&age);
+    // No gate here has a timeout.
+    memory.refused_at = None;
     // Of the announcements only whether they have settled is looked at, and only on the way in or out.
     memory.announced_seen = memory.announced_seen.filter(|_| stage == Stage::Initializing);
     memory.announced_seen.iter_mut().for_each(&young);

@@ -1,6 +1,6 @@
 //! Serin on a real Kubernetes control plane, with a real gateway and real requests: `bash tests/real.sh SCENARIO`.
 //!
-//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`], [`faults`], [`sim`], [`bench`]. They share the [`harness`], which
+//! Each scenario is a room of its own and tells what it shows: [`first_run`], [`end_to_end`], [`life`], [`faults`], [`sim`], [`bench`]. They share the [`harness`], which
 //! builds and starts everything in a network namespace of its own, and the story of a [`release`].
 
 #[path = "../bench/mod.rs"]
@@ -10,6 +10,7 @@ mod faults;
 mod first_run;
 mod ground;
 mod harness;
+mod life;
 mod release;
 mod sim;
 
@@ -59,6 +60,8 @@ enum OnCluster {
     FirstRun(first_run::Arguments),
     /// Releases through both kinds of routes, every answer counted, none lost; and a mutant that must lose some.
     EndToEnd(end_to_end::Arguments),
+    /// What else happens in the life of a release: no route, a scaler, a slow version, a primary that does not come up, a person.
+    Life(life::Arguments),
     /// Releases while controller, API server, etcd, Prometheus, hooks, a rival and an admission policy do their worst.
     Faults(faults::Arguments),
     /// What a controller costs: requests, CPU, memory. Prints it and judges nothing that has to do with time.
@@ -74,6 +77,7 @@ impl Scenario {
             Self::Sim(_) => "sim",
             Self::OnCluster(OnCluster::FirstRun(_)) => "first-run",
             Self::OnCluster(OnCluster::EndToEnd(_)) => "end-to-end",
+            Self::OnCluster(OnCluster::Life(_)) => "life",
             Self::OnCluster(OnCluster::Faults(_)) => "faults",
             Self::OnCluster(OnCluster::Bench(_)) => "bench",
             Self::OnCluster(OnCluster::Ground) => "ground",
@@ -112,6 +116,7 @@ impl OnCluster {
         match self {
             Self::FirstRun(arguments) => first_run::run(arguments, cluster).boxed_local(),
             Self::EndToEnd(arguments) => end_to_end::run(arguments, cluster).boxed_local(),
+            Self::Life(arguments) => life::run(arguments, cluster).boxed_local(),
             Self::Faults(arguments) => faults::run(arguments, cluster).boxed_local(),
             Self::Bench(arguments) => bench::run(arguments, cluster).boxed_local(),
             Self::Ground => ground::run(cluster).boxed_local(),

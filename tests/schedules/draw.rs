@@ -15,6 +15,12 @@ pub struct Schedule {
     pub seed: u64,
     /// The traffic provider.
     pub provider: &'static str,
+    /// How a revision is tried.
+    pub strategy: Strategy,
+    /// The pods that the target's scaler allows, where it has one.
+    pub scaler: Option<(u64, u64)>,
+    /// The patience with each gate in seconds, and what then.
+    pub gate_timeout: Option<(u64, &'static str)>,
     /// The target's strategy is `Recreate`.
     pub recreate: bool,
     /// The target's replicas.
@@ -39,6 +45,23 @@ pub struct Schedule {
     pub natures: [Nature; 4],
     /// What happens, and how long after what happened before.
     pub script: Vec<(Duration, Event)>,
+}
+
+/// How a revision is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// By weights.
+    Weights,
+    /// By weights, after a step with copies.
+    MirroredFirst,
+    /// By weights, with cookies.
+    Sticky,
+    /// By requests of testers.
+    Testers(u64),
+    /// By nobody, so many times.
+    Iterations(u64),
+    /// By copies, so many times.
+    Mirrored(u64),
 }
 
 /// How an image behaves.
@@ -77,6 +100,10 @@ pub enum Event {
     Skip(bool),
     /// A hook answers no, late, or not at all.
     Hook(&'static str, Answer),
+    /// A person says a word about what is released: its verb, and what comes behind the nonce.
+    Say(&'static str, &'static str),
+    /// The load of a side asks for so many pods.
+    Demand(&'static str, i32),
     /// Prometheus is down, or up again.
     MetricsDown(bool),
     /// The process is killed, and started again after this time.
@@ -130,7 +157,12 @@ impl Schedule {
         let natures = [Nature::Well, nature(d), nature(d), nature(d)];
         let mut schedule = Self {
             seed,
-            provider: d.one(&["gatewayapi:v1", "contour"]),
+            provider: "gatewayapi:v1",
+            strategy: Strategy::Weights,
+            scaler: d.percent(25).then(|| (d.from(1, 4), d.from(4, 8))),
+            gate_timeout: d
+                .percent(30)
+                .then(|| (d.from(5, 90), d.one(&["hold", "rollback", "approve"]))),
             recreate: d.percent(25),
             replicas: d.from(1, 5),
             steps,
@@ -144,6 +176,7 @@ impl Schedule {
             natures,
             script: Vec::new(),
         };
+        (schedule.provider, schedule.strategy) = means(d);
         let hostile = d.percent(60);
         for _ in 0..d.from(1, 9) {
             let after = Duration::from_millis(d.one(&[500, 3_000, 12_000, 40_000, 90_000]) * d.from(1, 100) / 100);
@@ -159,6 +192,22 @@ impl Schedule {
         let seconds = Duration::from_secs(d.from(0, 30));
         // What fits nowhere is a push: nearly half of everything.
         match d.from(0, 100) {
+            28..36 => {
+                let (verb, rest) = d.one(&[
+                    ("pause", ""),
+                    ("resume", ""),
+                    ("promote", ""),
+                    ("promote-full", ""),
+                    ("abort", ""),
+                    ("retry", ""),
+                    ("approve", ""),
+                    ("reject", ""),
+                    ("goto", ",35"),
+                    ("goto", ",0"),
+                ]);
+                Event::Say(verb, rest)
+            }
+            36..40 if self.scaler.is_some() => Event::Demand(side, d.one(&[1, 3, 7])),
             40..45 => Event::Suspend(d.percent(50)),
             45..49 => Event::Skip(d.percent(50)),
             49..57 if !self.hooks.is_empty() => {
@@ -188,6 +237,32 @@ impl Schedule {
     }
 }
 
+/// A provider, and a strategy that it can do.
+fn means(d: &mut Dice) -> (&'static str, Strategy) {
+    let provider = d.one(&[
+        "gatewayapi:v1",
+        "gatewayapi:v1",
+        "contour",
+        "contour",
+        "istio",
+        "kubernetes",
+    ]);
+    let count = d.from(1, 4);
+    let mut strategies = vec![Strategy::Iterations(count)];
+    if provider != "kubernetes" {
+        strategies.extend([Strategy::Weights; 4]);
+        strategies.extend([
+            Strategy::Testers(count),
+            Strategy::Mirrored(count),
+            Strategy::MirroredFirst,
+        ]);
+    }
+    if matches!(provider, "gatewayapi:v1" | "istio") {
+        strategies.push(Strategy::Sticky);
+    }
+    (provider, d.one(&strategies))
+}
+
 fn nature(d: &mut Dice) -> Nature {
     match d.from(0, 100) {
         0..60 => Nature::Well,
@@ -206,6 +281,7 @@ fn hooks(d: &mut Dice) -> Vec<(&'static str, &'static str)> {
         ("confirm-traffic-increase", "gate-traffic"),
         ("confirm-promotion", "gate-promotion"),
         ("post-rollout", "after"),
+        ("rollback", "button"),
     ];
     let any = d.percent(50);
     all.into_iter().filter(|_| any && d.percent(40)).collect()

@@ -16,11 +16,11 @@ use serin::{
 
 use super::{
     chaos::Chaos,
-    draw::{Answer, Event, IMAGES, Nature, Schedule},
+    draw::{Answer, Event, IMAGES, Nature, Schedule, Strategy},
     end,
 };
 use crate::embedded::{
-    setting::{APP, NAMESPACE, Setting},
+    setting::{APP, NAMESPACE, Setting, hook},
     stage::{Stage, canary, named},
 };
 
@@ -66,25 +66,46 @@ impl<'a> Player<'a> {
 
     fn setting(&self) -> Setting {
         let it = self.schedule;
-        let mut analysis = json!({
-            "stepWeight": Value::Null, "maxWeight": Value::Null, "stepWeights": it.steps, "threshold": it.threshold,
-        });
-        if let Some(step) = it.promotion_step {
+        let mut analysis = json!({ "stepWeight": Value::Null, "maxWeight": Value::Null, "threshold": it.threshold });
+        json_patch::merge(&mut analysis, &strategy(it));
+        if let (Some(step), Some(_)) = (it.promotion_step, analysis.get("stepWeights")) {
             analysis["stepWeightPromotion"] = step.into();
         }
+        let hooks = it.hooks.iter().map(|(kind, name)| {
+            let mut hook = hook(kind, name);
+            if let (Some((seconds, then)), true) = (it.gate_timeout, kind.starts_with("confirm")) {
+                hook["gateTimeout"] = format!("{seconds}s").into();
+                hook["onTimeout"] = then.into();
+            }
+            hook
+        });
+        analysis["webhooks"] = hooks.collect();
         let mut deployment = json!({ "replicas": it.replicas });
         if it.recreate {
             deployment["strategy"] = json!({ "type": "Recreate" });
         }
         let elected = it.elected;
-        Setting::with_provider(it.provider)
+        let mut setting = Setting::with_provider(it.provider);
+        if let Some((least, most)) = it.scaler {
+            let bounds = [least, most].map(|pods| u32::try_from(pods).unwrap_or(1));
+            setting = setting
+                .object(manifests::autoscaler(NAMESPACE, APP, bounds[0], bounds[1]))
+                .spec(&json!({ "autoscalerRef": { "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": APP } }));
+        }
+        setting
             .seed(it.seed)
             .watch_delay(it.watch_delay)
-            .hooks(&it.hooks)
             .analysis(&analysis)
             .spec(&json!({ "revertOnDeletion": it.reverts }))
             .deployment(&deployment)
-            .script(|script| it.natures.into_iter().zip(IMAGES).fold(script, given))
+            .script(|script| {
+                let script = it.natures.into_iter().zip(IMAGES).fold(script, given);
+                match it.strategy {
+                    // Where no client comes to the canary, the team's own load does.
+                    Strategy::Testers(_) | Strategy::Iterations(_) => script.load("app-canary"),
+                    _ => script,
+                }
+            })
             .settings(|settings| {
                 if elected {
                     settings.election = Election::Lease {
@@ -100,6 +121,7 @@ impl<'a> Player<'a> {
         let (deployment, born) = setting.objects();
         let stage = setting.raise().await;
         stage.is_judged_elsewhere();
+        stage.hooks.answer("/button", [HookSays::No(String::new())]);
         if self.schedule.elected {
             stage.serin.start();
         }
@@ -155,6 +177,11 @@ impl<'a> Player<'a> {
             Event::DeleteService(name) => remove(stage, "v1", "Service", name).await,
             Event::Suspend(on) => attempt(stage, &canary(&json!({ "spec": { "suspend": on } }))).await,
             Event::Skip(on) => attempt(stage, &canary(&json!({ "spec": { "skipAnalysis": on } }))).await,
+            Event::Say(verb, rest) => {
+                let nonce = stage.clock.now().timestamp_millis();
+                say(stage, verb, &format!("{nonce}{rest}")).await;
+            }
+            Event::Demand(scaler, pods) => stage.world.change(|script| script.demand(*scaler, *pods)),
             Event::Hook(name, answer) => stage.hooks.answer(format!("/{name}"), [says(*answer)]),
             Event::MetricsDown(down) => stage.numbers.unreachable(down.then_some("connection refused")),
             Event::Kill(wait) => {
@@ -187,11 +214,22 @@ impl<'a> Player<'a> {
         self.chaos.set(0);
         stage.numbers.unreachable(None);
         stage.hooks.answer("/", [HookSays::Yes]);
+        stage.hooks.answer("/button", [HookSays::No(String::new())]);
         stage.world.change(|script| {
             let script = script.life(Pods::Any, Life::ReadyAfter(Duration::from_secs(3)));
             script.answers("app:", Behaviour::default())
         });
         attempt(stage, &canary(&json!({ "spec": { "suspend": false } }))).await;
+        if self
+            .schedule
+            .script
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Say(..)))
+        {
+            // A pause may be heard only now.
+            stage.pass(30).await;
+            say(stage, "resume", "calm").await;
+        }
         put(stage, deployment).await;
         put(stage, born).await;
         if stage.canary()["metadata"]["deletionTimestamp"].is_string() {
@@ -225,6 +263,32 @@ async fn rest(stage: &Stage) -> bool {
         }
     }
     false
+}
+
+/// How a revision is tried, as part of an analysis.
+fn strategy(schedule: &Schedule) -> Value {
+    let steps = &schedule.steps;
+    match schedule.strategy {
+        Strategy::Weights => json!({ "stepWeights": steps }),
+        Strategy::MirroredFirst => json!({ "stepWeights": steps, "mirror": true, "mirrorWeight": 50 }),
+        Strategy::Sticky => json!({
+            "stepWeights": steps, "sessionAffinity": { "cookieName": "side", "primaryCookieName": "home" },
+        }),
+        Strategy::Testers(count) => json!({
+            "iterations": count, "match": [{ "headers": { "x-user": { "exact": "tester" } } }],
+        }),
+        Strategy::Iterations(count) => json!({ "iterations": count }),
+        Strategy::Mirrored(count) => json!({ "iterations": count, "mirror": true, "mirrorWeight": 50 }),
+    }
+}
+
+/// A person's word about the revision that the status names.
+async fn say(stage: &Stage, verb: &str, rest: &str) {
+    let status = stage.status();
+    let revision = status["lastAppliedSpec"].as_str().unwrap_or_default();
+    let annotation = format!("serin.dev/{verb}");
+    let word = json!({ "metadata": { "annotations": { annotation: format!("{revision}#{rest}") } } });
+    attempt(stage, &canary(&word)).await;
 }
 
 fn given(script: Script, (nature, image): (Nature, &str)) -> Script {

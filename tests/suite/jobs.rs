@@ -9,7 +9,7 @@ use chrono::DateTime;
 use serin::api::{Analysis, Canary, CanarySpec, Metric, Webhook};
 use serin::clock::Clock;
 use serin::controller::jobs::{Asker, Inquiry, Jobs};
-use serin::rollout::{Question, QuestionKey, Round, RoundId, Says, Stage, Verdict, Weight};
+use serin::rollout::{Fingerprint, Question, QuestionKey, Round, RoundId, Says, Stage, Verdict, Weight};
 
 /// Answers after 10 s, and remembers what was asked and what was answered.
 #[derive(Default)]
@@ -88,6 +88,7 @@ fn round(check: u32, questions: Vec<Question>) -> Round {
     Round {
         id: RoundId {
             run: 3,
+            revision: Some(Fingerprint(format!("v1:{:064x}", 7))),
             stage: Stage::Stepping,
             weight,
             check,
@@ -130,7 +131,10 @@ async fn a_round_that_is_due_in_every_pass_is_asked_once() {
     }
     assert_eq!(
         world.asked(),
-        ["u1/3/Stepping-20/0/metric/0", "u1/3/Stepping-20/0/metric/1"]
+        [
+            "u1/3/0000000000/Stepping-20/0/metric/0",
+            "u1/3/0000000000/Stepping-20/0/metric/1"
+        ]
     );
     assert_eq!(
         world.given(),
@@ -159,7 +163,13 @@ async fn a_superseded_round_ends_its_metrics_and_lets_its_hooks_finish_unheard()
     world.jobs.ask(&world.canary, &round(1, vec![metric(1)]));
     pass(20).await;
     let answered = world.asker.answered.lock().expect("no panic with it").clone();
-    assert_eq!(answered, ["u1/3/Stepping-20/0/hook/0", "u1/3/Stepping-20/1/metric/1"]);
+    assert_eq!(
+        answered,
+        [
+            "u1/3/0000000000/Stepping-20/0/hook/0",
+            "u1/3/0000000000/Stepping-20/1/metric/1"
+        ]
+    );
     assert_eq!(world.given(), [QuestionKey::of(&metric(1))]);
 }
 
@@ -214,7 +224,7 @@ async fn a_panic_is_a_failed_answer_and_hurts_nobody_else() {
     world.jobs.ask(&world.canary, &round(0, vec![hook(), metric(0)]));
     pass(1).await;
     let given = world.jobs.answers("u1").given;
-    assert!(matches!(&given[&QuestionKey::of(&hook())].says, Says::Refused(_)));
+    assert!(matches!(&given[&QuestionKey::of(&hook())].says, Says::Unasked(_)));
     let Says::Metric(judged) = &given[&QuestionKey::of(&metric(0))].says else {
         panic!("{given:?}")
     };
@@ -258,9 +268,9 @@ async fn slow_hooks_of_many_canaries_and_of_left_rounds_delay_no_metric_and_no_o
     world.jobs.ask(&world.canary, &round(10, vec![metric(0)]));
     pass(1).await;
     for asked in [
-        "u2/3/Stepping-20/0/hook/0",
-        "u2/3/Stepping-20/0/metric/0",
-        "u1/3/Stepping-20/10/metric/0",
+        "u2/3/0000000000/Stepping-20/0/hook/0",
+        "u2/3/0000000000/Stepping-20/0/metric/0",
+        "u1/3/0000000000/Stepping-20/10/metric/0",
     ] {
         assert!(world.asked().contains(&asked.to_owned()), "{asked} waits");
     }
@@ -275,7 +285,7 @@ async fn a_canary_has_a_few_places_for_hooks_and_one_that_waits_in_vain_is_never
     }
     assert_eq!(world.asked().len(), 4, "four run, the fifth was left while it waited");
     pass(20).await;
-    let sixth = "u1/3/Stepping-20/5/hook/0".to_owned();
+    let sixth = "u1/3/0000000000/Stepping-20/5/hook/0".to_owned();
     assert_eq!((world.asked().len(), world.asked().last()), (5, Some(&sixth)));
 }
 
@@ -299,5 +309,9 @@ async fn many_metrics_of_one_canary_leave_places_to_others() {
     pass(1).await;
     world.jobs.ask(&another(&world, "u2"), &round(0, vec![metric(0)]));
     pass(1).await;
-    assert!(world.asked().contains(&"u2/3/Stepping-20/0/metric/0".to_owned()));
+    assert!(
+        world
+            .asked()
+            .contains(&"u2/3/0000000000/Stepping-20/0/metric/0".to_owned())
+    );
 }

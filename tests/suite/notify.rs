@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use serin::api::{self, AlertProviderSpec, Analysis, Canary, TrafficMatch};
 use serin::notify::{Audience, Destination, HttpSender, Sender, audience, event, message};
-use serin::outbound::Hidden;
+use serin::outbound::{Hidden, Reach};
 use serin::rollout::{Alert, Notice, Severity};
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -205,7 +205,7 @@ async fn slack(answer: ResponseTemplate) -> (MockServer, Destination) {
 
 async fn send(destination: &Destination, severity: Severity) -> Result<(), String> {
     let message = message(&canary(Analysis::default()), &alert(severity, false), Some("west"));
-    let sender = HttpSender::new().expect("a client");
+    let sender = HttpSender::new(Reach::Guarded).expect("a client");
     sender
         .send(destination, &message)
         .await

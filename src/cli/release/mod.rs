@@ -68,7 +68,8 @@ const EXIT_CODES: &str = "Exit codes: 0 promoted, 3 failed or rolled back, 4 tim
                           7 a word was not followed, 1 anything else";
 
 /// What the exit codes of `serin leave` mean.
-const LEAVING: &str = "Exit codes: 0 all are handed back, 4 timeout, 5 no such Canary, 6 no connection to the cluster, 7 some stay because                        something speaks against it, 1 anything else";
+const LEAVING: &str = "Exit codes: 0 all are handed back, 4 timeout, 5 no such Canary, 6 no connection to the cluster, 7 some stay because \
+                       something speaks against it, 1 anything else";
 
 /// How the cluster is found.
 #[derive(Debug, Clone, Default, Args)]

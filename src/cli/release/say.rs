@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::story::{forecast, short};
+use super::story::forecast;
 use super::view::View;
 use super::{Desk, GLANCE, ReleaseError, Where, limit, told};
 use crate::rollout::{Block, Fingerprint, Stage, Verb};
@@ -61,7 +61,7 @@ pub(super) async fn run(desk: &mut Desk<'_>, verb: Verb, args: &Args, weight: Op
     writeln!(
         desk.out,
         "{verb} {name}, revision {}; {}",
-        short(revision),
+        revision.short(),
         forecast(verb, weight, block),
         verb = verb.as_str()
     )?;

@@ -3,10 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::view::View;
-use crate::rollout::{Block, Fingerprint, Heard, Stage, Weight};
+use crate::rollout::{Block, Heard, Stage, Weight};
 
-/// Digits of a revision that are shown; as many name it in an annotation.
-const DIGITS: usize = 10;
 /// Where the second column begins.
 const MARGIN: usize = 12;
 
@@ -72,7 +70,7 @@ fn release(block: &Block, now: DateTime<Utc>) -> Vec<String> {
         lines.extend(
             revision
                 .as_ref()
-                .map(|revision| line(what, &format!("revision {}", short(revision)))),
+                .map(|revision| line(what, &format!("revision {}", revision.short()))),
         );
     }
     if block.run > 0 {
@@ -159,15 +157,6 @@ pub(super) fn forecast(verb: crate::rollout::Verb, weight: Option<u8>, block: &B
             format!("{at}: the canary gets weight {weight}")
         }
     }
-}
-
-/// A revision as annotations may name it.
-pub(super) fn short(revision: &Fingerprint) -> &str {
-    let digits = revision
-        .0
-        .split_once(':')
-        .map_or(revision.0.as_str(), |(_, digits)| digits);
-    digits.get(..DIGITS).unwrap_or(digits)
 }
 
 fn line(what: &str, text: &str) -> String {

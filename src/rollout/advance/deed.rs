@@ -4,7 +4,6 @@ use super::super::state::{Fingerprint, Stage};
 use super::super::steps::Next;
 use super::super::weight::{Side, Weight};
 use super::super::word::{Verb, Word};
-use super::homeward::short;
 use super::raise;
 use super::turn::Turn;
 
@@ -80,7 +79,7 @@ fn bound(turn: &Turn<'_>, word: &Word) -> Result<(), String> {
         Some(about) => Err(format!(
             "it is about revision {}, and {} {what}",
             word.revision(),
-            short(about)
+            about.short()
         )),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::mark::{self, OWED};
 use super::super::notice::Severity;
+use super::super::question::{Question, QuestionKey};
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
@@ -29,23 +30,22 @@ pub(super) fn post_rollout(turn: &mut Turn<'_>, revision_waits: bool) -> bool {
         Check::Later(_) => return revision_waits,
         Check::Nothing => {}
         Check::Due(due) => match round::progress(&due, turn.canary, turn.answers) {
-            Progress::Ask(_) if revision_waits && turn.memory.owed_called => turn.drop_round(),
-            Progress::Ask(_) => {
-                turn.memory.owed_called = revision_waits;
-                if revision_waits {
-                    turn.look_again();
-                }
-                return revision_waits;
-            }
+            Progress::Ask(open) if revision_waits && are_called(turn, &open) => turn.drop_round(),
+            // The beginning of a call wakes, and so does an answer.
+            Progress::Ask(_) => return revision_waits,
             Progress::Done(tally) => {
                 turn.drop_round();
                 tell_post_rollout(turn, &tally);
             }
         },
     }
-    turn.memory.owed_called = false;
     turn.block.gates.retain(|mark, _| mark != OWED);
     revision_waits
+}
+
+fn are_called(turn: &Turn<'_>, questions: &[Question]) -> bool {
+    let called = |question| turn.answers.called.contains(&QuestionKey::of(question));
+    questions.iter().all(called)
 }
 
 /// Rolls back with a warning and an alert that name the cause: no failure is silent (W4 of `spec/core.md` 7.3).

@@ -7,15 +7,21 @@ use super::super::notice::Severity;
 use super::super::state::Stage;
 use super::turn::{Turn, delta};
 use super::word;
-use crate::api::OnTimeout;
+use crate::api::{OnTimeout, Webhook};
 
 /// Until when a closed gate is waited for, and what then; `None`: for ever.
 fn patience(turn: &Turn<'_>) -> Option<(DateTime<Utc>, OnTimeout)> {
+    let hook = closed(turn)?;
+    let since = turn.block.gate.as_ref()?.since;
+    Some((since + delta(hook.gate_timeout()?), hook.on_timeout.unwrap_or_default()))
+}
+
+/// The hook of the gate that is closed.
+fn closed<'a>(turn: &Turn<'a>) -> Option<&'a Webhook> {
     let gate = turn.block.gate.as_ref()?;
     let hooks = mark::hooks(turn.canary);
     let index = (0..hooks.len()).find(|index| mark::mark(turn.canary, *index) == gate.mark)?;
-    let span = hooks[index].gate_timeout()?;
-    Some((gate.since + delta(span), hooks[index].on_timeout.unwrap_or_default()))
+    hooks.get(index)
 }
 
 /// What comes next for a closed gate that is asked again at `asked`: the words for `why`. Both times are looked at.
@@ -45,7 +51,8 @@ pub(super) fn remaining(turn: &Turn<'_>) -> String {
     )
 }
 
-/// Does what was wanted when the patience is over. True when the pass is over with it.
+/// Does what was wanted when the patience is over and the gate, asked once more then, is still closed. True when the pass is over with
+/// it.
 ///
 /// A person who holds the release holds this too.
 pub(super) fn ran_out(turn: &mut Turn<'_>) -> bool {
@@ -63,6 +70,15 @@ pub(super) fn ran_out(turn: &mut Turn<'_>) -> bool {
         turn.wake_at(at);
         return false;
     }
+    if turn.memory.refused_at.is_none_or(|refused| refused < at) {
+        if turn.memory.last_check.is_some_and(|last| last < at) {
+            // Asked now, whatever the interval is.
+            turn.memory.last_check = None;
+            turn.look_again();
+        }
+        return false;
+    }
+    let muted = closed(turn).is_some_and(|hook| hook.mute_alert);
     let waited = format!(
         "{} is closed since {}",
         gate.mark,
@@ -72,8 +88,10 @@ pub(super) fn ran_out(turn: &mut Turn<'_>) -> bool {
         OnTimeout::Hold => {
             if turn.once(&format!("told/gate-timeout/{}", gate.mark)) {
                 let text = format!("{} waits on: {waited}", turn.canary_name());
-                turn.warning("gate-timeout", "Wait", &text)
-                    .alerts(Severity::Warn, &text);
+                let notice = turn.warning("gate-timeout", "Wait", &text);
+                if !muted {
+                    notice.alerts(Severity::Warn, &text);
+                }
             }
             false
         }
@@ -83,8 +101,10 @@ pub(super) fn ran_out(turn: &mut Turn<'_>) -> bool {
         }
         OnTimeout::Approve => {
             let text = format!("{} goes on: {waited}, and counts as passed", turn.canary_name());
-            turn.event("gate-timeout", "Confirm", &text)
-                .alerts(Severity::Info, &text);
+            let notice = turn.event("gate-timeout", "Confirm", &text);
+            if !muted {
+                notice.alerts(Severity::Info, &text);
+            }
             word::open(turn, &gate.mark);
             false
         }

@@ -120,7 +120,7 @@ pub(super) fn hold(turn: &mut Turn<'_>) {
             return restore_words(turn);
         }
         // Another encoding of the same revision: taken note of at rest, since the primary still bears the old one.
-        Seen::Settled(_) | Seen::Unknown | Seen::Rebased(_) => {}
+        Seen::Settled(_) | Seen::Unknown | Seen::Recoded | Seen::Rebased(_) => {}
     }
     if primary_is_ready(turn) {
         return resume(turn);

@@ -76,7 +76,7 @@ pub(super) fn restart(turn: &mut Turn<'_>) {
         return finish::begin_rollback(turn, "TargetNotFound", "the target was deleted during the run");
     }
     match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
-        Seen::Unknown => {}
+        Seen::Unknown | Seen::Recoded => {}
         Seen::Unsettled(at) => turn.wake_at(at),
         Seen::Rebased(fingerprint) => turn.block.rebase(&fingerprint),
         Seen::Settled(fingerprint) if turn.block.promoted.as_ref() == Some(&fingerprint) => {
@@ -131,7 +131,7 @@ fn begin_anew(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
     super::raise::awaiting_pods(turn);
     if let Some(old) = old {
         turn.block.why.message =
-            super::turn::cut(&format!("{}; it supersedes {}", turn.block.why.message, short(&old)));
+            super::turn::cut(&format!("{}; it supersedes {}", turn.block.why.message, old.short()));
     }
 }
 
@@ -169,13 +169,4 @@ fn restart_words(turn: &mut Turn<'_>) {
     turn.why("Restarting", &message)
         .awaiting("traffic on the primary")
         .until(deadline, "the rest goes to the primary at once");
-}
-
-/// A fingerprint as people can compare it.
-pub(super) fn short(fingerprint: &Fingerprint) -> &str {
-    let hex = fingerprint
-        .0
-        .split_once(':')
-        .map_or(fingerprint.0.as_str(), |(_, hex)| hex);
-    hex.get(..10).unwrap_or(hex)
 }

@@ -34,7 +34,7 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
             .awaiting("the target's status");
             return;
         }
-        Seen::Unknown => {}
+        Seen::Unknown | Seen::Recoded => {}
         Seen::Unsettled(at) => {
             turn.wake_at(at);
             if turn.block.promoted.is_none() {

@@ -37,7 +37,7 @@ pub(super) use down::is_due;
 pub(super) use leave::{NOT_HANDED_BACK, TERMINATED};
 pub(super) use moving::{is_renamed, keeps_primary, leftovers};
 pub(super) use raise::{pods_ready, ready_for_traffic};
-pub(super) use revision::{overtaken, unreleased};
+pub(super) use revision::{overtaken, recoded_as, unreleased};
 pub(super) use rotate::may_roll;
 pub(super) use turn::delta;
 
@@ -194,6 +194,11 @@ fn resume(turn: &mut Turn<'_>) {
     if !matches!(turn.block.stage, Stage::Resting | Stage::Waiting) {
         turn.block.since = turn.now;
     }
+    if let Some(gate) = &mut turn.block.gate {
+        gate.since = turn.now;
+    }
+    // What was answered before that tells nothing about now.
+    turn.drop_round();
     turn.why("Resumed", "goes on where it was held")
         .awaiting("what the stage waits for");
 }

@@ -17,6 +17,9 @@ use super::turn::Turn;
 use super::{finish, promote, step, verdict, word};
 use crate::api::{Canary, HookType};
 
+/// What Kubernetes calls a pod that no node has room for (API reference, `PodCondition`).
+const UNSCHEDULABLE: &str = "Unschedulable";
+
 /// Waits for the pods, rehearses the writes, runs `pre-rollout`, gives the first weight.
 pub(super) fn raise(turn: &mut Turn<'_>) {
     match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
@@ -26,6 +29,7 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
             }
         }
         Seen::Unsettled(at) => return turn.wake_at(at),
+        Seen::Recoded => return,
         Seen::Rebased(fingerprint) => return turn.block.rebase(&fingerprint),
         Seen::Settled(fingerprint) if turn.block.running.as_ref() != Some(&fingerprint) => {
             return homeward::superseded(turn, fingerprint);
@@ -88,13 +92,16 @@ fn paused(turn: &mut Turn<'_>) {
 }
 
 fn judge(turn: &mut Turn<'_>, tally: &Tally) {
-    remember_passed(turn, tally);
+    if !tally.failures.is_empty() {
+        verdict::keep_passed(turn, tally);
+    }
     if verdict::rolled_back_by_hook(turn, tally) || verdict::failed(turn, tally) {
         return;
     }
     if let Some(refusal) = &tally.refused {
-        return verdict::gate_refused(turn, refusal);
+        return verdict::gate_refused(turn, tally, refusal);
     }
+    remember_passed(turn, tally);
     let text = format!("Starting canary analysis for {}", turn.target_name());
     turn.event("analysis", "Analyse", &text);
     verdict::tell_passed(turn, tally);
@@ -159,9 +166,20 @@ pub(super) fn awaiting_pods(turn: &mut Turn<'_>) {
         "{}: {state}; {ready} ready pods behind its Service{limit}",
         turn.target_name()
     );
-    turn.why("WaitingForCanary", &message)
+    turn.why(waiting(turn.observation), &message)
         .awaiting("the canary's pods")
         .until(deadline, ROLLED_BACK);
+}
+
+/// The reason of a run that waits for the canary's pods. Those that no node has room for need a person, or a larger cluster.
+pub(super) fn waiting(observation: &Observation) -> &'static str {
+    let target = observation.target.present();
+    let trouble = target.and_then(|target| target.trouble.as_deref()).unwrap_or_default();
+    if trouble.contains(UNSCHEDULABLE) {
+        UNSCHEDULABLE
+    } else {
+        "WaitingForCanary"
+    }
 }
 
 fn wait_for_pods(turn: &mut Turn<'_>) {

@@ -3,7 +3,7 @@
 use super::super::known::Known;
 use super::super::notice::Severity;
 use super::super::round::{self, Check, GateRefusal, Progress, Tally};
-use super::super::state::{Fingerprint, GateState, RunResult, Stage};
+use super::super::state::{Fingerprint, RunResult, Stage};
 use super::revision::{self, Seen, seen, unreleased};
 use super::turn::Turn;
 use super::{down, finish, gate, line, scaling, verdict, word};
@@ -20,6 +20,7 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
     let fingerprint = match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
         Seen::Unknown => return unseen(turn),
         Seen::Unsettled(at) => return turn.wake_at(at),
+        Seen::Recoded => return,
         Seen::Rebased(fingerprint) => return turn.block.rebase(&fingerprint),
         Seen::Settled(fingerprint) => fingerprint,
     };
@@ -34,7 +35,7 @@ pub(super) fn rest(turn: &mut Turn<'_>) {
         down::not_needed(turn, false);
         return rested_why(turn);
     }
-    if refused(turn) {
+    if refused(turn) || lacks(turn) {
         return;
     }
     if line::is_queued(turn, &fingerprint) {
@@ -73,6 +74,18 @@ pub(super) fn refused(turn: &mut Turn<'_>) -> bool {
     true
 }
 
+/// Something that the release needs does not exist. It is waited for: judged without it, the revision would be rolled back.
+fn lacks(turn: &mut Turn<'_>) -> bool {
+    let Some(lacking) = turn.observation.lacking.first() else {
+        return false;
+    };
+    let message = format!("{}: {}; the release waits for it", lacking.field, lacking.message);
+    turn.stalled_notice("ReferenceNotFound", &message);
+    turn.why("ReferenceNotFound", &message)
+        .awaiting("the object to be created, or the field to be corrected");
+    true
+}
+
 /// What a gate said about another revision does not count for this one.
 fn ask_about(turn: &mut Turn<'_>, fingerprint: &Fingerprint) {
     let waits_for_another = turn.block.stage == Stage::Waiting && turn.block.running.as_ref() != Some(fingerprint);
@@ -90,7 +103,9 @@ fn ask_about(turn: &mut Turn<'_>, fingerprint: &Fingerprint) {
 
 /// There is nothing to ask about any more.
 fn wait_no_longer(turn: &mut Turn<'_>) {
-    turn.memory.asked_about = None;
+    if turn.memory.asked_about.take().is_some() {
+        turn.drop_round();
+    }
     turn.block.running = None;
     turn.block.queued = None;
     if turn.block.stage == Stage::Waiting {
@@ -207,10 +222,7 @@ fn wait(turn: &mut Turn<'_>, fingerprint: Fingerprint, tally: &Tally, refusal: &
             notice.alerts(Severity::Warn, &format!("Canary is waiting for approval.{remaining}"));
         }
     }
-    verdict::tell_passed(turn, tally);
-    for pass in &tally.passed {
-        turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
-    }
+    verdict::keep_passed(turn, tally);
     let asked = turn.interval_from_now();
     let (at, then) = gate::next(turn, asked);
     turn.why(

@@ -17,6 +17,9 @@ pub enum Seen {
     Unknown,
     /// It changed a moment ago; judged at that time.
     Unsettled(DateTime<Utc>),
+    /// Only its encoding changed, and its content is not stored under the new name yet; until then it keeps the old one, under which
+    /// it would be found if target and primary were lost now.
+    Recoded,
     /// Only its encoding changed, by an upgrade of Serin or Kubernetes: the known revision has this fingerprint now.
     Rebased(Fingerprint),
     /// It has this fingerprint.
@@ -32,13 +35,15 @@ pub fn seen(block: &Block, observation: &Observation, memory: &Memory, now: Date
         return Seen::Unknown;
     };
     let known = knows(block, &fingerprint);
-    // A baseline taken of a revision that nothing was done about yet must not swallow it.
-    let told_apart = block
-        .baseline
-        .as_ref()
-        .filter(|baseline| knows(block, &baseline.fingerprint));
-    if !known && recoded(told_apart, observation) {
-        return Seen::Rebased(fingerprint);
+    if recoded_as(block, observation).is_some() {
+        let is_stored = observation
+            .stored
+            .is_present_and(|stored| stored.contains(&fingerprint));
+        return if is_stored {
+            Seen::Rebased(fingerprint)
+        } else {
+            Seen::Recoded
+        };
     }
     match &memory.template_seen {
         Some((same, since)) if *same == fingerprint => {
@@ -115,6 +120,18 @@ pub fn overtaken(block: &Block, observation: &Observation) -> bool {
         && observation
             .primary
             .is_present_and(|primary| primary.fingerprint == block.copied)
+}
+
+/// The fingerprint that a known revision has in its new encoding, while the block knows it by the old one only.
+pub fn recoded_as(block: &Block, observation: &Observation) -> Option<Fingerprint> {
+    let fingerprint = observation.target.present()?.fingerprint.as_ref()?;
+    // A baseline taken of a revision that nothing was done about yet must not swallow it.
+    let told_apart = block
+        .baseline
+        .as_ref()
+        .filter(|baseline| knows(block, &baseline.fingerprint));
+    let is_other = !knows(block, fingerprint) && recoded(told_apart, observation);
+    is_other.then(|| fingerprint.clone())
 }
 
 /// Whether the template reads differently although nobody edited it: the anchor stands, the versions moved, and no pause could have

@@ -8,7 +8,7 @@ use super::super::steps::Next;
 use super::super::weight::{Side, Weight};
 use super::turn::Turn;
 use super::verdict::{VERDICTS, failed, gate_refused, rolled_back_by_hook, tell_passed, unreachable, without_data};
-use super::{finish, gate, homeward, promote, revision, word};
+use super::{finish, gate, homeward, promote, raise, revision, word};
 
 /// What happens at the end of a patience before promotion.
 pub(super) const ROLLED_BACK: &str = "the run is rolled back";
@@ -148,7 +148,7 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally, disturbed: bool) {
         return;
     }
     if let Some(refusal) = &tally.refused {
-        return gate_refused(turn, refusal);
+        return gate_refused(turn, tally, refusal);
     }
     turn.block.gate = None;
     match turn.block.next() {
@@ -315,7 +315,7 @@ fn short_of_pods(turn: &mut Turn<'_>) {
     if turn.now >= deadline {
         return finish::begin_rollback(turn, "ProgressDeadlineExceeded", &message);
     }
-    turn.why("WaitingForCanary", &message)
+    turn.why(raise::waiting(turn.observation), &message)
         .awaiting("the canary's pods")
         .until(deadline, ROLLED_BACK);
 }

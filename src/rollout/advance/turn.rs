@@ -91,7 +91,6 @@ impl<'a> Turn<'a> {
             self.block.iterations = 0;
         }
         self.forget_gates();
-        self.memory.checks = 0;
         self.memory.short_in = None;
         self.memory.lacking = None;
         self.memory.last_check = None;
@@ -109,6 +108,7 @@ impl<'a> Turn<'a> {
         self.block.unreachable_checks = 0;
         self.block.dataless_checks = 0;
         self.block.samples.clear();
+        self.memory.asked_about = None;
         // What a person said was about another run.
         (self.block.words.paused, self.block.words.full) = (None, false);
         self.block.running.replace(fingerprint)
@@ -143,13 +143,12 @@ impl<'a> Turn<'a> {
         }
         (self.block.weight, self.block.matched) = (weight, matched);
         self.block.since = self.now;
-        self.memory.checks = 0;
         self.memory.short_in = None;
         self.memory.lacking = None;
         self.memory.last_check = None;
     }
 
-    /// Another iteration at the same traffic. Its checks are counted on, since their names tell the weight and not the iteration.
+    /// Another iteration at the same traffic.
     pub fn set_iteration(&mut self, number: u32) {
         self.block.iterations = number;
         self.block.since = self.now;
@@ -205,7 +204,7 @@ impl<'a> Turn<'a> {
         self.memory.checks += 1;
     }
 
-    /// Looks again as soon as time has moved at all.
+    /// Looks again as soon as time has moved at all: what is due was not asked for in this pass.
     pub fn look_again(&mut self) {
         let at = self.now + TimeDelta::milliseconds(1);
         self.wake_at(at);

@@ -18,7 +18,14 @@ pub(super) const VERDICTS: [&str; 6] = [
 ];
 
 /// A `rollback` hook answered with success.
+///
+/// One that cannot be asked is told once a step: it would not be heard when it is needed.
 pub(super) fn rolled_back_by_hook(turn: &mut Turn<'_>, tally: &Tally) -> bool {
+    if !tally.silent.is_empty() && turn.once("told/rollback-hook") {
+        for (place, text) in tally.silent.iter().enumerate() {
+            turn.warning(&format!("rollback-hook-silent-{place}"), "Check", text);
+        }
+    }
     let Some(hook) = tally.roll_back.clone() else {
         return false;
     };
@@ -124,7 +131,9 @@ pub(super) fn without_data(turn: &mut Turn<'_>, tally: &Tally) -> bool {
 }
 
 /// A gate is closed: said once with its alert, then asked at each interval.
-pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
+///
+/// Gates before it that opened stay open for this step, and are told now.
+pub(super) fn gate_refused(turn: &mut Turn<'_>, tally: &Tally, refusal: &GateRefusal) {
     let mark = refusal.mark.clone();
     let news = turn.block.gates.get(&mark) != Some(&GateState::Refused);
     let (what, message) = match refusal.kind {
@@ -135,10 +144,11 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
         ),
     };
     if refusal.kind == HookType::ConfirmPromotion && turn.block.stage == Stage::Stepping {
-        let (checks, last) = (turn.memory.checks, turn.memory.last_check);
+        let last = turn.memory.last_check;
         turn.enter(Stage::WaitingPromotion);
-        (turn.memory.checks, turn.memory.last_check) = (checks, last);
+        turn.memory.last_check = last;
     }
+    keep_passed(turn, tally);
     turn.block.gates.insert(mark.clone(), GateState::Refused);
     keeps_back(turn, &mark);
     if news {
@@ -171,12 +181,21 @@ pub(super) fn gate_refused(turn: &mut Turn<'_>, refusal: &GateRefusal) {
 
 /// Takes note of the gate that keeps the release back, and since when it has.
 pub(super) fn keeps_back(turn: &mut Turn<'_>, mark: &str) {
+    turn.memory.refused_at = Some(turn.now);
     let before = turn.block.gate.take().filter(|gate| gate.mark == mark);
     let since = before.map_or(turn.now, |gate| gate.since);
     turn.block.gate = Some(ClosedGate {
         mark: mark.to_owned(),
         since,
     });
+}
+
+/// Gates and hooks that passed before another one did not: they are told, and not asked again.
+pub(super) fn keep_passed(turn: &mut Turn<'_>, tally: &Tally) {
+    tell_passed(turn, tally);
+    for pass in &tally.passed {
+        turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
+    }
 }
 
 /// The events of gates and hooks that passed, in order (`spec/core.md` 2.17).

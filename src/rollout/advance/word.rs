@@ -119,7 +119,9 @@ fn perform(turn: &mut Turn<'_>, deed: Deed, word: &Word, said: &Said) -> bool {
             return false;
         }
         Deed::Resume => {
-            turn.block.words.paused = None;
+            if let (Some(paused), Some(gate)) = (turn.block.words.paused.take(), &mut turn.block.gate) {
+                gate.since += turn.now - paused;
+            }
             turn.why("Resumed", "a person ended the pause")
                 .awaiting("the next check");
             return false;
@@ -207,6 +209,7 @@ pub(super) fn refuse_revision(turn: &mut Turn<'_>, reason: &str, message: &str) 
 pub(super) fn end_wait(turn: &mut Turn<'_>, reason: &str, message: &str) {
     turn.block.last_failed = turn.block.running.take();
     turn.memory.asked_about = None;
+    turn.drop_round();
     turn.outcome(RunResult::Failed, reason, message);
     turn.enter(Stage::Resting);
     turn.why(reason, message)

@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
-use crate::faults::listener::Answers;
 use crate::faults::scene::{Findings, Scene};
 use crate::harness::Outcome;
+use crate::harness::listener::Answers;
 
 const NAMESPACE: &str = "hanging";
 

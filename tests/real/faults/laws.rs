@@ -8,8 +8,8 @@ use serde_json::Value;
 use serin::sim::world::invariants::{Recorded, Replay};
 
 use crate::faults::ledger::{Ledger, Request};
-use crate::faults::listener::Call;
 use crate::faults::trial::INTERVAL;
+use crate::harness::listener::Call;
 use crate::harness::verdict::Expectation;
 
 /// The invariants, write by write.

@@ -15,7 +15,6 @@ mod hanging;
 mod kills;
 mod laws;
 mod ledger;
-mod listener;
 mod metrics;
 mod outage;
 mod refused;
@@ -31,11 +30,11 @@ use kube::api::{Api, ListParams};
 
 use crate::faults::chance::Chance;
 use crate::faults::ledger::Ledger;
-use crate::faults::listener::Listener;
 use crate::faults::scene::{Findings, Scene};
 use crate::faults::trial::End;
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
+use crate::harness::listener::Listener;
 use crate::harness::verdict::{Expectation, listed};
 
 /// What can be told to the scenario.

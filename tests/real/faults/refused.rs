@@ -9,10 +9,10 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::faults::ledger::Request;
-use crate::faults::listener::Answers;
 use crate::faults::scene::{Findings, Scene};
 use crate::faults::trial::Trial;
 use crate::harness::Outcome;
+use crate::harness::listener::Answers;
 
 const NAMESPACE: &str = "refused";
 

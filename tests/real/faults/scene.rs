@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::faults::accounts;
 use crate::faults::chance::Chance;
 use crate::faults::ledger::Ledger;
-use crate::faults::listener::Listener;
 use crate::faults::trial::{End, Trial};
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
 use crate::harness::controller::Controller;
+use crate::harness::listener::Listener;
 use crate::harness::load::Load;
 use crate::harness::verdict::Expectation;
 

@@ -9,8 +9,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::faults::listener::Listener;
 use crate::harness::cluster::Cluster;
+use crate::harness::listener::Listener;
 use crate::harness::load::Load;
 use crate::harness::record::{self, Record};
 use crate::harness::shop::Road;

@@ -64,6 +64,9 @@ struct Settings {
     /// How many of 100 answers are an error 500, spread evenly.
     #[arg(long, env = "FAIL_PERCENT", default_value_t = 0)]
     fail_percent: u64,
+    /// It never gets ready as a pod with this in its name.
+    #[arg(long, env = "UNREADY_AS", default_value = "")]
+    unready_as: String,
     /// How long each answer takes.
     #[arg(long, env = "LATENCY_MS", default_value_t = 0)]
     latency_ms: u64,
@@ -110,7 +113,7 @@ async fn serve(app: Arc<App>) -> Outcome<()> {
     let mut asked_to_end = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(app.settings.listen).await?;
     let router = Router::new()
-        .route("/healthz", get(async || "ok"))
+        .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .fallback(answer)
         .with_state(app);
@@ -121,6 +124,15 @@ async fn serve(app: Arc<App>) -> Outcome<()> {
         })
         .await?;
     Ok(())
+}
+
+async fn health(State(app): State<Arc<App>>) -> StatusCode {
+    let Settings { unready_as, pod, .. } = &app.settings;
+    if !unready_as.is_empty() && pod.contains(unready_as.as_str()) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    }
 }
 
 async fn answer(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {

@@ -110,6 +110,13 @@ pub fn start_manager(programs: &Programs, state: &Path, controllers: &str) -> Ou
         .args(["--use-service-account-credentials=false", "--leader-elect=false"])
         .arg(format!("--controllers={controllers}"))
         .args(UNLIMITED)
+        // A scaler acts within seconds on pods that are seconds old, where a real one takes minutes.
+        .args([
+            "--horizontal-pod-autoscaler-sync-period=2s",
+            "--horizontal-pod-autoscaler-cpu-initialization-period=2s",
+            "--horizontal-pod-autoscaler-initial-readiness-delay=1s",
+            "--horizontal-pod-autoscaler-downscale-stabilization=2s",
+        ])
         .args(["--bind-address=127.0.0.1", "--secure-port=16444"])
         .arg("--cert-dir=certificates-manager");
     Process::start("kube-controller-manager", state, manager)

@@ -82,6 +82,8 @@ fn unbuilt_in_the_analysis() -> Vec<Unbuilt> {
         field("spec.analysis.freezeTarget", json!(true)),
         field("spec.analysis.onInit", json!("full")),
         field("spec.analysis.inconclusive", json!({"limit": 3, "action": "promote"})),
+        metric("onNoData", json!("inconclusive")),
+        metric("onError", json!("inconclusive")),
         metric("minSamples", json!({"count": 100})),
         metric("dryRun", json!(true)),
         metric("failureLimit", json!(1)),

@@ -1,7 +1,17 @@
 //! The cluster changes under a controller at work: its watches break, its CRD is replaced, another process looks on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
-use serin::api;
+use serin::{
+    api,
+    controller::settings::Settings,
+    sim::{
+        fault::{Action, Fault, RequestInfo},
+        world::hooks::HookSays,
+    },
+};
 
 use super::house::House;
 
@@ -74,13 +84,26 @@ async fn an_observer_beside_a_run_writes_nothing() {
     let house = House::new().await;
     house.app("gatewayapi:v1").await;
     house.until("Initialized", 120).await;
-    let observer = house.observe_beside();
+    let hooks = [
+        ("confirm-rollout", "gate"),
+        ("pre-rollout", "smoke"),
+        ("rollout", "load"),
+        ("rollback", "button"),
+    ];
+    let hooks = hooks.map(|(type_, name)| json!({"name": name, "type": type_, "url": format!("http://{name}")}));
+    house.hooks.answer("button", [HookSays::No("no".into())]);
+    let mut canary = house.canary_manifest();
+    canary["spec"]["analysis"]["webhooks"] = json!(hooks);
+    house.change(&canary).await;
+    let (observer, its_hooks) = house.observe_beside();
     house.pass(5).await;
     house.release("podinfo:2").await;
     house.until("Succeeded", 600).await;
     house.pass(60).await;
     assert!(!observer.is_finished());
     observer.abort();
+    assert!(house.hooks.calls_to("smoke").len() == 1 && house.hooks.calls_to("load").len() > 1);
+    assert_eq!(its_hooks.calls(), [], "whoever acts calls the hooks");
     let requests = house.requests_of("observer");
     assert!(!requests.is_empty());
     let is_read = |it: &&String| [" get ", " list "].iter().any(|verb| it.contains(verb));
@@ -88,4 +111,30 @@ async fn an_observer_beside_a_run_writes_nothing() {
     assert_eq!(writes, Vec::<&String>::new());
     assert_eq!(house.image("podinfo-primary"), "podinfo:2");
     assert_eq!(house.canary()["status"]["conditions"][0]["status"], json!("True"));
+}
+
+/// Panics in the middle of the first passes that write a route.
+#[derive(Default)]
+struct Slip(AtomicUsize);
+
+impl Fault for Slip {
+    fn on_request(&self, request: &RequestInfo) -> Action {
+        let writes_a_route = request.resource == "httproutes" && request.verb == "patch";
+        assert!(!writes_a_route || self.0.fetch_add(1, Ordering::SeqCst) >= 3, "a bug");
+        Action::Pass
+    }
+}
+
+/// W25 of `spec/core.md` 7.3: a bug in one pass ends neither the process nor the release.
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_panics_is_tried_again_from_the_status() {
+    let slip = Arc::new(Slip::default());
+    let house = House::faulty(Settings::default(), slip.clone()).await;
+    house.app("gatewayapi:v1").await;
+    house.until("Initialized", 300).await;
+    house.release("podinfo:2").await;
+    house.until("Succeeded", 900).await;
+    assert!(slip.0.load(Ordering::SeqCst) > 3, "no pass has panicked");
+    assert!(!house.has_ended());
+    assert_eq!((house.replicas("podinfo"), house.weights()), (0, (100, 0)));
 }

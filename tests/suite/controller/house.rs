@@ -27,6 +27,7 @@ pub struct House {
     pub settings: Settings,
     client: kube::Client,
     outside: Outside,
+    pub hooks: SimCaller,
     provider: Mutex<String>,
     serin: Mutex<JoinHandle<()>>,
     stop: Arc<Notify>,
@@ -62,9 +63,10 @@ impl House {
             Script::default(),
             11,
         );
+        let hooks = SimCaller::new(clock.clone());
         let outside = Outside {
             metrics: Arc::new(SimReader::new(world.traffic().clone(), clock.clone())),
-            hooks: Arc::new(SimCaller::new(clock.clone())),
+            hooks: Arc::new(hooks.clone()),
             alerts: Arc::new(SimSender::new(clock.clone())),
         };
         let client = api.client("team");
@@ -77,6 +79,7 @@ impl House {
             settings,
             client,
             outside,
+            hooks,
             provider: Mutex::default(),
             serin,
             stop,
@@ -103,21 +106,19 @@ impl House {
         );
     }
 
-    /// A second controller, by the name of `observer`, which only says what it would do.
-    pub fn observe_beside(&self) -> JoinHandle<()> {
+    /// A second controller, by the name of `observer`, which only says what it would do, and the hooks that it could call.
+    pub fn observe_beside(&self) -> (JoinHandle<()>, SimCaller) {
         let settings = Settings {
             observe_only: true,
             ..self.settings.clone()
         };
-        start(
-            "observer",
-            &self.api,
-            &self.fault,
-            &settings,
-            &self.outside,
-            &self.clock,
-            &self.stop,
-        )
+        let hooks = SimCaller::new(self.clock.clone());
+        let outside = Outside {
+            hooks: Arc::new(hooks.clone()),
+            ..self.outside.clone()
+        };
+        let (api, fault, clock, stop) = (&self.api, &self.fault, &self.clock, &self.stop);
+        (start("observer", api, fault, &settings, &outside, clock, stop), hooks)
     }
 
     /// Whether the controller has ended by itself.

@@ -118,3 +118,26 @@ fn a_move_after_an_upgrade_rolls_nothing() {
     let primary = world.actual.primary.as_ref().expect("a primary");
     assert_eq!((primary.template, primary.ready), (1, 3), "{:#?}", world.log);
 }
+
+/// An upgrade spells the promoted revision in another way. A process that dies before it is stored under its new name, and then a loss of
+/// target and primary, must not lose the content that stands in the store under the old one.
+#[test]
+fn a_revision_that_an_upgrade_renames_is_found_at_every_moment() {
+    for writes in 0..6 {
+        let mut world = initialized(&linear());
+        world.versions = "2/1".into();
+        if let Some(target) = &mut world.actual.target {
+            target.template += 100;
+        }
+        world.refresh();
+        world.pass(Some(writes));
+        world.crash();
+        world.pass(Some(writes));
+        world.actual.primary = None;
+        world.push(2);
+        world.crash();
+        until(&mut world, "promoted", |w| {
+            w.phase() == Phase::Succeeded && w.actual.primary.as_ref().is_some_and(|it| it.template == 2)
+        });
+    }
+}

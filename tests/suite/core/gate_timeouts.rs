@@ -113,7 +113,74 @@ fn a_pause_holds_a_gates_time_up() {
         (Stage::WaitingPromotion, "Paused")
     );
     world.say(Verb::Resume, 2, "2");
+    seconds(&mut world, 90);
+    assert_eq!(
+        block(&world).stage,
+        Stage::WaitingPromotion,
+        "what was left of its time is left"
+    );
     until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+}
+
+#[test]
+fn a_suspension_uses_up_nothing_of_a_gates_time() {
+    for type_ in GATES {
+        let mut world = closed(type_, Some("rollback"));
+        world.canary.spec.suspend = true;
+        seconds(&mut world, 600);
+        world.canary.spec.suspend = false;
+        seconds(&mut world, 90);
+        assert!(block(&world).gate.is_some(), "{type_}");
+        until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+    }
+}
+
+/// The deadline acts on what the gate says then, not on what it said an interval before.
+#[test]
+fn a_gate_that_has_opened_by_the_end_of_its_time_is_open() {
+    for type_ in GATES {
+        for left in [1, 4, 9] {
+            let mut world = closed(type_, Some("rollback"));
+            let since = block(&world).gate.expect("a gate").since;
+            let spent = (world.now - since).num_seconds();
+            seconds(&mut world, u32::try_from(120 - left - spent).expect("time is left"));
+            world.gates_closed = false;
+            until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+        }
+    }
+}
+
+/// A process that was away for hours asks before it acts.
+#[test]
+fn a_gate_that_opened_while_nobody_looked_is_open() {
+    let mut world = closed("confirm-promotion", Some("rollback"));
+    world.now += TimeDelta::hours(3);
+    world.crash();
+    world.gates_closed = false;
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+}
+
+#[test]
+fn a_muted_gate_raises_no_alert_at_the_end_of_its_time() {
+    for on_timeout in ["hold", "approve"] {
+        let mut analysis = linear();
+        analysis["webhooks"] = json!([{
+            "name": "gate", "type": "confirm-promotion", "url": "http://gate",
+            "gateTimeout": "2m", "onTimeout": on_timeout, "muteAlert": true,
+        }]);
+        let mut world = initialized(&analysis);
+        world.gates_closed = true;
+        world.push(2);
+        until(&mut world, "closed", |w| block(w).gate.is_some());
+        seconds(&mut world, 200);
+        let alerts = world.alerts.iter().filter(|text| text.contains("is closed since"));
+        assert_eq!(alerts.count(), 0, "{:?}", world.alerts);
+        assert!(
+            world.told.iter().any(|text| text.contains("is closed since")),
+            "{:?}",
+            world.told
+        );
+    }
 }
 
 #[test]

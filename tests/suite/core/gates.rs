@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use serin::api::Phase;
-use serin::rollout::{Stage, Weight};
+use serin::rollout::{Stage, Verb, Weight};
 
 use super::roads::{initialized, linear, until};
 use super::world::World;
@@ -310,4 +310,125 @@ fn a_promotion_that_fails_calls_the_hooks_after_a_run() {
     });
     seconds(&mut world, 3);
     assert_eq!(world.called, ["after"]);
+}
+
+#[test]
+fn a_late_yes_about_one_revision_does_not_release_the_one_after_a_return() {
+    for suspended in [false, true] {
+        let mut world = initialized(&with_hooks(&json!([hook("gate", "confirm-rollout")])));
+        world.answers_take = TimeDelta::seconds(8);
+        world.push(2);
+        until(&mut world, "asked", |w| w.called.len() == 1);
+        if suspended {
+            world.canary.spec.suspend = true;
+        }
+        world.push(1);
+        seconds(&mut world, 3);
+        world.canary.spec.suspend = false;
+        world.gates_closed = true;
+        world.push(3);
+        seconds(&mut world, 60);
+        assert_eq!(world.phase(), Phase::Waiting, "{:?}", world.called);
+        assert!(world.called.len() > 1, "{:?}", world.called);
+    }
+}
+
+#[test]
+fn what_was_answered_before_a_suspension_decides_nothing_after_it() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.answers_take = TimeDelta::seconds(4);
+    seconds(&mut world, 11);
+    // The good answer is on its way.
+    world.canary.spec.suspend = true;
+    seconds(&mut world, 600);
+    world.bad.insert(2);
+    world.canary.spec.suspend = false;
+    until(&mut world, "failed", |w| w.phase() == Phase::Failed);
+    assert!(
+        !world.log.iter().any(|line| line == "Route(Weight(40))"),
+        "{:#?}",
+        world.log
+    );
+}
+
+/// A receiver may answer a repeated name from its memory.
+#[test]
+fn no_two_checks_share_a_name() {
+    let hooks = json!([hook("gate", "confirm-rollout"), hook("load", "rollout")]);
+    let mut world = initialized(&with_hooks(&hooks));
+    world.gates_closed = true;
+    world.push(2);
+    until(&mut world, "waiting", |w| w.phase() == Phase::Waiting);
+    seconds(&mut world, 25);
+    world.say(Verb::Reject, 2, "1");
+    until(&mut world, "rejected", |w| w.phase() == Phase::Failed);
+    world.push(3);
+    until(&mut world, "waiting", |w| w.phase() == Phase::Waiting);
+    world.gates_closed = false;
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    seconds(&mut world, 12);
+    // The pods die: the run begins anew, at the same weights.
+    world.actual.target.as_mut().expect("a target").ready = 0;
+    until(&mut world, "back at 20", |w| {
+        w.stages.contains(&Stage::Restarting) && w.actual.route == Some(Weight::clamped(20))
+    });
+    seconds(&mut world, 12);
+    world.say(Verb::Goto, 3, "2,50");
+    seconds(&mut world, 12);
+    world.say(Verb::Goto, 3, "3,20");
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    let ids: Vec<_> = world.calls.iter().map(|(_, id)| id).collect();
+    let distinct: std::collections::HashSet<_> = ids.iter().collect();
+    assert!(ids.len() > 10, "{ids:#?}");
+    assert_eq!(distinct.len(), ids.len(), "{ids:#?}");
+}
+
+#[test]
+fn a_rollback_hook_that_says_nothing_is_told_once_a_step() {
+    let mut world = initialized(&with_hooks(&json!([hook("rollback", "rollback")])));
+    world.silent.insert("rollback".into());
+    world.push(2);
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    let told = world
+        .told
+        .iter()
+        .filter(|text| text.starts_with("Rollback check rollback could not be asked: "));
+    assert_eq!(
+        told.count(),
+        4,
+        "before the first weight and at each of three: {:?}",
+        world.told
+    );
+}
+
+#[test]
+fn a_hook_that_passed_before_another_was_refused_is_told_and_not_asked_again() {
+    let hooks = json!([
+        hook("before", "pre-rollout"),
+        hook("first", "confirm-traffic-increase"),
+        hook("gate", "confirm-traffic-increase")
+    ]);
+    let mut world = initialized(&with_hooks(&hooks));
+    world.gates_closed = true;
+    world.push(2);
+    until(&mut world, "closed", |w| {
+        w.block().is_some_and(|b| b.why.reason == "WaitingForTrafficApproval")
+    });
+    seconds(&mut world, 60);
+    let count = |name: &str| world.called.iter().filter(|called| *called == name).count();
+    assert_eq!((count("before"), count("first")), (1, 1), "{:?}", world.called);
+    assert!(count("gate") > 3, "{:?}", world.called);
+    for text in [
+        "Pre-rollout check before passed",
+        "Confirm-traffic-increase check first passed",
+    ] {
+        assert_eq!(
+            world.told.iter().filter(|told| *told == text).count(),
+            1,
+            "{:?}",
+            world.told
+        );
+    }
 }

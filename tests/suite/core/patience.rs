@@ -329,3 +329,21 @@ fn a_route_that_is_never_confirmed_is_said_after_an_interval_and_ends_the_run() 
         .map(|outcome| outcome.reason);
     assert_eq!(outcome.as_deref(), Some("RouteNotDrawn"), "{:#?}", world.log);
 }
+
+/// Rank 24 of `spec/users.md`: a cluster that is full is no bad revision, and whoever looks sees which it is.
+#[test]
+fn pods_that_no_node_has_room_for_are_a_reason_of_their_own() {
+    let mut world = initialized(&linear());
+    world.broken.insert(2);
+    world.distort = |observation| {
+        if let Known::Present(target) = &mut observation.target {
+            target.trouble = Some("1 pod Unschedulable: 0/3 nodes are available".into());
+        }
+    };
+    world.push(2);
+    until(&mut world, "said", |w| {
+        w.block().is_some_and(|block| block.why.reason == "Unschedulable")
+    });
+    let message = world.block().map(|block| block.why.message).unwrap_or_default();
+    assert!(message.contains("0/3 nodes are available"), "{message}");
+}

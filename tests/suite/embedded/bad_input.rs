@@ -1,6 +1,6 @@
 //! What people get wrong: each says what, where and what to do, and nothing is lost.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use serin::{
     metrics::Reading,
     sim::{
@@ -9,7 +9,10 @@ use serin::{
     },
 };
 
-use super::{setting::Setting, stage::Stage};
+use super::{
+    setting::Setting,
+    stage::{Stage, named},
+};
 
 const CANARY: &str = "flagger.app/v1beta1";
 
@@ -171,27 +174,96 @@ async fn a_spec_that_turns_bad_in_the_middle_of_a_run_starts_no_other() {
     assert_eq!((stage.replicas("app"), stage.weight()), (0, Some(0)));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_query_that_does_not_parse_fails_the_check_with_its_error() {
-    let template = json!({
+fn template(provider: &str, query: &str) -> Value {
+    json!({
         "apiVersion": CANARY, "kind": "MetricTemplate", "metadata": { "name": "errors", "namespace": "test" },
-        "spec": { "provider": { "type": "prometheus", "address": "http://prometheus" }, "query": "rate(errors{job=\"{{ target }[1m])" },
-    });
+        "spec": { "provider": { "type": provider, "address": "http://prometheus" }, "query": query },
+    })
+}
+
+fn judged_by_the_template() -> Value {
     let metric = json!({ "name": "errors", "interval": "1m", "thresholdRange": { "max": 1 }, "templateRef": { "name": "errors" } });
-    let stage = Setting::new()
-        .object(template)
-        .analysis(&json!({ "metrics": [metric] }))
-        .initialized()
-        .await;
+    json!({ "metrics": [metric] })
+}
+
+/// What can never be asked about, or told, is refused by name while nothing has moved, and taken when it is put right.
+#[tokio::test(start_paused = true)]
+async fn what_a_canary_refers_to_is_refused_before_anything_moves() {
+    let alert = json!({ "name": "chat", "providerRef": { "name": "chat" } });
+    let provider = |type_: &str| {
+        json!({
+            "apiVersion": CANARY, "kind": "AlertProvider", "metadata": { "name": "chat", "namespace": "test" },
+            "spec": { "type": type_, "channel": "c", "address": "http://chat" },
+        })
+    };
+    let good = template("prometheus", "vector(0)");
+    let cases = [
+        (
+            template("prometheus", "rate(errors{job=\"{{ target }[1m])"),
+            provider("slack"),
+            "spec.analysis.metrics[0]: Metric template errors.test query render error: ",
+        ),
+        (
+            template("datadog", "errors"),
+            provider("slack"),
+            "spec.analysis.metrics[0].templateRef: MetricTemplate errors.test: spec.provider.type: datadog is not built yet",
+        ),
+        (
+            good.clone(),
+            provider("discord"),
+            "spec.analysis.alerts[0].providerRef: AlertProvider chat.test: spec.type: discord is not built yet",
+        ),
+    ];
+    for (template, chat, words) in cases {
+        let stage = Setting::new()
+            .object(template)
+            .object(chat)
+            .analysis(&judged_by_the_template())
+            .analysis(&json!({ "alerts": [alert] }))
+            .raise()
+            .await;
+        stage
+            .until("refused", |stage| stalled(stage, "app").0 == "InvalidSpec")
+            .await;
+        let said = stage.why("message");
+        assert!(said.contains(words), "{said}");
+        stage.pass(60).await;
+        assert_eq!(
+            (stage.phase(), stage.replicas("app"), stage.deployment("app-primary")),
+            ("Initializing".into(), 3, Value::Null)
+        );
+        let right = |kind: &str, object: &Value| {
+            named(
+                CANARY,
+                kind,
+                object["metadata"]["name"].as_str().unwrap_or_default(),
+                &json!({ "spec": object["spec"] }),
+            )
+        };
+        stage.change(&right("MetricTemplate", &good)).await;
+        stage.change(&right("AlertProvider", &provider("slack"))).await;
+        stage.until_phase("Initialized").await;
+    }
+}
+
+/// A template may come behind its Canary: the application is taken over, and a release waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_template_that_is_missing_is_waited_for_by_the_release() {
+    let stage = Setting::new().analysis(&judged_by_the_template()).initialized().await;
+    stage.numbers.answer("vector(0)", [Reading::Value(0.0)]);
     stage.push("app:2").await;
-    stage.until_phase("Failed").await;
-    assert_eq!(
-        stage.events_with("Metric template errors.test query render error: "),
-        2,
-        "{:#?}",
-        stage.events()
-    );
-    assert_eq!(stage.image("app-primary"), "app:1");
+    stage.until_reason("ReferenceNotFound").await;
+    let said = stage.why("message");
+    assert!(said.contains("there is no MetricTemplate errors.test"), "{said}");
+    stage.pass(300).await;
+    assert_eq!((stage.replicas("app"), stage.weight()), (0, Some(0)));
+    let alerts = stage
+        .alerts()
+        .into_iter()
+        .filter(|(_, text)| text.contains("errors.test"));
+    assert_eq!(alerts.count(), 1, "{:?}", stage.alerts());
+    stage.create(&template("prometheus", "vector(0)")).await;
+    stage.until_phase("Succeeded").await;
 }
 
 /// Case 57 of `spec/routers.md` 15.

@@ -14,6 +14,7 @@ use std::{
 
 use serde_json::{Value, json};
 use serin::sim::world::{
+    hooks::HookSays,
     route_shape::SHAPES,
     script::{Life, Pods},
     traffic::Behaviour,
@@ -25,6 +26,7 @@ use super::{
     scaler::scaled,
     setting::Setting,
     stage::Stage,
+    strategies::iterations,
 };
 
 /// Disturbed runs of each scenario and kind in a usual run of the tests.
@@ -56,6 +58,13 @@ enum Scenario {
     Kept,
     Restored,
     Rotated,
+    Gated,
+    Skipped,
+    Suspended,
+    Testers,
+    Mirrored,
+    Plain,
+    Sticky,
 }
 
 impl Scenario {
@@ -80,7 +89,27 @@ impl Scenario {
                 .settings(|settings| settings.config_tracking = true)
                 .spec(&json!({ "configTracking": [{ "kind": "Secret", "name": "app-key", "mode": "liveRestart" }] })),
             Self::Config => configs::reading(setting).settings(|settings| settings.config_tracking = true),
-            Self::Newer | Self::Revert | Self::Words | Self::Move => setting,
+            Self::Gated => setting.hooks(&[
+                ("confirm-rollout", "gate-start"),
+                ("pre-rollout", "smoke"),
+                ("confirm-promotion", "gate-promotion"),
+                ("post-rollout", "report"),
+            ]),
+            Self::Skipped => setting.spec(&json!({ "skipAnalysis": true })),
+            Self::Testers => setting
+                .analysis(&iterations(3))
+                .analysis(&json!({ "match": [{ "headers": { "x-user": { "exact": "tester" } } }] }))
+                .script(|script| script.load("app-canary")),
+            Self::Mirrored => setting
+                .analysis(&iterations(2))
+                .analysis(&json!({ "mirror": true, "mirrorWeight": 50 })),
+            Self::Plain => setting
+                .analysis(&iterations(3))
+                .script(|script| script.load("app-canary")),
+            Self::Sticky => setting.analysis(&json!({
+                "sessionAffinity": { "cookieName": "side", "primaryCookieName": "home" }
+            })),
+            Self::Newer | Self::Revert | Self::Words | Self::Move | Self::Suspended => setting,
         }
     }
 
@@ -94,7 +123,34 @@ impl Scenario {
                 stage.create(&canary).await;
                 stage.until_phase("Initialized").await;
             }
-            Self::Promotion | Self::Scaled => {
+            Self::Gated => {
+                for gate in ["gate-start", "gate-promotion"] {
+                    stage.hooks.answer(gate, [HookSays::No("not yet".into())]);
+                }
+                stage.push("app:2").await;
+                stage.until_phase("Waiting").await;
+                stage.pass(25).await;
+                stage.hooks.answer("gate-start", [HookSays::Yes]);
+                stage.until_phase("WaitingPromotion").await;
+                stage.pass(25).await;
+                stage.hooks.answer("gate-promotion", [HookSays::Yes]);
+                stage.until_phase("Succeeded").await;
+            }
+            Self::Suspended => {
+                stage.push("app:2").await;
+                stage.until_weight(40).await;
+                stage.edit_canary(json!({ "suspend": true })).await;
+                stage.pass(120).await;
+                stage.edit_canary(json!({ "suspend": false })).await;
+                stage.until_phase("Succeeded").await;
+            }
+            Self::Promotion
+            | Self::Scaled
+            | Self::Skipped
+            | Self::Testers
+            | Self::Mirrored
+            | Self::Plain
+            | Self::Sticky => {
                 stage.push("app:2").await;
                 stage.until_phase("Succeeded").await;
             }
@@ -369,4 +425,11 @@ replays! {
     a_rotated_secret_ends_the_same_whatever_call_fails: Rotated with "gatewayapi:v1";
     a_release_of_a_scaled_workload_ends_the_same_whatever_call_fails: Scaled with "gatewayapi:v1";
     a_deletion_with_istio_ends_the_same_whatever_call_fails: Deletion with "istio";
+    a_release_behind_gates_ends_the_same_whatever_call_fails: Gated with "gatewayapi:v1";
+    a_release_without_analysis_ends_the_same_whatever_call_fails: Skipped with "contour";
+    a_release_that_is_suspended_ends_the_same_whatever_call_fails: Suspended with "gatewayapi:v1";
+    a_test_of_testers_ends_the_same_whatever_call_fails: Testers with "gatewayapi:v1";
+    a_mirrored_release_ends_the_same_whatever_call_fails: Mirrored with "contour";
+    a_release_without_a_route_ends_the_same_whatever_call_fails: Plain with "kubernetes";
+    a_release_with_cookies_ends_the_same_whatever_call_fails: Sticky with "istio";
 }

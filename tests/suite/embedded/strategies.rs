@@ -6,7 +6,7 @@ use serin::sim::world::traffic::Behaviour;
 use super::{setting::Setting, stage::Stage};
 
 /// An analysis of this many iterations, as a merge over the one in steps.
-fn iterations(count: u32) -> Value {
+pub fn iterations(count: u32) -> Value {
     json!({ "stepWeight": null, "maxWeight": null, "iterations": count })
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 use serin::api::{Canary, MetricTemplateProvider};
 use serin::metrics::{HttpReader, Reader, Reading, Source, server_of};
+use serin::outbound::Reach;
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
@@ -52,7 +53,10 @@ fn with_user(server: &MockServer, user_info: &str, path: &str) -> String {
 }
 
 async fn read(source: &Source) -> Reading {
-    HttpReader::new().expect("a client").read(source, QUERY).await
+    HttpReader::new(Reach::Guarded)
+        .expect("a client")
+        .read(source, QUERY)
+        .await
 }
 
 /// The `Authorization` values of each request that came.
@@ -142,7 +146,7 @@ async fn no_error_names_the_password_the_token_or_the_address() {
         with_user(&slow, "user:s3cret", "/hidden-path"),
         "http://user:s3cret@no-such-host.invalid/hidden-path".to_owned(),
     ];
-    let reader = HttpReader::with_timeout(Duration::from_millis(500)).expect("a client");
+    let reader = HttpReader::with_timeout(Reach::Guarded, Duration::from_millis(500)).expect("a client");
     for address in addresses {
         let source = Source::of_template(&provider(address.clone()), Some(&secret)).expect("a source");
         let reading = reader.read(&source, QUERY).await;
@@ -217,7 +221,7 @@ async fn online_is_a_server_that_can_count_to_one() {
             .mount(&server)
             .await;
         let source = Source::prometheus(&server.uri()).expect("a source");
-        let online = HttpReader::new().expect("a client").online(&source).await;
+        let online = HttpReader::new(Reach::Guarded).expect("a client").online(&source).await;
         match expected {
             Ok(()) => assert_eq!(online, Ok(())),
             Err(start) => assert!(online.as_ref().is_err_and(|text| text.starts_with(start)), "{online:?}"),

@@ -90,6 +90,8 @@ pub struct World {
     pub unconfirmed: bool,
     /// Hooks that answer no, by name.
     pub refusing: BTreeSet<String>,
+    /// Hooks that cannot be reached, by name.
+    pub silent: BTreeSet<String>,
     /// Rollback hooks answer yes.
     pub pressed: bool,
     /// Metrics cannot be asked.
@@ -183,6 +185,7 @@ impl World {
             provider: "gatewayapi:v1",
             unconfirmed: false,
             refusing: BTreeSet::new(),
+            silent: BTreeSet::new(),
             pressed: false,
             metrics_down: false,
             no_data: false,

@@ -25,6 +25,7 @@ impl World {
                 self.calls.push((self.now, round.clone()));
             }
             let says = self.answer(&question);
+            self.answers.called.insert(key.clone());
             self.pending.push((self.now + self.answers_take, key, says));
         }
         asked
@@ -41,6 +42,7 @@ impl World {
                 at: *at,
                 says: says.clone(),
             };
+            self.answers.called.remove(key);
             self.answers.given.insert(key.clone(), answer);
         }
         !come.is_empty()
@@ -59,7 +61,11 @@ impl World {
                 let name = analysis.webhooks[*index].name.clone();
                 let closed = name.starts_with("gate") && self.gates_closed;
                 let no = closed || (name.starts_with("rollback") && !self.pressed) || self.refusing.contains(&name);
+                let silent = self.silent.contains(&name);
                 self.called.push(name);
+                if silent {
+                    return Says::Unasked("cannot connect".into());
+                }
                 if no { Says::Refused("no".into()) } else { Says::Passed }
             }
             Question::Metric { .. } => Says::Metric(self.judge()),

@@ -33,6 +33,11 @@ impl Retry {
         Self::between(Duration::from_secs(1), Duration::from_secs(30), uid)
     }
 
+    /// For a hook that may answer better a moment later: from 1 s to half a minute (`spec/core.md` 4.2).
+    pub fn of_hook(key: &str) -> Self {
+        Self::between(Duration::from_secs(1), Duration::from_secs(30), key)
+    }
+
     /// For a watch that broke: from 0.5 s to half a minute.
     pub fn of_watch(resource: &str) -> Self {
         Self::between(Duration::from_millis(500), Duration::from_secs(30), resource)
