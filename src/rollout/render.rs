@@ -381,14 +381,28 @@ impl Scene<'_> {
                 Assertion::Unfinalized { hand_back: false },
             ],
             // What is handed back is no longer drawn: the annotations that were put there are taken off with the finalizer.
-            Handover::Done if told => vec![
-                Assertion::Released { everything: false },
-                Assertion::Unfinalized { hand_back: true },
-            ],
+            Handover::Done if told => self
+                .not_at_zero()
+                .into_iter()
+                .chain([
+                    Assertion::Released { everything: false },
+                    Assertion::Unfinalized { hand_back: true },
+                ])
+                .collect(),
             // The last word comes first, so that nobody misses it.
             Handover::Done => Vec::new(),
             _ => self.handed_back(state, original),
         }
+    }
+
+    /// A target that has all traffic and that somebody, or a late write of a dead process, scaled to zero: nobody repairs it behind us.
+    fn not_at_zero(&self) -> Option<Assertion> {
+        let serves = heir(self.block, self.observation) == Side::Canary;
+        let at_zero = self.observation.target.is_present_and(|target| target.replicas == 0);
+        (serves && at_zero).then(|| Assertion::Floor {
+            side: Side::Canary,
+            replicas: size(self.block, self.observation),
+        })
     }
 
     /// The way from the old names: everything handed back, then what is needed no more taken away.

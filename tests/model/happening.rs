@@ -1,6 +1,6 @@
 //! What may happen next in a state, and what comes of it.
 
-use serin::rollout::{Answer, Judged, SampleRecord, Says, Side, Stage, Verdict, Weight};
+use serin::rollout::{Answer, Assertion, Judged, SampleRecord, Says, Side, Stage, Verdict, Weight};
 
 use crate::cluster::{Selected, Workers};
 use crate::pass::{Cut, land, moment};
@@ -148,7 +148,8 @@ pub fn possible(place: &Place, all: &mut Vec<Happening>) {
 pub fn calm(place: &Place) -> Vec<Happening> {
     let process = &place.process;
     if place.gone {
-        Vec::new()
+        // The cluster's own controllers go on; nobody else does.
+        vec![Happening::Kubelets(Side::Canary)]
     } else if place.late.is_some() {
         vec![Happening::LateArrives]
     } else if place.lags || place.endpoints_lag {
@@ -252,8 +253,8 @@ const fn workers(place: &mut Place, side: Side) -> &mut Workers {
 fn arrive(place: &mut Place, spec: &Spec, fenced: bool) {
     let Some(late) = place.late.take() else { return };
     match late.what {
-        LateWrite::Status(block, fits) if fits || !fenced => {
-            if !fits {
+        LateWrite::Status(block) if late.fits || !fenced => {
+            if !late.fits {
                 let observation = place.observe(spec);
                 let held = moment(place).status(Some(&place.status), &block, &observation);
                 place.broken = held.err().map(|broken| format!("a late writer wins: {broken}"));
@@ -263,11 +264,17 @@ fn arrive(place: &mut Place, spec: &Spec, fenced: bool) {
             place.status_is_seen = false;
         }
         LateWrite::Status(..) => {}
+        // It names the version of the Canary that it was computed from.
+        LateWrite::Deed(deed) if is_of_canary(&deed) && !late.fits => {}
         LateWrite::Deed(deed) => {
             // A conflict is what the precondition is for.
             let _ = land(place, &deed, late.from);
         }
     }
+}
+
+const fn is_of_canary(deed: &Assertion) -> bool {
+    matches!(deed, Assertion::Finalizer | Assertion::Unfinalized { .. })
 }
 
 fn answer(place: &mut Place, word: Word) {

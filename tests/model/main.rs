@@ -285,6 +285,41 @@ fn usual_aside() -> Vec<Spec> {
             ..live("a takeover of two pods, its apex edited", Budget { edits: 1, ..none })
         },
         live("a takeover that is deleted", Budget { deletions: 1, ..none }),
+        live(
+            "a takeover that is deleted while a process dies",
+            Budget {
+                deletions: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "a release that is deleted while a process dies",
+            Budget {
+                pushes: 1,
+                deletions: 1,
+                deaths: 1,
+                ..none
+            },
+        ),
+        of(
+            "a release that is deleted behind caches that lag",
+            Budget {
+                pushes: 1,
+                deletions: 1,
+                lags: 1,
+                ..none
+            },
+        ),
+        of(
+            "a release that is deleted while pods fall",
+            Budget {
+                pushes: 1,
+                deletions: 1,
+                falls: 1,
+                ..none
+            },
+        ),
         of(
             "a release that is deleted, routes are refused",
             Budget {

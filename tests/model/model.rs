@@ -192,7 +192,7 @@ fn awaits(place: &Place) -> bool {
 /// What a write that is still on its way says, for the traces.
 pub fn late(place: &Place) -> String {
     place.late.as_ref().map_or_else(String::new, |late| match &late.what {
-        LateWrite::Status(block, _) => format!("; on its way: status {:?} at {}", block.stage, block.weight),
+        LateWrite::Status(block) => format!("; on its way: status {:?} at {}", block.stage, block.weight),
         LateWrite::Deed(deed) => format!("; on its way: {deed:?}"),
     })
 }

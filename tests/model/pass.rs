@@ -93,7 +93,7 @@ impl<'a> Pass<'a> {
                 return self.look_again();
             }
             if self.is_cut() {
-                self.leave_behind(LateWrite::Status(std::sync::Arc::new(next), self.place.status_is_seen));
+                self.leave_behind(LateWrite::Status(std::sync::Arc::new(next)));
                 return true;
             }
             self.write_status(next, &observation);
@@ -152,7 +152,8 @@ impl<'a> Pass<'a> {
 
     fn leave_behind(&mut self, what: LateWrite) {
         let from = self.place.seen.versions();
-        self.place.late = Some(Late { what, from });
+        let fits = self.place.status_is_seen;
+        self.place.late = Some(Late { what, from, fits });
     }
 
     fn write_status(&mut self, next: Block, observation: &Observation) {
@@ -279,9 +280,13 @@ pub fn land(place: &mut Place, deed: &Assertion, from: Versions) -> Result<(), C
     let was = place.truth.route;
     place.truth.receive(deed, from)?;
     match deed {
-        Assertion::Finalizer => place.finalizer = true,
+        Assertion::Finalizer => {
+            place.finalizer = true;
+            place.supersede();
+        }
         Assertion::Unfinalized { .. } => {
             place.finalizer = false;
+            place.supersede();
             if place.wish.deleting {
                 place.go();
             }

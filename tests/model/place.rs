@@ -20,13 +20,15 @@ pub struct Late {
     pub what: LateWrite,
     /// What it was computed from.
     pub from: Versions,
+    /// The Canary has the version yet that it was computed from.
+    pub fits: bool,
 }
 
 /// The content of a late write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LateWrite {
-    /// The status; and whether nobody has written it since.
-    Status(Arc<Block>, bool),
+    /// The status.
+    Status(Arc<Block>),
     /// An object.
     Deed(Box<Assertion>),
 }
@@ -307,14 +309,10 @@ impl Place {
         (self.late, self.lags, self.endpoints_lag, self.refuses) = (None, false, false, false);
     }
 
-    /// A status that was computed from an earlier version of the Canary is refused from now on.
-    fn supersede(&mut self) {
-        if let Some(Late {
-            what: LateWrite::Status(_, fits),
-            ..
-        }) = &mut self.late
-        {
-            *fits = false;
+    /// A write of the Canary that was computed from an earlier version is refused from now on.
+    pub fn supersede(&mut self) {
+        if let Some(late) = &mut self.late {
+            late.fits = false;
         }
     }
 

@@ -29,7 +29,7 @@ pub fn normalise(place: &mut Place) {
     let age = |at: &mut DateTime<Utc>| older(at, oldest);
     let young = |at: &mut DateTime<Utc>| older(at, SETTLE);
     for late in [&mut place.late] {
-        if let Some(LateWrite::Status(block, _)) = late.as_mut().map(|late| &mut late.what) {
+        if let Some(LateWrite::Status(block)) = late.as_mut().map(|late| &mut late.what) {
             *block = Arc::new(plain(block, age));
         }
     }
@@ -163,12 +163,9 @@ impl Hash for Calm<'_> {
         match &place.late {
             None => 0_u8.hash(hasher),
             Some(late) => {
-                late.from.hash(hasher);
+                (&late.from, late.fits).hash(hasher);
                 match &late.what {
-                    LateWrite::Status(late, fits) => {
-                        fits.hash(hasher);
-                        block(late, hasher);
-                    }
+                    LateWrite::Status(late) => block(late, hasher),
                     LateWrite::Deed(deed) => format!("{deed:?}").hash(hasher),
                 }
             }
