@@ -57,8 +57,17 @@ tested env RUST_BACKTRACE=1 cargo test --locked --no-fail-fast --test model --te
 step "real control plane: the ground it stands on"            # 16 (builds it), 1
 tested bash tests/real.sh ground
 
-step "real control plane: end to end, no request lost"        # 5, 5
+step "real control plane: the API server in memory answers as it"  # 3, 2
+tested bash tests/real.sh sim
+
+step "real control plane: end to end, no request lost"        # 4, 3
 tested bash tests/real.sh end-to-end
+
+step "real control plane: the whole life of a release"        # 6, 6
+tested bash tests/real.sh life
+
+step "real control plane: faults"                             # 8, 8
+tested bash tests/real.sh faults
 
 # One closing line over all test programs, so that nobody reads only the last one.
 step "all of it"

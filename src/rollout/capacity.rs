@@ -67,11 +67,13 @@ impl<'a> Capacity<'a> {
     }
 
     fn has(&self, side: Side, needed: u32) -> bool {
-        let ready = match side {
-            Side::Primary => self.observation.primary_endpoints,
-            Side::Canary => self.observation.canary_endpoints,
+        let (ready, workload) = match side {
+            Side::Primary => (self.observation.primary_endpoints, &self.observation.primary),
+            Side::Canary => (self.observation.canary_endpoints, &self.observation.target),
         };
-        ready.is_some_and(|ready| ready >= needed)
+        // Pods beyond what is wanted are on their way out, though their endpoints do not say so yet.
+        let wanted = workload.present().map_or(u32::MAX, |workload| workload.replicas);
+        ready.is_some_and(|ready| ready.min(wanted) >= needed)
     }
 
     /// Pods that this side needs for the most that may come to it by this traffic.

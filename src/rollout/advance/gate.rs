@@ -71,11 +71,7 @@ pub(super) fn ran_out(turn: &mut Turn<'_>) -> bool {
         return false;
     }
     if turn.memory.refused_at.is_none_or(|refused| refused < at) {
-        if turn.memory.last_check.is_some_and(|last| last < at) {
-            // Asked now, whatever the interval is.
-            turn.memory.last_check = None;
-            turn.look_again();
-        }
+        turn.ask_now();
         return false;
     }
     let muted = closed(turn).is_some_and(|hook| hook.mute_alert);

@@ -29,7 +29,7 @@ pub(super) fn step(turn: &mut Turn<'_>) {
     }
     if turn.block.scaler.is_some() && has_become_large_enough(turn) {
         // A scaler may take the pods away again before the next check is due.
-        turn.memory.last_check = None;
+        turn.ask_now();
     }
     let short = is_short(turn);
     if is_to_be_skipped(turn) && !short && turn.block.words.paused.is_none() {

@@ -204,6 +204,16 @@ impl<'a> Turn<'a> {
         self.memory.checks += 1;
     }
 
+    /// Asks now, whatever is left of the interval. When the last check ended is not forgotten: whoever counts from it must not think that
+    /// there was none.
+    pub fn ask_now(&mut self) {
+        let before = self.now - delta(self.spec().interval());
+        if self.memory.last_check.is_some_and(|last| last > before) {
+            self.memory.last_check = Some(before);
+            self.look_again();
+        }
+    }
+
     /// Looks again as soon as time has moved at all: what is due was not asked for in this pass.
     pub fn look_again(&mut self) {
         let at = self.now + TimeDelta::milliseconds(1);

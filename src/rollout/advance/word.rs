@@ -180,7 +180,7 @@ pub(super) fn open(turn: &mut Turn<'_>, mark: &str) {
     turn.block.gates.insert(mark.to_owned(), GateState::Passed);
     turn.block.gate = None;
     turn.drop_round();
-    turn.memory.last_check = None;
+    turn.ask_now();
     turn.why("Approved", &format!("{mark} counts as passed"))
         .awaiting("the rest of the check");
 }

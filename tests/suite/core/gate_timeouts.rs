@@ -206,3 +206,17 @@ fn failing_metrics_and_rollback_hooks_count_while_a_release_waits() {
         );
     }
 }
+
+/// A person opens a gate hours after the step began, moments after somebody's edit of the route was put right.
+#[test]
+fn an_approval_right_after_a_repair_of_the_route_promotes() {
+    let mut world = closed("confirm-promotion", None);
+    seconds(&mut world, 2_000);
+    world.actual.route = Some(Weight::clamped(10));
+    seconds(&mut world, 3);
+    world.say(Verb::Approve, 2, "1");
+    until(&mut world, "over", |w| {
+        w.phase() == Phase::Succeeded || w.phase() == Phase::Failed
+    });
+    assert_eq!(world.phase(), Phase::Succeeded, "{:?}", block(&world).outcome);
+}

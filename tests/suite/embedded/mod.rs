@@ -27,6 +27,7 @@ mod revisions;
 mod rivals;
 mod rollback;
 mod scaler;
+mod scaler_moves;
 mod scheduler;
 mod services;
 mod setting;

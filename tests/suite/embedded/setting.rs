@@ -165,7 +165,6 @@ impl Setting {
     }
 
     /// Watch events come late by up to this time.
-    #[allow(dead_code, reason = "for tests/schedules, which plays on the same stage")]
     pub fn watch_delay(mut self, longest: Duration) -> Self {
         self.watch_delay = longest;
         self
@@ -178,7 +177,6 @@ impl Setting {
     }
 
     /// The objects of the team as they will be created: target and Canary.
-    #[allow(dead_code, reason = "for tests/schedules, which plays on the same stage")]
     pub fn objects(&self) -> (Value, Value) {
         (self.deployment.clone(), self.canary.clone().unwrap_or_default())
     }
