@@ -74,8 +74,7 @@ pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By
 
     to_the_peak(&tale, &metrics).await?;
     tale.apply(SCALER, NAME, &scaler(55)).await?;
-    let start = tale.release(GOOD, &[]).await?;
-    metrics.demand(PRIMARY, QUIET);
+    let start = begun(&tale, &metrics, GOOD).await?;
     let end = tale.phase_after(start, "Succeeded", "Failed").await?;
     floor_held(&mut tale, &sizes, "a promotion", start, end);
     let copy = tale.object(SCALER, PRIMARY).await?;
@@ -95,8 +94,7 @@ pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By
 
     to_the_peak(&tale, &metrics).await?;
     listener.answer(&hook, Answers::Badly);
-    let start = tale.release(BAD, &[]).await?;
-    metrics.demand(PRIMARY, QUIET);
+    let start = begun(&tale, &metrics, BAD).await?;
     let end = tale.phase_after(start, "Failed", "Succeeded").await?;
     floor_held(&mut tale, &sizes, "a rollback", start, end);
 
@@ -136,10 +134,23 @@ async fn to_the_peak(tale: &Tale<'_>, metrics: &PodMetrics) -> Outcome<()> {
     metrics.demand(PRIMARY, PEAK.1);
     tale.until("the primary is at its peak", async || {
         let primary = tale.shop.deployments().get(PRIMARY).await?;
+        let wanted = primary.spec.and_then(|spec| spec.replicas);
         let ready = primary.status.and_then(|status| status.ready_replicas);
-        Ok((ready >= Some(PEAK.0)).then_some(()))
+        Ok((wanted.min(ready) >= Some(PEAK.0)).then_some(()))
     })
     .await
+}
+
+/// A release, whose primary gets less to do as soon as it has begun. The moment of that.
+async fn begun(tale: &Tale<'_>, metrics: &PodMetrics, version: &str) -> Outcome<DateTime<Utc>> {
+    tale.release(version, &[]).await?;
+    tale.until("the primary's scaler keeps what there is", async || {
+        let copy = tale.object(SCALER, PRIMARY).await?;
+        Ok((copy["spec"]["minReplicas"].as_i64() >= Some(PEAK.0.into())).then_some(()))
+    })
+    .await?;
+    metrics.demand(PRIMARY, QUIET);
+    Ok(Utc::now())
 }
 
 fn floor_held(tale: &mut Tale<'_>, sizes: &Sizes, during: &str, from: DateTime<Utc>, to: DateTime<Utc>) {

@@ -151,6 +151,13 @@ impl<'a> Tale<'a> {
         }
     }
 
+    /// When the route led requests to the canary for the first time since a moment.
+    pub fn led_to_the_canary_after(&self, start: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let weights = self.record.seen().weights;
+        let first = weights.into_iter().find(|it| it.at > start && it.what.canary > 0);
+        first.map(|it| it.at)
+    }
+
     /// What was told about the Canary since a moment.
     pub async fn told_after(&self, start: DateTime<Utc>) -> Outcome<Vec<String>> {
         let events = record::events(&self.cluster.client, &self.shop.namespace, NAME).await?;

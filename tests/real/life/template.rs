@@ -56,20 +56,27 @@ pub async fn run(cluster: &Cluster, namespace: &str, by: By) -> Outcome<Vec<Expe
 
     let good = tale.release(GOOD, &[]).await?;
     let promoting = tale.phase_after(good, "Promoting", "Failed").await?;
+    // Where nobody tries it, its promotion begins with all traffic on the canary.
+    let tried = match by {
+        By::Testers => promoting,
+        By::Nobody => tale
+            .led_to_the_canary_after(good)
+            .ok_or("all traffic was to go to the canary first")?,
+    };
     let promoted = tale.phase_after(good, "Succeeded", "Failed").await?;
     let bad = tale.release(BAD, &[("FAIL_PERCENT", "50")]).await?;
     let failed = tale.phase_after(bad, "Failed", "Succeeded").await?;
     let decided = tale.was_told(bad, "Halt").await?;
     tale.expect("The template's number decides against the bad version", decided);
 
-    let tried = trying.stop().await?;
+    let trials = trying.stop().await?;
     let (seen, wrong) = (
-        tried.between(good, promoting).of_version(GOOD),
-        tried.between(bad, failed).of_version(BAD),
+        trials.between(good, promoting).of_version(GOOD),
+        trials.between(bad, failed).of_version(BAD),
     );
     let (answers, mut found) = tale.end().await?;
     let [first, second] = [
-        answers.between(good, promoting),
+        answers.between(good, tried),
         answers.between(promoted + super::SETTLE, failed),
     ];
     found.extend([

@@ -66,6 +66,7 @@ pub async fn run(cluster: &Cluster, listener: &Listener) -> Outcome<Vec<Expectat
     tale.until_status("it has traffic", |status| status["canaryWeight"] == 50)
         .await?;
     let aborted = serin(&tale, &["abort", NAME, "--reason", "not today"]).await?;
+    drained(&mut tale).await?;
     let waited = serin(&tale, &["wait", NAME, "--timeout", "5m"]).await?;
     tale.expect(
         format!(
@@ -74,7 +75,6 @@ pub async fn run(cluster: &Cluster, listener: &Listener) -> Outcome<Vec<Expectat
         ),
         (aborted.0, waited.0) == (0, 3),
     );
-    drained(&mut tale).await?;
 
     let left = serin(&tale, &["leave", NAME, "--force", "--timeout", "5m"]).await?;
     let size = tale.size(NAME).await?;
