@@ -62,7 +62,7 @@ impl Retry {
     }
 
     /// The wait before the next attempt, longer each time.
-    pub fn next(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         self.attempts = self.attempts.saturating_add(1);
         let plain = self.series.next_backoff().unwrap_or(self.series.max_interval);
         plain + plain.mul_f64(spread(&self.seed, self.attempts) / 10.0)
@@ -103,7 +103,7 @@ impl Iterator for WatchRetry {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        Some(self.0.next())
+        Some(self.0.wait())
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn seconds(retry: &mut Retry, times: usize) -> Vec<u64> {
-        (0..times).map(|_| retry.next().as_secs()).collect()
+        (0..times).map(|_| retry.wait().as_secs()).collect()
     }
 
     #[test]
@@ -135,12 +135,12 @@ mod tests {
         );
         assert_eq!(retry.attempts(), 4);
         retry.reset();
-        assert!((100..=110).contains(&retry.next().as_secs()));
+        assert!((100..=110).contains(&retry.wait().as_secs()));
     }
 
     #[test]
     fn the_same_thing_waits_the_same_time_and_another_one_a_little_apart() {
-        let waits = |seed| Retry::of_obstacle(seed).next();
+        let waits = |seed| Retry::of_obstacle(seed).wait();
         assert_eq!(waits("uid-1"), waits("uid-1"));
         assert_ne!(waits("uid-1"), waits("uid-2"));
     }

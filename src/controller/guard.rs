@@ -96,7 +96,7 @@ impl Guard {
                 Ok(Err(error)) => self.unanswered(&error.to_string(), retry.attempts() == 0),
                 Err(_) => self.unanswered("no answer in time", retry.attempts() == 0),
             }
-            self.clock.sleep(retry.next()).await;
+            self.clock.sleep(retry.wait()).await;
         }
     }
 

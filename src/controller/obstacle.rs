@@ -207,7 +207,7 @@ impl Obstacles {
         let wait = if contest.version.is_empty() {
             TimeDelta::zero()
         } else {
-            TimeDelta::from_std(contest.retry.next()).unwrap_or(GRUDGE)
+            TimeDelta::from_std(contest.retry.wait()).unwrap_or(GRUDGE)
         };
         (contest.what, contest.manager, contest.version) = (what, manager, version);
         (contest.next, contest.over, contest.standing) = (now + wait, now + wait * 3 + GRUDGE, true);
@@ -223,7 +223,7 @@ impl Obstacles {
             next: now,
         });
         (refused.what, refused.words) = (what, words);
-        refused.next = now + TimeDelta::from_std(refused.retry.next()).unwrap_or(GRUDGE);
+        refused.next = now + TimeDelta::from_std(refused.retry.wait()).unwrap_or(GRUDGE);
     }
 
     /// When a write here may be sent: `None` now, else not before.

@@ -170,7 +170,7 @@ impl Engine {
             held.retry.reset();
             return Next::At(turned.wake);
         };
-        let wait = TimeDelta::from_std(held.retry.next()).unwrap_or(TimeDelta::MAX);
+        let wait = TimeDelta::from_std(held.retry.wait()).unwrap_or(TimeDelta::MAX);
         if held.retry.attempts() == LOUD {
             tracing::warn!(canary = %key, %words, "a pass has failed several times in a row");
         } else {
@@ -305,12 +305,8 @@ impl Engine {
             self.slots.note(&site.key(), stands);
             return Err(stop);
         }
-        if round_done
-            && !self.writer.observe_only
-            && let Some(took) = self.jobs.took(site.uid())
-        {
-            let key = site.key();
-            self.metrics.check_took(&key.namespace, &site.subject.target, took);
+        if round_done {
+            self.round_took(&site);
         }
         let ending = self.take_step(site.uid(), step, held);
         let Some(block) = new.or(block) else {
@@ -409,6 +405,14 @@ impl Engine {
             }
         }
         self.teller.retell(site.canary.clone(), notices, self.look.clock.now());
+    }
+
+    /// Measures the check that has just ended.
+    fn round_took(&self, site: &Site) {
+        if let (Some(took), false) = (self.jobs.took(site.uid()), self.writer.observe_only) {
+            let key = site.key();
+            self.metrics.check_took(&key.namespace, &site.subject.target, took);
+        }
     }
 
     fn stands(&self, site: &Site, block: &Block, owner: bool) {

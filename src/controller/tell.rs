@@ -348,7 +348,7 @@ impl Outlets {
                 Err(_) => "no answer in time".into(),
             };
             drop(place);
-            let wait = retry.next();
+            let wait = retry.wait();
             if retry.attempts() >= ATTEMPTS {
                 tracing::error!(canary = %name_of(canary), "no event can be written: {cause}");
                 return None;

@@ -142,7 +142,7 @@ impl Caller for HttpCaller {
                     cause,
                 });
             }
-            let wait = after.map_or_else(|| retry.next(), |asked| asked.min(LONGEST_WAIT));
+            let wait = after.map_or_else(|| retry.wait(), |asked| asked.min(LONGEST_WAIT));
             tokio::time::sleep(wait).await;
             attempts += 1;
         }

@@ -43,7 +43,7 @@ pub enum Progress {
     /// These questions come next.
     Ask(Vec<Question>),
     /// It is over, with this result.
-    Done(Tally),
+    Done(Box<Tally>),
 }
 
 /// What the answers of one check come to.
@@ -260,7 +260,7 @@ pub fn progress(due: &Due, canary: &Canary, answers: &Answers) -> Progress {
             break;
         }
     }
-    Progress::Done(tally)
+    Progress::Done(Box::new(tally))
 }
 
 impl Tally {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use serin::api::{Analysis, Canary, CanarySpec, Metric, Webhook};
+use serin::api::{Analysis, Canary, CanarySpec, HookType, Metric, Webhook};
 use serin::clock::Clock;
 use serin::controller::jobs::{Asker, Inquiry, Jobs};
 use serin::rollout::{Fingerprint, Question, QuestionKey, Round, RoundId, Says, Stage, Verdict, Weight};
@@ -185,6 +185,40 @@ async fn a_hook_that_still_runs_is_not_called_twice_when_its_round_comes_back() 
     pass(20).await;
     assert_eq!(world.asked().len(), 1);
     assert_eq!(world.given(), [QuestionKey::of(&hook())]);
+}
+
+/// Hooks after a run have four places; whoever waits until all were called is told of each call.
+#[tokio::test(start_paused = true)]
+async fn the_calls_that_have_begun_are_known_and_those_after_a_run_wake() {
+    let world = world(Scripted::default(), 10);
+    let mut canary = Canary::clone(&world.canary);
+    let after = Webhook {
+        name: "after".into(),
+        type_: Some(HookType::PostRollout),
+        ..Webhook::default()
+    };
+    canary.spec.analysis = Some(Analysis {
+        webhooks: vec![after; 6],
+        ..Analysis::default()
+    });
+    let canary = Arc::new(canary);
+    let hooks = (0..6).map(|index| Question::Hook {
+        index,
+        phase: "Succeeded".into(),
+    });
+    let hooks: Vec<Question> = hooks.collect();
+    world.jobs.ask(&canary, &round(0, hooks.clone()));
+    let called = || world.jobs.answers("u1").called.len();
+    let woken = || world.woken.lock().expect("no panic with it").get("podinfo").copied();
+    assert_eq!(called(), 0);
+    pass(1).await;
+    assert_eq!((called(), woken()), (4, Some(4)));
+    pass(10).await;
+    // Four have answered, and the two that waited for a place are called.
+    assert_eq!((called(), world.given().len(), woken()), (2, 4, Some(10)));
+    world.jobs.drop_round("u1");
+    pass(20).await;
+    assert_eq!(world.asked().len(), 6, "what was called is let finish");
 }
 
 #[tokio::test(start_paused = true)]

@@ -242,6 +242,7 @@ impl Scenario {
         let before = stage.story.weights().len();
         self.play(&stage, provider).await;
         stage.pass(120).await;
+        mishap.disarm();
         Outcome {
             end: end(&stage),
             weights: stage.story.weights()[before..].to_vec(),

@@ -370,6 +370,28 @@ async fn a_new_revision_is_answered_while_a_hook_hangs() {
     assert!((stage.clock.now() - before).num_seconds() < 10);
 }
 
+/// Invariant 4: a revision that waits cuts off none of the hooks that come after the last run, however many there are.
+#[tokio::test(start_paused = true)]
+async fn all_hooks_after_a_run_are_called_though_a_revision_waits() {
+    let names = ["after-1", "after-2", "after-3", "after-4", "after-5", "after-6"];
+    let stage = Setting::new()
+        .hooks(&names.map(|name| ("post-rollout", name)))
+        .initialized()
+        .await;
+    stage
+        .hooks
+        .answer("after", [HookSays::YesAfter(std::time::Duration::from_secs(8))]);
+    stage.push("app:2").await;
+    stage.until_phase("Succeeded").await;
+    stage.push("app:3").await;
+    stage.until_phase("Progressing").await;
+    for name in names {
+        let calls = stage.hook_calls().iter().filter(|(called, _)| called == name).count();
+        assert_eq!(calls, 1, "{name}: {:?}", stage.hook_calls());
+    }
+    stage.until_phase("Succeeded").await;
+}
+
 /// W26, core 92; the provider's Secret holds its address.
 #[tokio::test(start_paused = true)]
 async fn core_092_an_alert_without_severity_is_sent_everything() {

@@ -260,6 +260,11 @@ impl Mishap {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
+    /// The play is over. The processes know their calls' fault and the fault its processes: neither would ever be freed.
+    pub fn disarm(&self) {
+        *self.processes.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// From now on every read answers 500, or none does.
     pub fn reads_fail(&self, fail: bool) {
         self.reads_fail.store(fail, Ordering::SeqCst);
