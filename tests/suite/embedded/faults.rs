@@ -123,27 +123,8 @@ impl Scenario {
                 stage.create(&canary).await;
                 stage.until_phase("Initialized").await;
             }
-            Self::Gated => {
-                for gate in ["gate-start", "gate-promotion"] {
-                    stage.hooks.answer(gate, [HookSays::No("not yet".into())]);
-                }
-                stage.push("app:2").await;
-                stage.until_phase("Waiting").await;
-                stage.pass(25).await;
-                stage.hooks.answer("gate-start", [HookSays::Yes]);
-                stage.until_phase("WaitingPromotion").await;
-                stage.pass(25).await;
-                stage.hooks.answer("gate-promotion", [HookSays::Yes]);
-                stage.until_phase("Succeeded").await;
-            }
-            Self::Suspended => {
-                stage.push("app:2").await;
-                stage.until_weight(40).await;
-                stage.edit_canary(json!({ "suspend": true })).await;
-                stage.pass(120).await;
-                stage.edit_canary(json!({ "suspend": false })).await;
-                stage.until_phase("Succeeded").await;
-            }
+            Self::Gated => gated(stage).await,
+            Self::Suspended => suspended(stage).await,
             Self::Promotion
             | Self::Scaled
             | Self::Skipped
@@ -251,6 +232,31 @@ impl Scenario {
             events: stage.events(),
         }
     }
+}
+
+/// A release whose gates open after a while.
+async fn gated(stage: &Stage) {
+    for gate in ["gate-start", "gate-promotion"] {
+        stage.hooks.answer(gate, [HookSays::No("not yet".into())]);
+    }
+    stage.push("app:2").await;
+    stage.until_phase("Waiting").await;
+    stage.pass(25).await;
+    stage.hooks.answer("gate-start", [HookSays::Yes]);
+    stage.until_phase("WaitingPromotion").await;
+    stage.pass(25).await;
+    stage.hooks.answer("gate-promotion", [HookSays::Yes]);
+    stage.until_phase("Succeeded").await;
+}
+
+/// A release that is suspended for longer than its intervals.
+async fn suspended(stage: &Stage) {
+    stage.push("app:2").await;
+    stage.until_weight(40).await;
+    stage.edit_canary(json!({ "suspend": true })).await;
+    stage.pass(120).await;
+    stage.edit_canary(json!({ "suspend": false })).await;
+    stage.until_phase("Succeeded").await;
 }
 
 /// What must be the same however a run was disturbed, and what may only grow.

@@ -177,6 +177,7 @@ impl Setting {
     }
 
     /// The objects of the team as they will be created: target and Canary.
+    #[allow(dead_code, reason = "for tests/schedules, which plays on the same stage")]
     pub fn objects(&self) -> (Value, Value) {
         (self.deployment.clone(), self.canary.clone().unwrap_or_default())
     }
