@@ -90,7 +90,7 @@ fn is_rolled(deployment: &Deployment) -> bool {
             .all(|number| *number == wanted)
 }
 
-/// The ConfigMaps that the first container reads, in its order.
+/// The names of what the first container reads, in its order.
 fn sources_of(deployment: &Deployment) -> Vec<String> {
     let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let container = pod.and_then(|pod| pod.containers.first());

@@ -76,7 +76,8 @@ pub async fn run(cluster: &Cluster, namespace: &str, by: By) -> Outcome<Vec<Expe
     );
     let (answers, mut found) = tale.end().await?;
     let [first, second] = [
-        answers.between(good, tried),
+        // The gateway may hear of a route sooner than we do.
+        answers.between(good, tried - super::SETTLE),
         answers.between(promoted + super::SETTLE, failed),
     ];
     found.extend([
