@@ -66,6 +66,11 @@ impl Clients {
         })
     }
 
+    /// The settings of a client beside these, which goes no further than they do; with `credentials` no redirect leads it to another server.
+    pub fn beside(&self, timeout: Duration, credentials: bool) -> reqwest::ClientBuilder {
+        self.reach.limit(builder(timeout), credentials)
+    }
+
     /// Whether this address may be asked. A client looks at names by itself, and cannot look at what is no name.
     ///
     /// # Errors
@@ -91,7 +96,7 @@ pub fn origin(url: &str) -> Option<String> {
 }
 
 /// The settings that all our clients share.
-pub fn builder(timeout: Duration) -> reqwest::ClientBuilder {
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
     crate::tls::init();
     reqwest::Client::builder().user_agent(USER_AGENT).timeout(timeout)
 }

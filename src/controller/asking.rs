@@ -7,10 +7,11 @@ use async_trait::async_trait;
 
 use super::jobs::{Asker, Inquiry, unanswered, unread};
 use super::lookup::{LookupError, Place, References};
+use super::resource::CanaryKey;
 use super::settings::Settings;
 use crate::api::{Canary, HookType, Metric, TemplateRef, Webhook};
 use crate::clock::Clock;
-use crate::hooks::{Caller, HookCall, HookError, MOST_RETRIES};
+use crate::hooks::{Caller, HookCall, HookError};
 use crate::metrics::{Check, PlanError, Reader, Source, SourceError, Template, check, probe, server_of};
 use crate::rollout::{Question, Says};
 use crate::telemetry::metrics::Metrics;
@@ -64,9 +65,8 @@ impl Inquirer {
         })
     }
 
-    async fn call(&self, inquiry: &Inquiry, index: usize, phase: &str) -> Says {
-        let analysis = inquiry.canary.spec.analysis.as_ref();
-        let Some(hook) = analysis.and_then(|analysis| analysis.webhooks.get(index)) else {
+    async fn call(&self, inquiry: &Inquiry, phase: &str) -> Says {
+        let Some(hook) = inquiry.hook() else {
             return Says::Refused("the hook is not in the spec any more".into());
         };
         if self.observe_only {
@@ -76,7 +76,7 @@ impl Inquirer {
             Ok(call) => call,
             Err(error) => return Says::Unasked(error.to_string()),
         };
-        let tries = call.retries.min(MOST_RETRIES) + 1;
+        let tries = call.retries + 1;
         let one = call.timeout.saturating_add(HOOK_WAIT);
         let limit = one.saturating_mul(tries).saturating_add(GRACE);
         match self.clock.timeout(limit, self.caller.call(&call)).await {
@@ -87,24 +87,16 @@ impl Inquirer {
         }
     }
 
-    async fn read(&self, inquiry: &Inquiry, index: usize) -> Says {
+    async fn read(&self, inquiry: &Inquiry) -> Says {
         let canary = &*inquiry.canary;
-        let Some(metric) = canary
-            .spec
-            .analysis
-            .as_ref()
-            .and_then(|analysis| analysis.metrics.get(index))
-        else {
+        let Some(metric) = inquiry.metric() else {
             return unanswered(inquiry, "the metric is not in the spec any more");
         };
         let server = server_of(canary, &self.server);
         let judged = check(&*self.reader, &self.plan(canary, metric, &server).await).await;
-        if let (Some(value), Some(namespace), Some(name), false) = (
-            judged.value,
-            &canary.metadata.namespace,
-            &canary.metadata.name,
-            self.observe_only,
-        ) {
+        if let (Some(value), Some(namespace), Some(name)) =
+            (judged.value, &canary.metadata.namespace, &canary.metadata.name)
+        {
             self.metrics.judged(namespace, name, &metric.name, value);
         }
         Says::Metric(judged)
@@ -190,7 +182,7 @@ impl Inquirer {
 /// What a hook is taken to have answered where nobody may call it: go on.
 fn would_call(canary: &Canary, hook: &Webhook) -> Says {
     let (name, kind) = (&hook.name, hook.type_());
-    tracing::info!(canary = %Place::of_canary(canary), "would call {kind} hook {name}");
+    tracing::info!(canary = %CanaryKey::of(canary), "would call {kind} hook {name}");
     if kind == HookType::Rollback {
         Says::Refused("it was not asked (--observe-only)".to_owned())
     } else {
@@ -203,9 +195,9 @@ impl Asker for Inquirer {
     async fn ask(&self, inquiry: &Inquiry) -> Says {
         let late = || unread(inquiry, &format!("no answer within {} s", READ_LIMIT.as_secs()));
         match &inquiry.question {
-            Question::Hook { index, phase } => self.call(inquiry, *index, phase).await,
-            Question::Metric { index } => {
-                let read = self.clock.timeout(READ_LIMIT, self.read(inquiry, *index)).await;
+            Question::Hook { phase, .. } => self.call(inquiry, phase).await,
+            Question::Metric { .. } => {
+                let read = self.clock.timeout(READ_LIMIT, self.read(inquiry)).await;
                 read.unwrap_or_else(|_| late())
             }
             Question::Probe => {

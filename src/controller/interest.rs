@@ -253,6 +253,27 @@ mod tests {
     }
 
     #[test]
+    fn a_template_is_named_by_all_who_refer_to_it_and_makes_nobody_a_neighbour() {
+        let mut interest = Interest::default();
+        let template = ObjectKey::new(Resource::METRIC_TEMPLATE, "test", "errors");
+        let keys = |target: &str| {
+            let mut canary = canary(target);
+            canary["spec"]["analysis"] = json!({"metrics": [{"templateRef": {"name": "errors"}}]});
+            names(&canary, &[])
+                .into_iter()
+                .filter(|key| key.resource != Resource::REVISION)
+        };
+        for name in ["a", "b"] {
+            let change = interest.set(&CanaryKey::new("test", name), keys(name).collect());
+            assert_eq!(change.neighbours, BTreeSet::new());
+        }
+        assert_eq!(interest.in_object(&template).count(), 2, "both hear of a change of it");
+        assert_eq!(interest.neighbours(&CanaryKey::new("test", "a")), BTreeSet::new());
+        let change = interest.set(&CanaryKey::new("test", "a"), BTreeSet::new());
+        assert!(change.neighbours.is_empty() && !change.dropped.contains(&template));
+    }
+
+    #[test]
     fn what_the_last_canary_lets_go_is_dropped_and_neighbours_are_told() {
         let mut interest = Interest::default();
         let (a, b) = (CanaryKey::new("test", "a"), CanaryKey::new("test", "b"));

@@ -22,7 +22,7 @@ use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::{self, AbortHandle};
 
-use crate::api::{Canary, HookType, Metric};
+use crate::api::{Canary, HookType, Metric, Webhook};
 use crate::clock::Clock;
 use crate::metrics::unreachable;
 use crate::rollout::{
@@ -48,6 +48,22 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
+    /// The hook that it calls, as long as the spec has it.
+    pub fn hook(&self) -> Option<&Webhook> {
+        match self.question {
+            Question::Hook { index, .. } => self.canary.spec.analysis.as_ref()?.webhooks.get(index),
+            Question::Metric { .. } | Question::Probe => None,
+        }
+    }
+
+    /// The metric that it reads, as long as the spec has it.
+    pub fn metric(&self) -> Option<&Metric> {
+        match self.question {
+            Question::Metric { index } => self.canary.spec.analysis.as_ref()?.metrics.get(index),
+            Question::Hook { .. } | Question::Probe => None,
+        }
+    }
+
     /// Names the question among all: `uid/run/revision/stage-weight/check/key`. Sent to hooks as `Idempotency-Key`.
     pub fn idempotency_key(&self) -> String {
         let uid = self.canary.metadata.uid.as_deref().unwrap_or_default();
@@ -305,7 +321,7 @@ async fn run(shared: Weak<Shared>, inquiry: Inquiry, own: Arc<Semaphore>) {
             if !wanted {
                 return;
             }
-            if is_owed(&inquiry) {
+            if inquiry.hook().is_some_and(|hook| hook.type_() == HookType::PostRollout) {
                 // What waits for the call does not wait for its answer.
                 (shared.wake)(&inquiry.canary);
             }
@@ -331,16 +347,6 @@ async fn run(shared: Weak<Shared>, inquiry: Inquiry, own: Arc<Semaphore>) {
     (shared.wake)(&inquiry.canary);
 }
 
-/// Whether it is a hook that comes after a run.
-fn is_owed(inquiry: &Inquiry) -> bool {
-    let Question::Hook { index, .. } = inquiry.question else {
-        return false;
-    };
-    let analysis = inquiry.canary.spec.analysis.as_ref();
-    let hook = analysis.and_then(|analysis| analysis.webhooks.get(index));
-    hook.is_some_and(|hook| hook.type_() == HookType::PostRollout)
-}
-
 /// The answer of a question that could not be asked, in the form that fits it.
 pub fn unanswered(inquiry: &Inquiry, words: &str) -> Says {
     without_number(inquiry, words, |_| Verdict::Fail)
@@ -354,11 +360,10 @@ pub fn unread(inquiry: &Inquiry, words: &str) -> Says {
 }
 
 fn without_number(inquiry: &Inquiry, words: &str, verdict: impl FnOnce(Option<&Metric>) -> Verdict) -> Says {
-    let Question::Metric { index } = inquiry.question else {
+    let Question::Metric { .. } = inquiry.question else {
         return Says::Unasked(words.to_owned());
     };
-    let analysis = inquiry.canary.spec.analysis.as_ref();
-    let metric = analysis.and_then(|analysis| analysis.metrics.get(index));
+    let metric = inquiry.metric();
     let verdict = verdict(metric);
     Says::Metric(Judged {
         verdict,

@@ -72,15 +72,6 @@ impl std::fmt::Display for Place {
 }
 
 impl Place {
-    /// Where a Canary is.
-    pub fn of_canary(canary: &Canary) -> Self {
-        let meta = &canary.metadata;
-        Self {
-            namespace: meta.namespace.clone().unwrap_or_default(),
-            name: meta.name.clone().unwrap_or_default(),
-        }
-    }
-
     /// Where the reference of a Canary leads.
     pub fn of(canary: &Canary, reference: &CrossNamespaceRef) -> Self {
         let given = reference.namespace.clone().filter(|namespace| !namespace.is_empty());
@@ -124,25 +115,13 @@ impl References {
     async fn live<K: DeserializeOwned>(&self, kind: Resource, place: &Place) -> Result<Arc<K>, LookupError> {
         let get = Request::new(kind.path(&place.namespace)).get(&place.name, &GetParams::default());
         let get = get.map_err(|error| LookupError::Unknown(error.to_string()))?;
-        match self.client.request::<Value>(get).await {
-            Ok(object) => decode::decode(&object)
-                .map(Arc::new)
-                .map_err(|error| LookupError::Malformed(error.to_string())),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Err(LookupError::NotFound),
-            Err(kube::Error::Api(status)) if status.is_forbidden() => Err(LookupError::Forbidden(status.message)),
-            Err(error) => Err(LookupError::Unknown(error.to_string())),
-        }
+        decoded(&self.client.request(get).await.map_err(unread)?)
     }
 
     /// A Secret as it is now. It is never cached.
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, LookupError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        match secrets.get_opt(name).await {
-            Ok(Some(secret)) => Ok(secret),
-            Ok(None) => Err(LookupError::NotFound),
-            Err(kube::Error::Api(status)) if status.is_forbidden() => Err(LookupError::Forbidden(status.message)),
-            Err(error) => Err(LookupError::Unknown(error.to_string())),
-        }
+        secrets.get(name).await.map_err(unread)
     }
 
     fn admit(&self, canary: &Canary, kind: &'static str, place: &Place) -> Result<(), LookupError> {
@@ -151,5 +130,19 @@ impl References {
             return Err(LookupError::CrossNamespace { kind, name, namespace });
         }
         Ok(())
+    }
+}
+
+/// What an object says, as far as it is of the form that the schema asks for.
+pub(super) fn decoded<K: DeserializeOwned>(object: &Value) -> Result<Arc<K>, LookupError> {
+    let object = decode::decode(object).map(Arc::new);
+    object.map_err(|error| LookupError::Malformed(error.to_string()))
+}
+
+fn unread(error: kube::Error) -> LookupError {
+    match error {
+        kube::Error::Api(status) if status.is_not_found() => LookupError::NotFound,
+        kube::Error::Api(status) if status.is_forbidden() => LookupError::Forbidden(status.message),
+        error => LookupError::Unknown(error.to_string()),
     }
 }

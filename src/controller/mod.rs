@@ -124,6 +124,17 @@ pub struct Vitals {
     pub health: Health,
 }
 
+impl Vitals {
+    /// Those of a controller with these settings. Whoever acts counts its releases; what an observer imagines of them is shown to nobody.
+    fn of(self, settings: &Settings, clock: &Clock) -> Self {
+        if !settings.observe_only {
+            return self;
+        }
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), &settings.mesh_provider, clock.clone());
+        Self { metrics, ..self }
+    }
+}
+
 /// Why the controller could not begin, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -153,6 +164,7 @@ pub async fn run(
     mut claim: Claim,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
+    let vitals = vitals.of(&settings, &clock);
     let started = clock.now();
     let kubernetes = client
         .apiserver_version()
@@ -311,11 +323,7 @@ fn jobs(
     let inquirer = Inquirer::new(settings, references.clone(), caller, reader, metrics, clock.clone())?;
     let wake = {
         let queue = queue.clone();
-        move |canary: &Canary| {
-            let meta = &canary.metadata;
-            let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
-            queue.add(&CanaryKey::new(namespace.unwrap_or_default(), name.unwrap_or_default()));
-        }
+        move |canary: &Canary| queue.add(&CanaryKey::of(canary))
     };
     Ok(Jobs::new(
         Arc::new(inquirer),

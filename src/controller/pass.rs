@@ -305,8 +305,9 @@ impl Engine {
             self.slots.note(&site.key(), stands);
             return Err(stop);
         }
-        if round_done {
-            self.round_took(&site);
+        if round_done && let Some(took) = self.jobs.took(site.uid()) {
+            self.metrics
+                .check_took(meta::namespace(&site.raw), &site.subject.target, took);
         }
         let ending = self.take_step(site.uid(), step, held);
         let Some(block) = new.or(block) else {
@@ -407,19 +408,7 @@ impl Engine {
         self.teller.retell(site.canary.clone(), notices, self.look.clock.now());
     }
 
-    /// Measures the check that has just ended.
-    fn round_took(&self, site: &Site) {
-        if let (Some(took), false) = (self.jobs.took(site.uid()), self.writer.observe_only) {
-            let key = site.key();
-            self.metrics.check_took(&key.namespace, &site.subject.target, took);
-        }
-    }
-
     fn stands(&self, site: &Site, block: &Block, owner: bool) {
-        if self.writer.observe_only {
-            // Whoever acts here says how it stands; what an observer imagines would be counted as a second release.
-            return;
-        }
         let standing = Standing {
             target: site.subject.target.clone(),
             owner,

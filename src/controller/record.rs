@@ -109,8 +109,7 @@ impl Engine {
     /// Counts a run that has ended.
     pub(super) fn ended(&self, canary: &Canary, ending: Option<Ending>) {
         let (namespace, name) = (&canary.metadata.namespace, &canary.metadata.name);
-        if let (Some(ending), Some(namespace), Some(name), false) = (ending, namespace, name, self.writer.observe_only)
-        {
+        if let (Some(ending), Some(namespace), Some(name)) = (ending, namespace, name) {
             self.metrics
                 .ended(namespace, name, canary.spec.strategy().as_str(), ending);
         }

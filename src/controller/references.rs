@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::caches::{Caches, Seen};
-use super::lookup::{Lookup, LookupError};
+use super::lookup::{Lookup, LookupError, decoded};
 use super::resource::{ObjectKey, Resource};
-use crate::api::{AlertProvider, MetricTemplate, decode};
+use crate::api::{AlertProvider, MetricTemplate};
 
 impl Lookup for Caches {
     fn template(&self, namespace: &str, name: &str) -> Result<Arc<MetricTemplate>, LookupError> {
@@ -28,9 +28,7 @@ fn find<K: DeserializeOwned>(
     name: &str,
 ) -> Result<Arc<K>, LookupError> {
     match caches.seen(&ObjectKey::new(kind, namespace, name)) {
-        Seen::Is(object) => decode::decode(&object)
-            .map(Arc::new)
-            .map_err(|error| LookupError::Malformed(error.to_string())),
+        Seen::Is(object) => decoded(&object),
         Seen::Unsure => Err(LookupError::Unknown("the cache is not filled".into())),
         Seen::Forbidden(verb) => Err(LookupError::Forbidden(format!("Serin may not {verb} {kind}"))),
         Seen::Missing | Seen::Absent | Seen::NoKind => Err(LookupError::NotFound),

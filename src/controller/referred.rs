@@ -1,9 +1,11 @@
 //! What a Canary refers to, before a release starts: a metric that can never be asked about, or an alert that can never be sent, is told
 //! while nothing has moved, and not by a failed check.
 
+use std::sync::Arc;
+
 use super::lookup::{Lookup, LookupError, Place};
 use super::site::Rules;
-use crate::api::{Canary, support, validate};
+use crate::api::{Canary, MetricTemplate, support, validate};
 use crate::metrics;
 use crate::rollout::Refusal;
 
@@ -35,35 +37,38 @@ impl Referred {
         let metrics = canary.spec.analysis.iter().flat_map(|analysis| &analysis.metrics);
         for (index, metric) in metrics.enumerate() {
             let field = format!("spec.analysis.metrics[{index}]");
-            let mut query = None;
-            if let Some(reference) = &metric.template_ref {
-                let place = Place::of(canary, reference);
-                let field = format!("{field}.templateRef");
-                match lookup.template(&place.namespace, &place.name) {
-                    Ok(template) => {
-                        if let Some(words) = support::unbuilt_template(&template.spec) {
-                            self.refuse(field, format!("MetricTemplate {place}: {words}"));
-                            continue;
-                        }
-                        query = Some(template.spec.query.clone());
-                    }
-                    Err(LookupError::Malformed(words)) => {
-                        self.refuse(field, format!("MetricTemplate {place}: {words}"));
-                        continue;
-                    }
-                    Err(LookupError::NotFound) => {
-                        let message = format!("there is no MetricTemplate {place}");
-                        self.lacking.push(Refusal { field, message });
-                        continue;
-                    }
-                    // Nothing is known about it.
-                    Err(_) => continue,
-                }
+            let template = metric.template_ref.as_ref();
+            let template = template.map(|reference| self.template(lookup, &Place::of(canary, reference), &field));
+            // What is not known cannot be judged.
+            if let Some(None) = template {
+                continue;
             }
-            if let Err(error) = metrics::plan(canary, metric, provider, query.as_deref()) {
+            let template = template.flatten();
+            let query = template.as_ref().map(|template| template.spec.query.as_str());
+            if let Err(error) = metrics::plan(canary, metric, provider, query) {
                 self.refuse(field, error.to_string());
             }
         }
+    }
+
+    /// The template of the metric at this field, where it can be asked.
+    fn template(&mut self, lookup: &dyn Lookup, place: &Place, field: &str) -> Option<Arc<MetricTemplate>> {
+        let field = format!("{field}.templateRef");
+        let words = match lookup.template(&place.namespace, &place.name) {
+            Ok(template) => match support::unbuilt_template(&template.spec) {
+                None => return Some(template),
+                Some(words) => words,
+            },
+            Err(LookupError::Malformed(words)) => words,
+            Err(LookupError::NotFound) => {
+                let message = format!("there is no MetricTemplate {place}");
+                self.lacking.push(Refusal { field, message });
+                return None;
+            }
+            Err(_) => return None,
+        };
+        self.refuse(field, format!("MetricTemplate {place}: {words}"));
+        None
     }
 
     fn alerts(&mut self, lookup: &dyn Lookup, canary: &Canary) {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use kube::api::ApiResource;
 
+use crate::api::Canary;
+
 /// A kind, as the API server serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource {
@@ -137,6 +139,15 @@ impl CanaryKey {
             namespace: namespace.into(),
             name: name.into(),
         }
+    }
+
+    /// The key of a Canary.
+    pub fn of(canary: &Canary) -> Self {
+        let meta = &canary.metadata;
+        Self::new(
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+        )
     }
 
     /// The Canary itself as an object.

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::lanes::{Lanes, Put};
 use super::leader::Claim;
+use super::resource::CanaryKey;
 use super::write::is_terminating;
 use crate::api::Canary;
 use crate::clock::Clock;
@@ -255,7 +256,7 @@ impl Outlets {
                 Err(_) => Err(format!("no end within {} s", CHANNEL_LIMIT.as_secs())),
             };
             if let Err(cause) = outcome {
-                let (canary, name) = (name_of(canary), channel.name());
+                let (canary, name) = (CanaryKey::of(canary), channel.name());
                 tracing::error!(%canary, notice = %notice.id, "{name} could not be sent: {cause}");
                 self.metrics.untold(name);
             }
@@ -296,7 +297,7 @@ impl Outlets {
     /// A lane is full: these notices are not told there.
     fn give_up(&self, announcement: &Announcement, place: Option<usize>) {
         let name = place.map_or("event", |place| self.channels[place].name());
-        let canary = name_of(&announcement.canary);
+        let canary = CanaryKey::of(&announcement.canary);
         for notice in &announcement.notices {
             tracing::error!(%canary, notice = %notice.id, "{name} could not be sent: too much waits to be sent");
             self.metrics.untold(name);
@@ -341,7 +342,7 @@ impl Outlets {
             let cause = match clock.timeout(REQUEST_LIMIT, request.send(&events)).await {
                 Ok(Ok(exists)) => return Some(exists),
                 Ok(Err(error)) if is_final(&error) => {
-                    tracing::warn!(canary = %name_of(canary), "no event can be written: {error}");
+                    tracing::warn!(canary = %CanaryKey::of(canary), "no event can be written: {error}");
                     return None;
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -350,7 +351,7 @@ impl Outlets {
             drop(place);
             let wait = retry.wait();
             if retry.attempts() >= ATTEMPTS {
-                tracing::error!(canary = %name_of(canary), "no event can be written: {cause}");
+                tracing::error!(canary = %CanaryKey::of(canary), "no event can be written: {cause}");
                 return None;
             }
             clock.sleep(wait).await;
@@ -389,20 +390,10 @@ fn log(canary: &Canary, notice: &Notice) {
     if !notice.event {
         return;
     }
-    let canary = name_of(canary);
+    let canary = CanaryKey::of(canary);
     if notice.warning {
         tracing::warn!(%canary, "{}", notice.text);
     } else {
         tracing::info!(%canary, "{}", notice.text);
     }
-}
-
-/// As Flagger's log names a Canary: `<name>.<namespace>`.
-fn name_of(canary: &Canary) -> String {
-    let meta = &canary.metadata;
-    format!(
-        "{}.{}",
-        meta.name.as_deref().unwrap_or_default(),
-        meta.namespace.as_deref().unwrap_or_default()
-    )
 }

@@ -15,12 +15,15 @@ use async_trait::async_trait;
 pub use checksum::checksum;
 pub use credentials::{Credentials, CredentialsError, SecretNames};
 pub use payload::Payload;
-pub use webhook::{HttpCaller, MOST_RETRIES};
+pub use webhook::HttpCaller;
 
 use crate::api::{Canary, Webhook};
 
 /// How long one try takes at most where a hook does not say.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// More tries than these are not made, whatever a hook says: a question comes to an end.
+const MOST_RETRIES: u32 = 100;
 
 /// One call, ready to be sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +100,7 @@ impl HookCall {
         Ok(Self {
             url: hook.url.as_str().into(),
             timeout: timeout(hook)?,
-            retries: hook.retries(),
+            retries: hook.retries().min(MOST_RETRIES),
             insecure_skip_verify: hook.disable_tls,
             body,
             idempotency_key: key.to_owned(),

@@ -23,10 +23,8 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const LARGEST_BODY: usize = 64 * 1024;
 /// Letters of an answer that go into the error.
 const EXCERPT: usize = 512;
-/// The longest wait that a server may ask for: a gate must not sleep for a day.
+/// The longest wait between two tries, also where the server asks for more: a gate must not sleep for a day.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// More tries than these are not made, whatever the hook says: a question comes to an end.
-pub const MOST_RETRIES: u32 = 100;
 /// No request takes longer than this, whatever its own timeout says.
 const LONGEST_CALL: Duration = Duration::from_hours(24);
 
@@ -35,7 +33,6 @@ const LONGEST_CALL: Duration = Duration::from_hours(24);
 pub struct HttpCaller {
     /// For hooks without credentials.
     clients: Clients,
-    reach: Reach,
 }
 
 /// How one try ended, other than well.
@@ -52,7 +49,7 @@ impl HttpCaller {
     /// # Errors
     /// The system's certificates or its resolver are unusable.
     pub fn new(reach: Reach) -> Result<Self, ClientError> {
-        Clients::within(reach, LONGEST_CALL).map(|clients| Self { clients, reach })
+        Clients::within(reach, LONGEST_CALL).map(|clients| Self { clients })
     }
 
     /// The client for a call: the shared one, or where there are credentials one of its own, which shows them to nobody else.
@@ -62,8 +59,8 @@ impl HttpCaller {
             return Ok(self.clients.get(call.insecure_skip_verify).clone());
         }
         let mut builder = self
-            .reach
-            .limit(outbound::builder(LONGEST_CALL), true)
+            .clients
+            .beside(LONGEST_CALL, true)
             .tls_danger_accept_invalid_certs(call.insecure_skip_verify);
         if let Some(pem) = &shown.client_cert {
             builder = builder.identity(reqwest::Identity::from_pem(pem.reveal().as_bytes())?);
@@ -135,18 +132,22 @@ impl Caller for HttpCaller {
                 Err(Miss::Final(error)) => return Err(error),
                 Err(Miss::Passing { cause, after }) => (cause, after),
             };
-            if attempts > call.retries.min(MOST_RETRIES) {
+            if attempts > call.retries {
                 return Err(HookError::GivenUp {
                     origin,
                     attempts,
                     cause,
                 });
             }
-            let wait = after.map_or_else(|| retry.wait(), |asked| asked.min(LONGEST_WAIT));
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(wait(&mut retry, after)).await;
             attempts += 1;
         }
     }
+}
+
+/// The wait before the next try: longer each time, or what the server asked for; at most [`LONGEST_WAIT`].
+fn wait(retry: &mut Retry, asked: Option<Duration>) -> Duration {
+    asked.unwrap_or_else(|| retry.wait()).min(LONGEST_WAIT)
 }
 
 /// `Retry-After`, which counts with 429 and 503 (RFC 9110, 10.2.3): seconds, or a date. The answer's own `Date` is what a date is counted
@@ -206,6 +207,23 @@ fn is_out_of_reach(error: &reqwest::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute_and_the_server_may_say_otherwise() {
+        let mut retry = Retry::of_hook("key");
+        for expected in [1.0, 2.0, 4.0, 8.0, 16.0] {
+            let waited = wait(&mut retry, None).as_secs_f64();
+            assert!(
+                (expected..=expected * 1.1).contains(&waited),
+                "{waited}, not {expected}"
+            );
+        }
+        for _ in 0..200 {
+            assert_eq!(wait(&mut retry, None), LONGEST_WAIT);
+        }
+        assert_eq!(wait(&mut retry, Some(Duration::from_secs(3))).as_secs(), 3);
+        assert_eq!(wait(&mut retry, Some(Duration::from_hours(1))), LONGEST_WAIT);
+    }
 
     #[test]
     fn a_wait_is_asked_for_by_429_and_503_only() {

@@ -18,7 +18,6 @@ const EXCERPT: usize = 256;
 #[derive(Debug, Clone)]
 pub struct HttpSender {
     clients: Clients,
-    reach: Reach,
 }
 
 impl HttpSender {
@@ -27,7 +26,7 @@ impl HttpSender {
     /// # Errors
     /// The system's certificates or its resolver are unusable.
     pub fn new(reach: Reach) -> Result<Self, ClientError> {
-        Clients::within(reach, TIMEOUT).map(|clients| Self { clients, reach })
+        Clients::within(reach, TIMEOUT).map(|clients| Self { clients })
     }
 
     /// The shared client, or one of its own for a destination behind its own proxy.
@@ -37,8 +36,8 @@ impl HttpSender {
         };
         let unusable = |error: &reqwest::Error| NotifyError::Proxy(outbound::cause(error));
         let proxy = reqwest::Proxy::all(proxy.reveal()).map_err(|error| unusable(&error))?;
-        self.reach
-            .limit(outbound::builder(TIMEOUT), false)
+        self.clients
+            .beside(TIMEOUT, false)
             .proxy(proxy)
             .build()
             .map_err(|error| unusable(&error))

@@ -7,7 +7,7 @@ use super::super::known::Known;
 use super::super::observation::{Memory, Observation, Rehearsal, Workload};
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::scaler;
-use super::super::state::{Block, GateState};
+use super::super::state::Block;
 use super::super::weight::Side;
 use super::homeward;
 use super::revision::{Seen, seen};
@@ -15,7 +15,7 @@ use super::scaling;
 use super::step::ROLLED_BACK;
 use super::turn::Turn;
 use super::{finish, promote, step, verdict, word};
-use crate::api::{Canary, HookType};
+use crate::api::Canary;
 
 /// What Kubernetes calls a pod that no node has room for (API reference, `PodCondition`).
 const UNSCHEDULABLE: &str = "Unschedulable";
@@ -101,20 +101,11 @@ fn judge(turn: &mut Turn<'_>, tally: &Tally) {
     if let Some(refusal) = &tally.refused {
         return verdict::gate_refused(turn, tally, refusal);
     }
-    remember_passed(turn, tally);
     let text = format!("Starting canary analysis for {}", turn.target_name());
     turn.event("analysis", "Analyse", &text);
-    verdict::tell_passed(turn, tally);
+    // Hooks that run once a run are not run again when the canary has to begin anew (rank 33 of `spec/users.md`).
+    verdict::keep_passed(turn, tally);
     step::begin(turn);
-}
-
-/// Hooks that run once a run are not run again, neither while a gate behind them is closed nor when the canary has to begin anew
-/// (rank 33 of `spec/users.md`).
-fn remember_passed(turn: &mut Turn<'_>, tally: &Tally) {
-    let once = tally.passed.iter().filter(|pass| pass.kind == HookType::PreRollout);
-    for pass in once {
-        turn.block.gates.insert(pass.mark.clone(), GateState::Passed);
-    }
 }
 
 /// Whether the first questions may be asked: the pods are ready and the writes were rehearsed.

@@ -16,6 +16,7 @@ use crate::harness::Outcome;
 use crate::harness::app::{POD_HEADER, VERSION_HEADER};
 use crate::harness::cluster::Cluster;
 use crate::harness::process::{Process, Signal, output_of};
+use crate::harness::verdict::Expectation;
 
 /// Nobody waits longer than this for a shop.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -112,6 +113,16 @@ impl Answers {
     /// All of them, added up.
     pub fn all(&self) -> Tally {
         self.between(DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// That the application answered every request; the first losses are told.
+    pub fn nothing_lost(&self, who: &str) -> Expectation {
+        for (at, why) in self.losses().into_iter().take(10) {
+            println!("{who}: lost at {} {why}", at.format("%H:%M:%S%.3f"));
+        }
+        let all = self.all();
+        let text = format!("No request is lost ({} of {})", all.lost, all.lost + all.answered);
+        Expectation::new(text, all.lost == 0 && all.answered > 0).about(who)
     }
 
     /// The moments at which requests were lost, and why.

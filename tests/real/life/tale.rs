@@ -227,12 +227,7 @@ impl<'a> Tale<'a> {
             load, title, mut found, ..
         } = self;
         let answers = load.stop().await?;
-        for (at, why) in answers.losses().into_iter().take(10) {
-            println!("{title}: lost at {} {why}", at.format("%H:%M:%S%.3f"));
-        }
-        let all = answers.all();
-        let text = format!("No request is lost ({} of {})", all.lost, all.lost + all.answered);
-        found.push(Expectation::new(text, all.lost == 0 && all.answered > 0).about(&title));
+        found.push(answers.nothing_lost(&title));
         Ok((answers, found))
     }
 }

@@ -95,7 +95,7 @@ async fn an_observer_beside_a_run_writes_nothing() {
     let mut canary = house.canary_manifest();
     canary["spec"]["analysis"]["webhooks"] = json!(hooks);
     house.change(&canary).await;
-    let (observer, its_hooks) = house.observe_beside();
+    let (observer, its_hooks, its_metrics) = house.observe_beside();
     house.pass(5).await;
     house.release("podinfo:2").await;
     house.until("Succeeded", 600).await;
@@ -104,6 +104,8 @@ async fn an_observer_beside_a_run_writes_nothing() {
     observer.abort();
     assert!(house.hooks.calls_to("smoke").len() == 1 && house.hooks.calls_to("load").len() > 1);
     assert_eq!(its_hooks.calls(), [], "whoever acts calls the hooks");
+    let shown = its_metrics.text().expect("metrics must be readable");
+    assert!(!shown.contains("podinfo"), "whoever acts counts its releases: {shown}");
     let requests = house.requests_of("observer");
     assert!(!requests.is_empty());
     let is_read = |it: &&String| [" get ", " list "].iter().any(|verb| it.contains(verb));

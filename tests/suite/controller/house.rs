@@ -71,7 +71,7 @@ impl House {
         };
         let client = api.client("team");
         let stop = Arc::new(Notify::new());
-        let serin = Mutex::new(start("serin", &api, &fault, &settings, &outside, &clock, &stop));
+        let serin = Mutex::new(start("serin", &api, &fault, &settings, &outside, &clock, &stop).0);
         let house = Self {
             api,
             clock,
@@ -95,19 +95,13 @@ impl House {
     pub fn restart(&self) {
         let mut serin = self.serin.lock().expect("must not be poisoned");
         serin.abort();
-        *serin = start(
-            "serin",
-            &self.api,
-            &self.fault,
-            &self.settings,
-            &self.outside,
-            &self.clock,
-            &self.stop,
-        );
+        let (api, fault, clock, stop) = (&self.api, &self.fault, &self.clock, &self.stop);
+        (*serin, _) = start("serin", api, fault, &self.settings, &self.outside, clock, stop);
     }
 
-    /// A second controller, by the name of `observer`, which only says what it would do, and the hooks that it could call.
-    pub fn observe_beside(&self) -> (JoinHandle<()>, SimCaller) {
+    /// A second controller, by the name of `observer`, which only says what it would do, with the hooks that it could call and the
+    /// metrics that it shows.
+    pub fn observe_beside(&self) -> (JoinHandle<()>, SimCaller, Metrics) {
         let settings = Settings {
             observe_only: true,
             ..self.settings.clone()
@@ -118,7 +112,8 @@ impl House {
             ..self.outside.clone()
         };
         let (api, fault, clock, stop) = (&self.api, &self.fault, &self.clock, &self.stop);
-        (start("observer", api, fault, &settings, &outside, clock, stop), hooks)
+        let (task, metrics) = start("observer", api, fault, &settings, &outside, clock, stop);
+        (task, hooks, metrics)
     }
 
     /// Whether the controller has ended by itself.
@@ -345,7 +340,7 @@ fn start(
     outside: &Outside,
     clock: &Clock,
     stop: &Arc<Notify>,
-) -> JoinHandle<()> {
+) -> (JoinHandle<()>, Metrics) {
     let (client, settings, outside, clock, stop) = (
         api.client_with(user, fault.clone()),
         settings.clone(),
@@ -353,16 +348,18 @@ fn start(
         clock.clone(),
         stop.clone(),
     );
+    let metrics = Metrics::new("test", &settings.mesh_provider, clock.clone());
     let vitals = Vitals {
-        metrics: Metrics::new("test", &settings.mesh_provider, clock.clone()),
+        metrics: metrics.clone(),
         health: Health::default(),
     };
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let stopped = stop.notified();
         let ended = controller::run(client, settings, outside, vitals, clock, Claim::permanent(), stopped).await;
         assert!(
             matches!(ended, Ok(()) | Err(StartError::Pruned)),
             "the controller must start: {ended:?}"
         );
-    })
+    });
+    (task, metrics)
 }

@@ -2,9 +2,10 @@
 
 use chrono::TimeDelta;
 use serin::api::Phase;
-use serin::rollout::{Observation, Refusal, Stage, Weight};
+use serin::rollout::{Known, Observation, Refusal, Stage, Weight};
 
 use super::roads::{initialized, linear, until};
+use super::world::Pods;
 
 /// kstatus calls an object unfinished whose `observedGeneration` lags behind.
 #[test]
@@ -123,21 +124,46 @@ fn a_move_after_an_upgrade_rolls_nothing() {
 /// target and primary, must not lose the content that stands in the store under the old one.
 #[test]
 fn a_revision_that_an_upgrade_renames_is_found_at_every_moment() {
-    for writes in 0..6 {
+    for (passes, writes) in (1..=3).flat_map(|passes| (0..6).map(move |writes| (passes, writes))) {
         let mut world = initialized(&linear());
         world.versions = "2/1".into();
         if let Some(target) = &mut world.actual.target {
             target.template += 100;
         }
         world.refresh();
-        world.pass(Some(writes));
-        world.crash();
-        world.pass(Some(writes));
+        for _ in 0..passes {
+            world.pass(Some(writes));
+            world.crash();
+        }
         world.actual.primary = None;
+        // A bad revision: only the good one can serve.
+        world.bad.insert(2);
         world.push(2);
-        world.crash();
-        until(&mut world, "promoted", |w| {
-            w.phase() == Phase::Succeeded && w.actual.primary.as_ref().is_some_and(|it| it.template == 2)
+        world.refresh();
+        until(&mut world, "failed, and the good one serves", |w| {
+            let serves = |pods: &Pods| pods.template % 100 == 1 && pods.ready == pods.replicas;
+            w.phase() == Phase::Failed && w.actual.primary.as_ref().is_some_and(serves)
         });
     }
+}
+
+/// Invariant 2: pods beyond the wanted size are on their way out, though their endpoints do not say so yet.
+#[test]
+fn pods_that_a_scaler_takes_away_carry_no_further_weight() {
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.distort = |observation| {
+        if let Known::Present(target) = &mut observation.target {
+            target.replicas = 1;
+        }
+    };
+    until(&mut world, "rolled back", |w| {
+        w.block().is_some_and(|block| block.stage == Stage::RollingBack)
+    });
+    assert!(
+        !world.log.iter().any(|line| line == "Route(Weight(40))"),
+        "{:#?}",
+        world.log
+    );
 }

@@ -333,6 +333,21 @@ fn a_late_yes_about_one_revision_does_not_release_the_one_after_a_return() {
     }
 }
 
+/// The gate has opened for a revision that went away, and closed until it came back.
+#[test]
+fn a_yes_of_an_hour_ago_does_not_release_a_revision_that_comes_back() {
+    let mut world = initialized(&with_hooks(&json!([hook("gate", "confirm-rollout")])));
+    world.answers_take = TimeDelta::seconds(8);
+    world.push(2);
+    until(&mut world, "asked", |w| w.called.len() == 1);
+    world.push(1);
+    seconds(&mut world, 3600);
+    world.gates_closed = true;
+    world.push(2);
+    seconds(&mut world, 60);
+    assert_eq!(world.phase(), Phase::Waiting, "{:?}", world.called);
+}
+
 #[test]
 fn what_was_answered_before_a_suspension_decides_nothing_after_it() {
     let mut world = initialized(&linear());
