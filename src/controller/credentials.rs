@@ -5,8 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::lookup::References;
+use super::lookup::{LookupError, References};
 use crate::hooks::{Caller, Credentials, CredentialsError, HookCall, HookError};
+use crate::retry::Retry;
+
+/// How often a Secret is asked for again where the API server cannot give it at the moment: that is no word about the release.
+const READS_AGAIN: u32 = 3;
 
 /// Calls hooks through another caller, with what their Secrets hold.
 pub struct WithCredentials {
@@ -21,11 +25,21 @@ impl WithCredentials {
     }
 
     async fn secret(&self, call: &HookCall, name: &str) -> Result<Secret, HookError> {
-        let secret = self.references.secret(&call.body.namespace, name).await;
-        secret.map_err(|error| HookError::Secret {
-            secret: format!("{name}.{}", call.body.namespace),
-            cause: error.to_string(),
-        })
+        let mut retry = Retry::of_hook(&call.idempotency_key);
+        loop {
+            let cause = match self.references.secret(&call.body.namespace, name).await {
+                Ok(secret) => return Ok(secret),
+                Err(LookupError::Unknown(_)) if retry.attempts() < READS_AGAIN => {
+                    tokio::time::sleep(retry.wait()).await;
+                    continue;
+                }
+                Err(cause) => cause,
+            };
+            return Err(HookError::Secret {
+                secret: format!("{name}.{}", call.body.namespace),
+                cause: cause.to_string(),
+            });
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Look {
         list.map(items)
     }
 
-    /// The objects of any kind in a namespace, as far as one answer goes; none where they cannot be listed.
+    /// The objects of any kind in a namespace, or in all where it is empty, as far as one answer goes; none where they cannot be listed.
     pub async fn listed(&self, resource: Resource, namespace: &str) -> Vec<Value> {
         let params = ListParams::default().limit(MOST_OBJECTS);
         let Ok(request) = Request::new(resource.path(namespace)).list(&params) else {

@@ -2,7 +2,7 @@
 //!
 //! Nothing of it is watched, and what Serin may not list, or what the cluster does not serve, is left out.
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Map, Value};
 
 use super::held::Held;
@@ -13,7 +13,7 @@ use super::say;
 use super::site::Site;
 use super::warn;
 use crate::rollout::{Block, Side, Stage};
-use crate::workload::companions::{COMPANIONS, Sides, findings, left_behind, with_label};
+use crate::workload::companions::{COMPANIONS, Companion, Sides, findings, left_behind, with_label};
 
 impl Engine {
     /// Looks and tells, where a takeover begins and this process has not done so for these names.
@@ -25,11 +25,15 @@ impl Engine {
         let Some(mut sides) = sides(site) else { return };
         held.preflighted = Some(site.subject.clone());
         let namespace = meta::namespace(&site.raw);
-        let lists = COMPANIONS.iter().map(|companion| {
-            let resource = Resource::new(companion.group, companion.version, companion.kind, companion.plural);
-            self.look.listed(resource, namespace)
-        });
-        let lists = join_all(lists).await;
+        let (lists, own) = join(
+            join_all(COMPANIONS.iter().map(|companion| self.companions(companion, namespace))),
+            self.look.namespace(namespace),
+        )
+        .await;
+        sides.namespace_labels = own.present().map_or_else(
+            || Map::from_iter([("kubernetes.io/metadata.name".to_owned(), namespace.into())]),
+            |own| labels(own, "/metadata/labels"),
+        );
         let all = || COMPANIONS.iter().zip(&lists);
         let services = all().filter(|(companion, _)| companion.kind == "Service");
         let left: Vec<Map<String, Value>> = services
@@ -50,6 +54,17 @@ impl Engine {
         let notices = warn::told_once(site, "preflight", texts);
         self.teller.retell(site.canary.clone(), notices, self.look.clock.now());
     }
+
+    /// The objects of a kind that may be about pods of this namespace. Who may only list in the namespace itself sees only those.
+    async fn companions(&self, companion: &Companion, namespace: &str) -> Vec<Value> {
+        let resource = Resource::new(companion.group, companion.version, companion.kind, companion.plural);
+        let mut objects = self.look.listed(resource, namespace).await;
+        if companion.is_far_reaching() {
+            let all = self.look.listed(resource, "").await;
+            objects.extend(all.into_iter().filter(|object| meta::namespace(object) != namespace));
+        }
+        objects
+    }
 }
 
 fn sides(site: &Site) -> Option<Sides<'_>> {
@@ -61,6 +76,8 @@ fn sides(site: &Site) -> Option<Sides<'_>> {
     let scaler = site.canary.spec.autoscaler_ref.as_ref();
     known.extend(scaler.map(|scaler| ("HorizontalPodAutoscaler", scaler.name.clone())));
     Some(Sides {
+        namespace: meta::namespace(&site.raw),
+        namespace_labels: Map::new(),
         target: &site.subject.target,
         primary_pods: with_label(&target_pods, &selector.key, &selector.primary_value()),
         target_pods,

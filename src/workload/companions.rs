@@ -1,4 +1,4 @@
-//! What else in a namespace picks the target's pods by their labels, and will not pick the primary's (rank 39 of `spec/users.md`).
+//! What else picks the target's pods by their labels, and will not pick the primary's (rank 39 of `spec/users.md`).
 //!
 //! The primary's pods differ from the target's in one label. A budget, a policy or a Service that names the old value goes on
 //! selecting the target, which has no pods between releases, so production is without it as soon as the primary serves.
@@ -19,6 +19,7 @@ pub struct Companion {
     /// The name in a path.
     pub plural: &'static str,
     by: By,
+    reach: Reach,
     /// What is the matter when it picks the target alone.
     consequence: &'static str,
 }
@@ -36,6 +37,17 @@ enum By {
     Services(&'static str),
 }
 
+/// Whose pods it may pick, beside those of its own namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Nobody's.
+    Own,
+    /// It picks its own, but its rules may name pods of other namespaces.
+    Peers,
+    /// Those of the namespaces that `/spec/namespaceSelector` names, instead of its own (API reference of the Prometheus Operator).
+    Named,
+}
+
 /// The kinds that are looked at.
 pub const COMPANIONS: &[Companion] = &[
     Companion {
@@ -44,6 +56,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "Service",
         plural: "services",
         by: By::Labels("/spec/selector"),
+        reach: Reach::Own,
         consequence: "sends its requests to no pod while no release is under way",
     },
     Companion {
@@ -52,6 +65,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "PodDisruptionBudget",
         plural: "poddisruptionbudgets",
         by: By::Selector("/spec/selector"),
+        reach: Reach::Own,
         consequence: "does not protect the primary's pods",
     },
     Companion {
@@ -60,6 +74,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "NetworkPolicy",
         plural: "networkpolicies",
         by: By::Selector("/spec/podSelector"),
+        reach: Reach::Peers,
         consequence: "does not govern the primary's pods",
     },
     Companion {
@@ -68,6 +83,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "PodMonitor",
         plural: "podmonitors",
         by: By::Selector("/spec/selector"),
+        reach: Reach::Named,
         consequence: "does not scrape the primary's pods",
     },
     Companion {
@@ -76,6 +92,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "ServiceMonitor",
         plural: "servicemonitors",
         by: By::Services("/spec/selector"),
+        reach: Reach::Named,
         consequence: "does not scrape the primary's pods",
     },
     Companion {
@@ -84,6 +101,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "AuthorizationPolicy",
         plural: "authorizationpolicies",
         by: By::Selector("/spec/selector"),
+        reach: Reach::Own,
         consequence: "does not govern the primary's pods",
     },
     Companion {
@@ -92,6 +110,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "PeerAuthentication",
         plural: "peerauthentications",
         by: By::Selector("/spec/selector"),
+        reach: Reach::Own,
         consequence: "does not govern the primary's pods",
     },
     Companion {
@@ -100,6 +119,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "RequestAuthentication",
         plural: "requestauthentications",
         by: By::Selector("/spec/selector"),
+        reach: Reach::Own,
         consequence: "does not govern the primary's pods",
     },
     Companion {
@@ -108,6 +128,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "Sidecar",
         plural: "sidecars",
         by: By::Labels("/spec/workloadSelector/labels"),
+        reach: Reach::Own,
         consequence: "does not configure the primary's pods",
     },
     Companion {
@@ -116,6 +137,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "CiliumNetworkPolicy",
         plural: "ciliumnetworkpolicies",
         by: By::Selector("/spec/endpointSelector"),
+        reach: Reach::Own,
         consequence: "does not govern the primary's pods",
     },
     Companion {
@@ -124,6 +146,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "HorizontalPodAutoscaler",
         plural: "horizontalpodautoscalers",
         by: By::Name("/spec/scaleTargetRef"),
+        reach: Reach::Own,
         consequence: "does not scale the primary; name it in spec.autoscalerRef",
     },
     Companion {
@@ -132,6 +155,7 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "ScaledObject",
         plural: "scaledobjects",
         by: By::Name("/spec/scaleTargetRef"),
+        reach: Reach::Own,
         consequence: "does not scale the primary, and may keep the target from going to zero",
     },
     Companion {
@@ -140,13 +164,25 @@ pub const COMPANIONS: &[Companion] = &[
         kind: "VerticalPodAutoscaler",
         plural: "verticalpodautoscalers",
         by: By::Name("/spec/targetRef"),
+        reach: Reach::Own,
         consequence: "does not size the primary's pods",
     },
 ];
 
+impl Companion {
+    /// Whether such an object of another namespace may be about these pods.
+    pub fn is_far_reaching(&self) -> bool {
+        self.reach != Reach::Own
+    }
+}
+
 /// The pods and names that are told apart.
 #[derive(Debug, Clone)]
 pub struct Sides<'a> {
+    /// The namespace of all pods.
+    pub namespace: &'a str,
+    /// Its labels.
+    pub namespace_labels: Map<String, Value>,
     /// Name of the target.
     pub target: &'a str,
     /// Labels of the target's pods.
@@ -180,7 +216,7 @@ pub fn left_behind<'a>(
     };
     objects
         .iter()
-        .filter(|object| stays_behind(companion.by, object, sides))
+        .filter(|object| picks_here(companion.reach, object, sides) && stays_behind(companion.by, object, sides))
         .filter(move |object| !known(text(object, "/metadata/name")))
 }
 
@@ -189,18 +225,38 @@ pub fn findings(companion: &Companion, objects: &[Value], sides: &Sides<'_>) -> 
     let (kind, target) = (companion.kind, sides.target);
     let mut all: Vec<String> = left_behind(companion, objects, sides)
         .map(|object| {
-            let name = text(object, "/metadata/name");
+            let name = name(object, sides);
             format!("{kind} {name} selects {target} only: it {}", companion.consequence)
         })
         .collect();
-    if kind == "NetworkPolicy" {
+    if companion.reach == Reach::Peers {
         let policies = objects.iter().filter(|policy| lets_through(policy, sides));
         all.extend(policies.map(|policy| {
-            let name = text(policy, "/metadata/name");
+            let name = name(policy, sides);
             format!("{kind} {name} lets the pods of {target} through and not the primary's")
         }));
     }
     all
+}
+
+/// Its name, with its namespace where that is another one.
+fn name(object: &Value, sides: &Sides<'_>) -> String {
+    let (name, namespace) = (text(object, "/metadata/name"), text(object, "/metadata/namespace"));
+    if namespace == sides.namespace {
+        name.to_owned()
+    } else {
+        format!("{name}.{namespace}")
+    }
+}
+
+/// Whether it picks pods of this namespace at all.
+fn picks_here(reach: Reach, object: &Value, sides: &Sides<'_>) -> bool {
+    let names = list(object, "/spec/namespaceSelector/matchNames");
+    match reach {
+        Reach::Named if object.pointer("/spec/namespaceSelector/any") == Some(&Value::Bool(true)) => true,
+        Reach::Named if !names.is_empty() => names.iter().any(|name| name == sides.namespace),
+        _ => text(object, "/metadata/namespace") == sides.namespace,
+    }
 }
 
 fn stays_behind(by: By, object: &Value, sides: &Sides<'_>) -> bool {
@@ -225,8 +281,10 @@ fn lets_through(policy: &Value, sides: &Sides<'_>) -> bool {
     [("/spec/ingress", "/from"), ("/spec/egress", "/to")]
         .into_iter()
         .flat_map(|(rules, peers)| list(policy, rules).iter().flat_map(move |rule| list(rule, peers)))
-        // Pods of other namespaces are other pods.
-        .filter(|peer| peer.get("namespaceSelector").is_none())
+        .filter(|peer| match peer.get("namespaceSelector") {
+            Some(selector) => picks(selector, &sides.namespace_labels),
+            None => text(policy, "/metadata/namespace") == sides.namespace,
+        })
         .filter_map(|peer| peer.get("podSelector"))
         .any(|selector| picks_one(selector, sides))
 }
@@ -278,6 +336,8 @@ mod tests {
     fn sides() -> Sides<'static> {
         let target_pods = labels(&json!({"app": "shop", "tier": "web"}));
         Sides {
+            namespace: "web",
+            namespace_labels: labels(&json!({"kubernetes.io/metadata.name": "web"})),
             target: "shop",
             primary_pods: with_label(&target_pods, "app", "shop-primary"),
             target_pods,
@@ -287,10 +347,14 @@ mod tests {
     }
 
     fn found(kind: &str, spec: &Value) -> Vec<String> {
+        found_in("web", kind, spec)
+    }
+
+    fn found_in(namespace: &str, kind: &str, spec: &Value) -> Vec<String> {
         let companion = COMPANIONS.iter().find(|it| it.kind == kind).unwrap();
         findings(
             companion,
-            &[json!({"metadata": {"name": "it"}, "spec": spec})],
+            &[json!({"metadata": {"name": "it", "namespace": namespace}, "spec": spec})],
             &sides(),
         )
     }
@@ -387,14 +451,47 @@ mod tests {
             found("NetworkPolicy", &policy(of_shop)),
             ["NetworkPolicy it lets the pods of shop through and not the primary's"]
         );
-        let elsewhere = json!({"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {}});
+        let elsewhere =
+            json!({"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {"matchLabels": {"a": "b"}}});
         assert_eq!(found("NetworkPolicy", &policy(elsewhere)), Vec::<String>::new());
+        // In front of a database, for instance, in a namespace of its own.
+        let named = json!({"podSelector": {"matchLabels": {"app": "shop"}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "web"}}});
+        assert_eq!(
+            found_in("data", "NetworkPolicy", &policy(named)),
+            ["NetworkPolicy it.data lets the pods of shop through and not the primary's"]
+        );
+        let nameless = json!({"podSelector": {"matchLabels": {"app": "shop"}}});
+        assert_eq!(
+            found_in("data", "NetworkPolicy", &policy(nameless)),
+            Vec::<String>::new(),
+            "pods of its own"
+        );
+        let own = json!({"podSelector": {"matchLabels": {"app": "shop"}}});
+        assert_eq!(found_in("data", "NetworkPolicy", &own), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_monitor_picks_in_the_namespaces_that_it_names() {
+        let monitor =
+            |namespaces: Value| json!({"selector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": namespaces});
+        for (namespace, namespaces, count) in [
+            ("web", json!({}), 1),
+            ("web", json!({"any": false}), 1),
+            ("web", json!({"matchNames": ["other"]}), 0),
+            ("monitoring", json!({}), 0),
+            ("monitoring", json!({"any": true}), 1),
+            ("monitoring", json!({"matchNames": ["other", "web"]}), 1),
+        ] {
+            let found = found_in(namespace, "PodMonitor", &monitor(namespaces.clone()));
+            assert_eq!(found.len(), count, "in {namespace}: {namespaces}");
+        }
     }
 
     #[test]
     fn what_serin_sees_to_is_known() {
         let companion = &COMPANIONS[0];
-        let service = json!({"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"}}});
+        let service = json!({"metadata": {"name": "shop", "namespace": "web"}, "spec": {"selector": {"app": "shop"}}});
         assert_eq!(findings(companion, &[service], &sides()), Vec::<String>::new());
     }
 }

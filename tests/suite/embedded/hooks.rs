@@ -1,8 +1,16 @@
 //! Hooks, gates, events and alerts of whole releases (`spec/core.md` 8, 24 to 31; `spec/users.md` 33).
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use k8s_openapi::ByteString;
 use serde_json::json;
-use serin::sim::world::{hooks::HookSays, traffic::Behaviour};
+use serin::sim::{
+    fault::{Action, Failure, Fault, RequestInfo},
+    world::{hooks::HookSays, traffic::Behaviour},
+};
 
 use super::setting::{NAMESPACE, Setting, hook};
 
@@ -471,4 +479,38 @@ async fn a_hook_gets_what_its_secret_holds_at_the_moment_and_nothing_of_it_is_to
         })
         .await;
     assert!(!stage.status().to_string().contains("s3cret"), "{}", stage.status());
+}
+
+/// The first requests for a Secret find no server.
+#[derive(Default)]
+struct SecretsLate(AtomicUsize);
+
+impl Fault for SecretsLate {
+    fn on_request(&self, request: &RequestInfo) -> Action {
+        if request.resource == "secrets" && request.verb == "get" && self.0.fetch_add(1, Ordering::SeqCst) < 3 {
+            Action::FailBefore(Failure::ConnectionReset)
+        } else {
+            Action::Pass
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_cannot_be_read_for_a_moment_fails_no_check() {
+    let mut check = hook("rollout", "check");
+    check["headersFrom"] = json!({ "name": "token" });
+    let late = Arc::new(SecretsLate::default());
+    let stage = Setting::new()
+        .object(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "token", "namespace": NAMESPACE },
+            "data": { "X-Token": ByteString(b"s3cret".to_vec()) },
+        }))
+        .analysis(&json!({ "threshold": 1, "webhooks": [check] }))
+        .fault(late.clone())
+        .initialized()
+        .await;
+    stage.push("app:2").await;
+    stage.until_phase("Succeeded").await;
+    assert!(late.0.load(Ordering::SeqCst) > 3, "it was asked for, in vain at first");
+    assert!(!stage.hooks.calls_to("check").is_empty());
 }

@@ -48,7 +48,12 @@ async fn crowded(setting: Setting) -> (Stage, Value) {
     metrics["spec"]["selector"] = json!({ "app": APP });
     let mut all = manifests::service(NAMESPACE, "everything");
     all["spec"]["selector"] = json!({ "app": "another" });
+    let mut elsewhere = monitor("PodMonitor", "all-pods", &json!({ "app": APP }));
+    elsewhere["metadata"]["namespace"] = json!("monitoring");
+    elsewhere["spec"]["namespaceSelector"] = json!({ "matchNames": [NAMESPACE] });
     for object in [
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "monitoring" } }),
+        elsewhere,
         metrics,
         all,
         monitor("PodMonitor", "pods", &json!({ "app": APP })),
@@ -86,6 +91,7 @@ async fn what_picks_the_pods_and_will_lose_them_is_named_before_anything_is_scal
         named(&stage),
         [
             "HorizontalPodAutoscaler app selects app only: it does not scale the primary; name it in spec.autoscalerRef",
+            "PodMonitor all-pods.monitoring selects app only: it does not scrape the primary's pods",
             "PodMonitor pods selects app only: it does not scrape the primary's pods",
             "Service app-metrics selects app only: it sends its requests to no pod while no release is under way",
             "ServiceMonitor services selects app only: it does not scrape the primary's pods",
@@ -94,7 +100,7 @@ async fn what_picks_the_pods_and_will_lose_them_is_named_before_anything_is_scal
     stage.serin.kill();
     stage.serin.start();
     stage.pass(120).await;
-    assert_eq!(named(&stage).len(), 4, "nothing is looked for at rest");
+    assert_eq!(named(&stage).len(), 5, "nothing is looked for at rest");
 }
 
 /// Without the rights, or with an API server that answers no such list, the takeover goes on.
