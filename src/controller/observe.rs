@@ -13,8 +13,8 @@ use super::site::{Rules, Site};
 use crate::api::{ConfigMode, FINALIZER, support, validate};
 use crate::object::list;
 use crate::rollout::{
-    DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, ServiceFacts, Side, Traffic,
-    Workload,
+    DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, Selects, ServiceFacts, Side,
+    Traffic, Workload,
 };
 use crate::routing::Provider;
 use crate::routing::service::{self, ServiceContext};
@@ -39,10 +39,8 @@ pub struct Surroundings<'a> {
 /// What the pass sees.
 pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observation {
     let threshold = &site.canary.spec;
-    let endpoints = |slices: &Known<Vec<Arc<Value>>>, side: Side| {
-        let slices: Vec<&Value> = slices.present()?.iter().map(AsRef::as_ref).collect();
-        Some(endpoints::ready(&slices, &site.keys().workload(side).name))
-    };
+    let endpoints =
+        |slices: &Known<Vec<Arc<Value>>>, side: Side| slices.present().map(|slices| ready_behind(slices, site, side));
     let stored: Known<Vec<Fingerprint>> = site
         .store
         .clone()
@@ -70,6 +68,13 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
             service::side_facts(cx, Side::Canary, it)
         }),
         apex_service: service(site, &site.apex_service, service::apex_facts),
+        apex_endpoints: site.apex_slices.as_ref().map(|slices| {
+            match [Side::Primary, Side::Canary].map(|side| ready_behind(slices, site, side) > 0) {
+                [true, false] => Selects::Primary,
+                [false, true] => Selects::Target,
+                _ => Selects::Other,
+            }
+        }),
         route: route(site, rules, &around.traffic),
         destinations: destinations(site, rules),
         scaler: scalers::facts(site),
@@ -111,6 +116,7 @@ pub fn is_incomplete(observation: &Observation) -> bool {
         unknown(&observation.primary_service),
         unknown(&observation.canary_service),
         unknown(&observation.apex_service),
+        unknown(&observation.apex_endpoints),
         unknown(&observation.route),
         observation
             .destinations
@@ -125,6 +131,12 @@ pub fn is_incomplete(observation: &Observation) -> bool {
         observation.canary_endpoints.is_none(),
     ];
     missing.contains(&true)
+}
+
+/// How many of a side's pods are ready behind a Service with these slices.
+fn ready_behind(slices: &[Arc<Value>], site: &Site, side: Side) -> u32 {
+    let slices: Vec<&Value> = slices.iter().map(AsRef::as_ref).collect();
+    endpoints::ready(&slices, &site.keys().workload(side).name)
 }
 
 const fn unknown<T>(known: &Known<T>) -> bool {

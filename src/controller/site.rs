@@ -81,6 +81,8 @@ pub struct Site {
     pub primary_slices: Known<Vec<Arc<Value>>>,
     /// The slices of `<apex>-canary`.
     pub canary_slices: Known<Vec<Arc<Value>>>,
+    /// The slices of the apex Service.
+    pub apex_slices: Known<Vec<Arc<Value>>>,
     /// The label that tells the pods, or why there is none.
     pub selector: Result<Selector, String>,
 }
@@ -196,8 +198,9 @@ impl Site {
             referred: Referred::survey(&*look.caches, &canary, &wanted.provider, rules),
             scalers: Scalers::survey(look, &namespace, &canary.spec, block).await,
             store: look.group(&revisions_of(&namespace, &name)).await,
-            primary_slices: look.group(&keys.slices(Side::Primary)).await,
-            canary_slices: look.group(&keys.slices(Side::Canary)).await,
+            primary_slices: look.group(&keys.slices(&side_name(&subject, Side::Primary))).await,
+            canary_slices: look.group(&keys.slices(&side_name(&subject, Side::Canary))).await,
+            apex_slices: look.group(&keys.slices(&subject.apex)).await,
             raw,
             canary,
             wanted,
@@ -362,9 +365,9 @@ impl Keys<'_> {
         ObjectKey::new(Resource::SERVICE, self.namespace, &side_name(self.subject, side))
     }
 
-    /// The slices of a side's Service.
-    pub fn slices(&self, side: Side) -> ObjectKey {
-        ObjectKey::new(Resource::ENDPOINT_SLICE, self.namespace, &side_name(self.subject, side))
+    /// The slices of a Service.
+    pub fn slices(&self, service: &str) -> ObjectKey {
+        ObjectKey::new(Resource::ENDPOINT_SLICE, self.namespace, service)
     }
 
     /// The route.

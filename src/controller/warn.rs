@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::configs;
 use super::site::{Rules, Site};
 use crate::api::validate;
+use crate::object::text;
 use crate::rollout::Notice;
 
 /// The Event's `action`.
@@ -20,6 +21,7 @@ pub fn notices(site: &Site, rules: &Rules) -> Vec<Notice> {
         texts.extend(provider.warnings(&site.route_context(rules)));
     }
     texts.extend(frozen(site));
+    texts.extend(recreated(site));
     let generation = canary.metadata.generation.unwrap_or_default();
     told_once(site, &format!("warn-{generation}"), texts)
 }
@@ -37,6 +39,19 @@ fn frozen(site: &Site) -> impl Iterator<Item = String> {
             "spec.configTracking: {config} is kept up to date by {rotator}, and the primary reads the copy of the last promotion; mode live \
              or liveRestart would let it read the Secret itself"
         ))
+    })
+}
+
+/// A primary whose pods all go at once while nobody else may answer for it.
+fn recreated(site: &Site) -> Option<String> {
+    let target = site.target.present()?;
+    let is_alone = !site.subject.has_route() && text(target, "/spec/strategy/type") == "Recreate";
+    is_alone.then(|| {
+        format!(
+            "spec.targetRef: Deployment {} has strategy Recreate, and provider {} leads every request to the primary: at a promotion nobody \
+             answers until its pods are made anew",
+            site.subject.target, site.subject.provider
+        )
     })
 }
 

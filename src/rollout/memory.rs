@@ -49,7 +49,8 @@ pub fn remember(
     }
     next.acting_since.get_or_insert(now);
     next.traffic_seen = since(memory.traffic_seen.clone(), traffic_drawn(block, observation), now);
-    next.apex_seen = since(memory.apex_seen, apex_drawn(observation), now);
+    let followed = apex_drawn(observation).filter(|side| observation.apex_endpoints.is_present_and(|it| it == side));
+    next.apex_seen = since(memory.apex_seen, followed, now);
     let route = observation.route.present().filter(|route| accepted(route));
     next.announced_seen = route
         .filter(|route| route.announced)

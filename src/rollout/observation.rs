@@ -36,6 +36,8 @@ pub struct Observation {
     pub canary_service: Known<ServiceFacts>,
     /// The Service that clients call.
     pub apex_service: Known<ServiceFacts>,
+    /// Whose pods alone are behind it, by its `EndpointSlices`: they come after the selector, and the data plane follows them.
+    pub apex_endpoints: Known<Selects>,
     /// The provider's route object.
     pub route: Known<RouteFacts>,
     /// What the provider draws beside each side's Service; `None` where it draws nothing there.
@@ -262,7 +264,7 @@ pub struct Memory {
     pub traffic_seen: Option<(Traffic, DateTime<Utc>)>,
     /// Since when the route has not been seen so, at the traffic of the status.
     pub undrawn_since: Option<DateTime<Utc>>,
-    /// Since when the apex Service has been seen drawn towards this side.
+    /// Since when the apex Service has been seen drawn towards this side, with its endpoints.
     pub apex_seen: Option<(Selects, DateTime<Utc>)>,
     /// Since when the target's template has this fingerprint: a commit is taken after one quiet second.
     pub template_seen: Option<(Fingerprint, DateTime<Utc>)>,

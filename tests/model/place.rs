@@ -241,6 +241,7 @@ impl Place {
             canary_endpoints: Some(self.endpoints.1.into()),
             primary_service,
             canary_service,
+            apex_endpoints: apex_service.as_ref().map(|apex| apex.selects),
             apex_service,
             route: self.seen.route.facts(owned.route),
             stored: Known::Present(stored.map(fingerprint).collect()),

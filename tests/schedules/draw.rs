@@ -43,6 +43,8 @@ pub struct Schedule {
     pub from_rest: bool,
     /// How the images of [`IMAGES`] behave, but for the first, which is well.
     pub natures: [Nature; 4],
+    /// Another application is beside it, and only one of them may release or be taken over at a time.
+    pub beside: bool,
     /// What happens, and how long after what happened before.
     pub script: Vec<(Duration, Event)>,
 }
@@ -84,6 +86,8 @@ pub enum Nature {
 pub enum Event {
     /// The team releases an image.
     Push(&'static str),
+    /// The team releases an image of the other application.
+    Beside(&'static str),
     /// The pods of a Deployment are deleted.
     DeletePods(&'static str),
     /// A person scales a Deployment.
@@ -174,6 +178,7 @@ impl Schedule {
             elected: d.percent(20),
             from_rest: d.percent(80),
             natures,
+            beside: false,
             script: Vec::new(),
         };
         (schedule.provider, schedule.strategy) = means(d);
@@ -182,6 +187,13 @@ impl Schedule {
             let after = Duration::from_millis(d.one(&[500, 3_000, 12_000, 40_000, 90_000]) * d.from(1, 100) / 100);
             let event = schedule.event(d, hostile);
             schedule.script.push((after, event));
+        }
+        // Drawn last: what seeds stood for before goes on.
+        schedule.beside = d.percent(30);
+        for _ in 0..if schedule.beside { d.from(1, 4) } else { 0 } {
+            let place = usize::try_from(d.from(0, 100)).unwrap_or(0) * (schedule.script.len() + 1) / 100;
+            let after = Duration::from_millis(d.from(0, 20_000));
+            schedule.script.insert(place, (after, Event::Beside(d.one(&IMAGES))));
         }
         schedule
     }

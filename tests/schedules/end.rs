@@ -1,7 +1,12 @@
 //! What must be true when everything has come to rest.
 
-use super::draw::{Event, Schedule};
-use crate::embedded::stage::Stage;
+use std::collections::BTreeMap;
+
+use super::{
+    draw::{Event, Schedule},
+    play::BESIDE,
+};
+use crate::embedded::{stage::Stage, story::Moment};
 
 /// What is wrong at rest, where `lost` requests got no answer in the last minute.
 pub fn wrong(schedule: &Schedule, stage: &Stage, lost: f64) -> Vec<String> {
@@ -66,7 +71,64 @@ pub fn wrong(schedule: &Schedule, stage: &Stage, lost: f64) -> Vec<String> {
         .filter(|(_, event)| matches!(event, Event::Push(_)))
         .count();
     let ours = !schedule.recreate || (schedule.from_rest && pushes <= 1);
+    // Without a route nobody stands in for a primary that is recreated; a warning says so.
+    let ours = ours && !(schedule.recreate && schedule.provider == "kubernetes" && pushes > 0);
     let gentle = ours && !schedule.script.iter().any(|(_, event)| event.is_hostile());
     check(!gentle || total < 1.0, format!("{total} requests were lost"));
+    if schedule.beside {
+        wrong.extend(beside(schedule, stage));
+    }
     wrong
+}
+
+/// What is wrong with the other application, and with the slot that both had.
+fn beside(schedule: &Schedule, stage: &Stage) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let status = &stage.object("flagger.app/v1beta1", "Canary", BESIDE)["status"];
+    let phase = status["phase"].as_str().unwrap_or_default();
+    let (target, primary) = (stage.image(BESIDE), stage.image(&format!("{BESIDE}-primary")));
+    let fits = match phase {
+        "Initialized" | "Succeeded" => target == primary,
+        "Failed" => target != primary,
+        _ => false,
+    };
+    if !fits {
+        wrong.push(format!(
+            "{BESIDE} is {phase}, its primary runs {primary} and its target {target}"
+        ));
+    }
+    // A write of a process that is gone may arrive when its successor has given the slot away.
+    let is_steady = |event: &Event| !matches!(event, Event::Kill(_) | Event::Restart(_) | Event::Faults(_));
+    if !schedule.elected && schedule.script.iter().all(|(_, event)| is_steady(event)) {
+        wrong.extend(crowds(&stage.story.moments()));
+    }
+    wrong
+}
+
+/// Stages without a slot: nothing moves, or a person is waited for. A takeover has one for a part of its stage only.
+const WITHOUT: [&str; 7] = [
+    "",
+    "Resting",
+    "Waiting",
+    "WaitingPromotion",
+    "HoldOnCanary",
+    "Leaving",
+    "Initializing",
+];
+
+/// Releases that began while another application had the slot. What a person lets go on asks for none.
+fn crowds(moments: &[Moment]) -> Vec<String> {
+    let mut stages: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut crowds = Vec::new();
+    for Moment { at, of, stage, .. } in moments {
+        let before = stages.insert(of, stage).unwrap_or_default();
+        let begins = stage == "Raising" && ["Resting", "Waiting"].contains(&before);
+        let others = stages
+            .iter()
+            .filter(|(name, stage)| *name != of && !WITHOUT.contains(stage));
+        if begins {
+            crowds.extend(others.map(|(name, stage)| format!("{of} begins at {at} while {name} is {stage}")));
+        }
+    }
+    crowds
 }

@@ -1,6 +1,6 @@
 //! Plays a schedule on the embedded cluster, lets it come to rest, and says what was wrong.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ use crate::embedded::{
 const LONGEST: TimeDelta = TimeDelta::minutes(25);
 /// How long the caches of a process may be behind what happened, and it cannot know.
 const BLIND: TimeDelta = TimeDelta::seconds(8);
+
+/// The other application, where there is one.
+pub const BESIDE: &str = "basket";
 
 /// How a schedule went.
 #[derive(Debug)]
@@ -92,6 +95,9 @@ impl<'a> Player<'a> {
                 .object(manifests::autoscaler(NAMESPACE, APP, bounds[0], bounds[1]))
                 .spec(&json!({ "autoscalerRef": { "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": APP } }));
         }
+        if it.beside {
+            setting = beside(setting, it.provider);
+        }
         setting
             .seed(it.seed)
             .watch_delay(it.watch_delay)
@@ -131,7 +137,12 @@ impl<'a> Player<'a> {
         for (after, event) in &self.schedule.script {
             stage.clock.sleep(*after).await;
             stage.note(&format!("{event:?}"));
-            if event.is_hostile() || matches!(event, Event::Push(_) | Event::Skip(_) | Event::Faults(_)) {
+            if event.is_hostile()
+                || matches!(
+                    event,
+                    Event::Push(_) | Event::Beside(_) | Event::Skip(_) | Event::Faults(_)
+                )
+            {
                 self.blows.push(stage.clock.now());
             }
             self.happen(&stage, event, &born, &deployment).await;
@@ -164,6 +175,7 @@ impl<'a> Player<'a> {
     async fn happen(&self, stage: &Stage, event: &Event, born: &Value, deployment: &Value) {
         match event {
             Event::Push(image) => attempt(stage, &manifests::image(NAMESPACE, APP, image)).await,
+            Event::Beside(image) => attempt(stage, &manifests::image(NAMESPACE, BESIDE, image)).await,
             Event::DeletePods(of) => delete_pods(stage, of).await,
             Event::Scale(name, replicas) => {
                 let spec = json!({ "spec": { "replicas": replicas } });
@@ -243,7 +255,21 @@ impl<'a> Player<'a> {
     }
 }
 
-/// Lets time pass until the Canary has rested for a while; false if it does not.
+/// Another application beside the first, with one slot for both.
+fn beside(setting: Setting, provider: &str) -> Setting {
+    let analysis = if provider == "kubernetes" {
+        json!({ "interval": "10s", "threshold": 2, "iterations": 2 })
+    } else {
+        manifests::analysis("10s", 2, 60, 20)
+    };
+    setting
+        .object(manifests::deployment(NAMESPACE, BESIDE, "app:1", 2))
+        .object(manifests::service(NAMESPACE, BESIDE))
+        .object(manifests::canary(NAMESPACE, BESIDE, provider, &analysis))
+        .settings(|settings| settings.limits.fleet = NonZeroU32::new(1))
+}
+
+/// Lets time pass until all Canaries have rested for a while; false if they do not.
 async fn rest(stage: &Stage) -> bool {
     let end = stage.clock.now() + LONGEST;
     let mut quiet = 0;
@@ -254,7 +280,8 @@ async fn rest(stage: &Stage) -> bool {
             stage.canary()["metadata"]["resourceVersion"].clone(),
             stage.story.writes_of_serin(),
         );
-        let rests = stage.status()["serin"]["stage"] == "Resting" && before == now;
+        let canaries = stage.api.objects("flagger.app/v1beta1", "Canary", NAMESPACE);
+        let rests = before == now && canaries.iter().all(|it| it["status"]["serin"]["stage"] == "Resting");
         quiet = if rests { quiet + 1 } else { 0 };
         before = now;
         // Longer than any hook that was asked before the calm may still be answering.

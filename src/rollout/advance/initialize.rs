@@ -80,8 +80,11 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
         .apex_seen
         .is_none_or(|(selects, _)| selects != Selects::Primary)
     {
-        turn.why("SwitchingApex", "the apex Service is switched to the primary's pods")
-            .awaiting("the switched Service in the cache");
+        turn.why(
+            "SwitchingApex",
+            "the apex Service is switched to the primary's pods, and its EndpointSlices follow",
+        )
+        .awaiting("the switched Service and its EndpointSlices");
     } else if observation.target.is_present_and(|target| target.replicas > 0) {
         let since = turn.memory.apex_seen.map(|(_, since)| since);
         let message = if turn.let_go(since) {

@@ -330,6 +330,7 @@ impl World {
                     owned: self.cached.owned,
                 })
             }),
+            apex_endpoints: self.cached.apex.map_or(Known::Absent, Known::Present),
             destinations: self.has_route().then(|| DestinationFacts {
                 primary: destination(self.cached.destinations.0),
                 canary: destination(self.cached.destinations.1),
