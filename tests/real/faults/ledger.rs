@@ -1,10 +1,13 @@
 //! The API server's audit log: every write, whoever made it, with its answer; and what a controller asked for.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::faults::accounts;
+use crate::faults::witness::Seen;
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
 use crate::harness::control_plane::AUDIT_LOG;
@@ -155,44 +158,43 @@ impl Ledger {
         Ok(Self(all))
     }
 
-    /// Adds the creation of an object that stands and of which the log has none: a client that is killed before its answer leaves a
-    /// request behind that took effect and was answered with nothing. Objects that are never changed keep the version of their creation.
-    pub fn supplement(&mut self, resource: &str, object: Value) {
-        let metadata = object["metadata"].clone();
-        let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
-        let subject = Subject {
-            resource: resource.to_owned(),
-            namespace: text("namespace"),
-            name: text("name"),
-            ..Subject::default()
-        };
-        let uid = &metadata["uid"];
-        let is_logged = self.0.iter().any(|request| {
-            request.is_write() && request.resource() == resource && request.response_object["metadata"]["uid"] == *uid
-        });
-        let (Ok(version), Ok(at)) = (text("resourceVersion").parse(), text("creationTimestamp").parse()) else {
-            return;
-        };
-        if is_logged {
-            return;
+    /// Adds what was seen and the log does not have, as writes of nobody.
+    pub fn supplement(&mut self, testimony: Vec<Seen>) {
+        fn version(object: &Value) -> Option<(String, String)> {
+            let text = |field: &str| object["metadata"][field].as_str().map(str::to_owned);
+            Some((text("uid")?, text("resourceVersion")?))
         }
-        println!(
-            "the log has no creation of {resource} {}/{}",
-            subject.namespace, subject.name
-        );
-        self.0.push(Request {
-            verb: "create".to_owned(),
-            uri: String::new(),
-            user: User {
-                username: String::new(),
-            },
-            object_ref: subject,
-            response_status: Answer { code: 201 },
-            received: at,
-            answered: at,
-            response_object: object,
-            version,
-        });
+        let logged = self.0.iter().filter(|request| request.is_write());
+        let mut known: BTreeSet<_> = logged
+            .filter_map(|request| request.object().and_then(version))
+            .collect();
+        for Seen { resource, object, at } in testimony {
+            let Some(its) = version(&object) else { continue };
+            let Ok(place) = its.1.parse() else { continue };
+            if !known.insert(its) {
+                continue;
+            }
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            let subject = Subject {
+                resource,
+                namespace: text("namespace"),
+                name: text("name"),
+                ..Subject::default()
+            };
+            self.0.push(Request {
+                verb: "update".to_owned(),
+                uri: String::new(),
+                user: User {
+                    username: String::new(),
+                },
+                object_ref: subject,
+                response_status: Answer { code: 200 },
+                received: at,
+                answered: at,
+                response_object: object,
+                version: place,
+            });
+        }
         self.0.sort_by_key(|request| request.version);
     }
 

@@ -2,9 +2,9 @@
 //! admission policy do their worst. Each release must end as the undisturbed one beside it, or wait with the reason said; and every
 //! write of every controller, read from the audit log, must keep the invariants.
 //!
-//! [`scene`] is what the faults share, [`accounts`] are the controllers' own, [`trial`] an application that one is tried on. [`ledger`] reads the audit log, [`laws`] judges
-//! it. Each fault is a room: [`kills`], [`comings`], [`frozen`], [`metrics`], [`hanging`], [`rival`], [`refused`], and then [`outage`] and
-//! [`dark`], which reach everybody.
+//! [`scene`] is what the faults share, [`accounts`] are the controllers' own, [`trial`] an application that one is tried on. [`ledger`]
+//! reads the audit log, [`witness`] adds what it lacks, [`laws`] judges it. Each fault is a room: [`kills`], [`comings`], [`frozen`],
+//! [`metrics`], [`hanging`], [`rival`], [`refused`], and then [`outage`] and [`dark`], which reach everybody.
 
 mod accounts;
 mod chance;
@@ -22,16 +22,16 @@ mod rival;
 mod scene;
 mod trial;
 mod undisturbed;
+mod witness;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::api::{Api, ListParams};
 
 use crate::faults::chance::Chance;
 use crate::faults::ledger::Ledger;
 use crate::faults::scene::{Findings, Scene};
 use crate::faults::trial::End;
+use crate::faults::witness::Witness;
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
 use crate::harness::listener::Listener;
@@ -63,6 +63,7 @@ impl Arguments {
 /// All faults but the outages at once, each in a namespace with a controller of its own; then the outages; then the laws.
 pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     accounts::prepare(cluster).await?;
+    let witness = Witness::start(&cluster.client);
     let scene = Scene {
         cluster,
         listener: Listener::start().await?,
@@ -94,10 +95,7 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
         all.extend(compared.filter_map(|(who, number, end)| Some(as_undisturbed(who, end, undisturbed.get(*number)?))));
     }
     let mut ledger = Ledger::read(cluster, None)?;
-    let revisions: Api<ControllerRevision> = Api::all(cluster.client.clone());
-    for revision in revisions.list(&ListParams::default()).await? {
-        ledger.supplement("controllerrevisions", serde_json::to_value(&revision)?);
-    }
+    ledger.supplement(witness.testimony());
     all.extend(laws::every_write(&ledger));
     all.extend(laws::every_step(&ledger));
     for namespace in [
