@@ -68,15 +68,18 @@ pub(super) async fn run(desk: &mut Desk<'_>, args: &Args) -> Result<(), ReleaseE
     if views.is_empty() {
         return Ok(writeln!(desk.out, "There is no Canary to hand back.")?);
     }
-    let (ready, kept): (Vec<View>, Vec<View>) = views
+    let staying = staying(desk, args, &views).await;
+    let (mut ready, kept): (Vec<View>, Vec<View>) = views
         .into_iter()
         .partition(|view| args.force || objection(view).is_none());
     for view in &kept {
         let why = objection(view).unwrap_or_default();
         writeln!(desk.out, "{}: stays: {why}", view.full_name())?;
     }
+    // Who waits for another's target would take it over as soon as that one is gone.
+    ready.sort_by_key(|view| !is_late(view));
     for view in &ready {
-        if let Some(note) = remark(view) {
+        for note in remark(view).into_iter().chain(claim(view, &staying)) {
             writeln!(desk.out, "{}: {note}", view.full_name())?;
         }
     }
@@ -205,6 +208,34 @@ fn remark(view: &View) -> Option<String> {
     Some(format!(
         "was applied by {applier}, which makes it again unless it is taken out there first"
     ))
+}
+
+/// The Canaries beside these that nobody wants to hand back. Who may not list them is told nothing of them.
+async fn staying(desk: &Desk<'_>, args: &Args, views: &[View]) -> Vec<View> {
+    if args.all || args.all_namespaces {
+        return Vec::new();
+    }
+    let all = desk.all(Some(&desk.namespace_of(&args.place))).await;
+    let mut all = all.unwrap_or_default();
+    all.retain(|other| !meta::deleting(&other.raw) && !views.iter().any(|view| view.name == other.name));
+    all
+}
+
+/// Who takes the target over when this one is gone.
+fn claim(view: &View, staying: &[View]) -> Option<String> {
+    let target = |view: &View| view.raw.pointer("/spec/targetRef/name").cloned();
+    let next = staying.iter().find(|other| target(other) == target(view))?;
+    Some(format!(
+        "Canary {} names the same target and takes it over as soon as this one is gone",
+        next.name
+    ))
+}
+
+/// Whether another Canary has its target.
+fn is_late(view: &View) -> bool {
+    view.block
+        .as_ref()
+        .is_some_and(|block| block.why.reason == "TargetTaken")
 }
 
 /// Whether some Serin leads: its Lease was renewed lately. No Lease, or no right to list them, proves nothing: leader election can be

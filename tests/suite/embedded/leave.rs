@@ -147,3 +147,27 @@ async fn without_a_running_serin_nothing_is_deleted() {
     stage.until("gone", is_gone).await;
     no_request_lost(&stage);
 }
+
+/// Two Canaries of one target: the second would take it over as soon as the first is gone.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_target_is_named_and_goes_first() {
+    let analysis = manifests::analysis("10s", 2, 60, 20);
+    let mut late = manifests::canary(NAMESPACE, "zebra", "gatewayapi:v1", &analysis);
+    late["spec"]["targetRef"]["name"] = APP.into();
+    let stage = Setting::new().initialized().await;
+    stage.create(&late).await;
+    stage
+        .until("the second waits", |stage| {
+            stage.object("flagger.app/v1beta1", "Canary", "zebra")["status"]["serin"]["why"]["reason"] == "TargetTaken"
+        })
+        .await;
+    let (code, said) = serin(&stage, "leave app --dry-run").await;
+    assert_eq!(code, 0, "{said}");
+    let claim = "app.test: Canary zebra names the same target and takes it over as soon as this one is gone\n";
+    assert!(said.starts_with(claim), "{said}");
+    let (code, said) = serin(&stage, "leave --all --at-once 1").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("zebra.test: deleted"), "{said}");
+    assert!(is_gone(&stage) && stage.deployment("app-primary").is_null());
+    no_request_lost(&stage);
+}
