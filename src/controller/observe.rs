@@ -39,8 +39,12 @@ pub struct Surroundings<'a> {
 /// What the pass sees.
 pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observation {
     let threshold = &site.canary.spec;
-    let endpoints =
-        |slices: &Known<Vec<Arc<Value>>>, side: Side| slices.present().map(|slices| ready_behind(slices, site, side));
+    let endpoints = |slices: &Known<Vec<Arc<Value>>>, side: Side| {
+        let workload = site.keys().workload(side).name;
+        slices
+            .present()
+            .map(|slices| endpoints::ready(&plain(slices), &workload))
+    };
     let stored: Known<Vec<Fingerprint>> = site
         .store
         .clone()
@@ -68,13 +72,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
             service::side_facts(cx, Side::Canary, it)
         }),
         apex_service: service(site, &site.apex_service, service::apex_facts),
-        apex_endpoints: site.apex_slices.as_ref().map(|slices| {
-            match [Side::Primary, Side::Canary].map(|side| ready_behind(slices, site, side) > 0) {
-                [true, false] => Selects::Primary,
-                [false, true] => Selects::Target,
-                _ => Selects::Other,
-            }
-        }),
+        apex_endpoints: site.apex_slices.as_ref().map(|apex| behind_apex(apex, site)),
         route: route(site, rules, &around.traffic),
         destinations: destinations(site, rules),
         scaler: scalers::facts(site),
@@ -133,10 +131,23 @@ pub fn is_incomplete(observation: &Observation) -> bool {
     missing.contains(&true)
 }
 
-/// How many of a side's pods are ready behind a Service with these slices.
-fn ready_behind(slices: &[Arc<Value>], site: &Site, side: Side) -> u32 {
-    let slices: Vec<&Value> = slices.iter().map(AsRef::as_ref).collect();
-    endpoints::ready(&slices, &site.keys().workload(side).name)
+/// Whose pods alone are in the slices of the apex Service.
+fn behind_apex(apex: &[Arc<Value>], site: &Site) -> Selects {
+    let [primary, target] = [Side::Primary, Side::Canary].map(|side| site.keys().workload(side).name);
+    let of_primary = site
+        .primary_slices
+        .present()
+        .map(|slices| plain(slices))
+        .unwrap_or_default();
+    match endpoints::sides(&plain(apex), &of_primary, &primary, &target) {
+        [true, false] => Selects::Primary,
+        [false, true] => Selects::Target,
+        _ => Selects::Other,
+    }
+}
+
+fn plain(slices: &[Arc<Value>]) -> Vec<&Value> {
+    slices.iter().map(AsRef::as_ref).collect()
 }
 
 const fn unknown<T>(known: &Known<T>) -> bool {

@@ -16,15 +16,30 @@ const RANDOM: usize = 5;
 
 /// How many different pods of `workload`, a Deployment, are ready and not terminating in these slices of one Service.
 pub fn ready(slices: &[&Value], workload: &str) -> u32 {
-    let pods: BTreeSet<&str> = slices
+    u32::try_from(pods(slices, workload).len()).unwrap_or(u32::MAX)
+}
+
+/// Whether pods of the primary, and whether pods of the target, are behind a Service that may lead to either. `primary_slices` are those of
+/// the primary's own Service: very long names are cut, and then a pod's name does not tell whose it is.
+pub fn sides(slices: &[&Value], primary_slices: &[&Value], primary: &str, target: &str) -> [bool; 2] {
+    let of_primary = pods(primary_slices, primary);
+    let here = |workload| pods(slices, workload).into_iter();
+    [
+        here(primary).any(|pod| of_primary.contains(pod)),
+        here(target).any(|pod| !of_primary.contains(pod)),
+    ]
+}
+
+/// The uids of the pods that count.
+fn pods<'a>(slices: &[&'a Value], workload: &str) -> BTreeSet<&'a str> {
+    slices
         .iter()
         .flat_map(|slice| list(slice, "/endpoints"))
         .filter(|endpoint| is_ready(endpoint))
         .filter(|endpoint| text(endpoint, "/targetRef/kind") == "Pod")
         .filter(|endpoint| belongs(text(endpoint, "/targetRef/name"), workload))
         .map(|endpoint| text(endpoint, "/targetRef/uid"))
-        .collect();
-    u32::try_from(pods.len()).unwrap_or(u32::MAX)
+        .collect()
 }
 
 /// An absent `ready` is to be read as true, an absent `terminating` as false (discovery/v1, `EndpointConditions`).
@@ -108,6 +123,24 @@ mod tests {
         let pod = format!("{}x2x4q", &stem[..LONGEST_STEM]);
         assert!(belongs(&pod, workload));
         assert!(!belongs(&pod, "a-service"));
+    }
+
+    #[test]
+    fn whose_pods_a_service_has_is_told_by_their_uids_where_names_are_cut() {
+        let target = "a-service-with-a-very-long-name-that-tells-everything-12345";
+        let primary = format!("{target}-primary");
+        let pod = |uid: &str, end: &str| json!({"targetRef": {"kind": "Pod", "name": format!("{}{end}", &target[..LONGEST_STEM]), "uid": uid}});
+        let [ours, theirs] = [pod("p", "x2x4q"), pod("t", "abcde")];
+        let of = |pods: &[&Value]| json!({"endpoints": pods});
+        let own = of(&[&ours]);
+        for (behind, expected) in [
+            (of(&[&ours]), [true, false]),
+            (of(&[&theirs]), [false, true]),
+            (of(&[&ours, &theirs]), [true, true]),
+            (of(&[]), [false, false]),
+        ] {
+            assert_eq!(sides(&[&behind], &[&own], &primary, target), expected, "{behind}");
+        }
     }
 
     #[test]
