@@ -2,9 +2,9 @@
 
 use chrono::TimeDelta;
 use serin::api::{CanaryStatus, Phase};
-use serin::rollout::{Refusal, Selects, Stage, Weight};
+use serin::rollout::{Known, Observation, Refusal, Selects, Stage, Weight};
 
-use super::roads::{linear, until};
+use super::roads::{initialized, linear, until};
 use super::world::{Pods, World, fingerprint};
 
 /// A canary as Flagger left it: phase, weight, the templates of target and primary.
@@ -139,4 +139,38 @@ fn a_primary_smaller_than_the_target_is_raised_before_it_takes_over() {
     world.actual.primary.as_mut().expect("a primary").replicas = 1;
     until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
     assert_eq!(world.actual.primary.as_ref().map(|p| p.replicas), Some(3));
+}
+
+/// The selector of the apex Service says where requests shall go, its `EndpointSlices` say where they do.
+fn behind(observation: &mut Observation) {
+    observation.apex_endpoints = Known::Present(Selects::Target);
+}
+
+/// Invariant 2: the target's pods are not taken while requests still find them, however long the slices take.
+#[test]
+fn a_takeover_waits_for_the_endpoints_of_the_apex_and_goes_on_when_they_have_followed() {
+    let mut world = World::new(3, &linear());
+    world.distort = behind;
+    until(&mut world, "switched", |w| w.actual.apex == Some(Selects::Primary));
+    seconds(&mut world, 900);
+    assert_eq!(world.actual.target.as_ref().map(|pods| pods.replicas), Some(3));
+    let why = world.block().expect("a block").why;
+    assert_eq!(why.reason, "SwitchingApex", "{why:?}");
+    world.distort = |_| {};
+    until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
+    assert_eq!(world.actual.target.as_ref().map(|pods| pods.replicas), Some(0));
+}
+
+/// A deletion waits for them too, and not for ever: slices that never follow keep no Canary.
+#[test]
+fn a_hand_back_whose_endpoints_never_follow_ends_at_its_deadline() {
+    let mut world = initialized(&linear());
+    world.distort = |observation| observation.apex_endpoints = Known::Present(Selects::Primary);
+    world.deleting = true;
+    until(&mut world, "switched back", |w| w.actual.apex == Some(Selects::Target));
+    // Half of the deadline.
+    seconds(&mut world, 30);
+    assert!(!world.gone, "it waits");
+    until(&mut world, "released", |w| w.gone);
+    assert_eq!(world.actual.target.as_ref().map(|pods| pods.ready), Some(3));
 }
