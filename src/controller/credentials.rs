@@ -27,19 +27,21 @@ impl WithCredentials {
     async fn secret(&self, call: &HookCall, name: &str) -> Result<Secret, HookError> {
         let mut retry = Retry::of_hook(&call.idempotency_key);
         loop {
-            let cause = match self.references.secret(&call.body.namespace, name).await {
-                Ok(secret) => return Ok(secret),
+            match self.references.secret(&call.body.namespace, name).await {
                 Err(LookupError::Unknown(_)) if retry.attempts() < READS_AGAIN => {
                     tokio::time::sleep(retry.wait()).await;
-                    continue;
                 }
-                Err(cause) => cause,
-            };
-            return Err(HookError::Secret {
-                secret: format!("{name}.{}", call.body.namespace),
-                cause: cause.to_string(),
-            });
+                read => return read.map_err(|cause| unusable(call, name, &cause)),
+            }
         }
+    }
+}
+
+/// Why a hook cannot be called, by the Secret that it would need.
+fn unusable(call: &HookCall, name: &str, cause: &dyn std::error::Error) -> HookError {
+    HookError::Secret {
+        secret: format!("{name}.{}", call.body.namespace),
+        cause: cause.to_string(),
     }
 }
 
@@ -57,10 +59,7 @@ impl Caller for WithCredentials {
         for (name, read) in wanted {
             let Some(name) = name else { continue };
             let secret = self.secret(&call, name).await?;
-            read(&mut call.credentials, &secret).map_err(|error| HookError::Secret {
-                secret: format!("{name}.{}", call.body.namespace),
-                cause: error.to_string(),
-            })?;
+            read(&mut call.credentials, &secret).map_err(|cause| unusable(&call, name, &cause))?;
         }
         self.caller.call(&call).await
     }

@@ -55,7 +55,8 @@ impl Engine {
         self.teller.retell(site.canary.clone(), notices, self.look.clock.now());
     }
 
-    /// The objects of a kind that may be about pods of this namespace. Who may only list in the namespace itself sees only those.
+    /// The objects of a kind that may be about pods of this namespace. Its own are listed for themselves: who may list nothing else still sees
+    /// those, and where there are more of them in the cluster than one answer holds they are not left out.
     async fn companions(&self, companion: &Companion, namespace: &str) -> Vec<Value> {
         let resource = Resource::new(companion.group, companion.version, companion.kind, companion.plural);
         let mut objects = self.look.listed(resource, namespace).await;

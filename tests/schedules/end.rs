@@ -6,7 +6,7 @@ use super::{
     draw::{Event, Schedule},
     play::BESIDE,
 };
-use crate::embedded::{stage::Stage, story::Moment};
+use crate::embedded::{setting::APP, stage::Stage, story::Moment};
 
 /// What is wrong at rest, where `lost` requests got no answer in the last minute.
 pub fn wrong(schedule: &Schedule, stage: &Stage, lost: f64) -> Vec<String> {
@@ -17,16 +17,10 @@ pub fn wrong(schedule: &Schedule, stage: &Stage, lost: f64) -> Vec<String> {
             wrong.push(what);
         }
     };
-    let phase = stage.phase();
     let scaled = schedule
         .script
         .iter()
         .any(|(_, event)| matches!(event, Event::Scale(..)));
-    let (target, primary) = (stage.image("app"), stage.image("app-primary"));
-    check(
-        ["Initialized", "Succeeded", "Failed"].contains(&phase.as_str()),
-        format!("the resting phase is {phase}"),
-    );
     check(
         stage.weight() == Some(0) || schedule.provider == "kubernetes",
         format!("the route is at {:?}", stage.weight()),
@@ -51,14 +45,6 @@ pub fn wrong(schedule: &Schedule, stage: &Stage, lost: f64) -> Vec<String> {
         ),
     );
     check(
-        phase == "Failed" || target == primary,
-        format!("{phase}, and the primary runs {primary}, not {target}"),
-    );
-    check(
-        phase != "Failed" || target != primary,
-        format!("Failed, and the primary runs {target} all the same"),
-    );
-    check(
         status["lastPromotedSpec"] == status["serin"]["promoted"],
         "lastPromotedSpec is not what was promoted".to_owned(),
     );
@@ -75,34 +61,36 @@ pub fn wrong(schedule: &Schedule, stage: &Stage, lost: f64) -> Vec<String> {
     let ours = ours && !(schedule.recreate && schedule.provider == "kubernetes" && pushes > 0);
     let gentle = ours && !schedule.script.iter().any(|(_, event)| event.is_hostile());
     check(!gentle || total < 1.0, format!("{total} requests were lost"));
+    wrong.extend(ending(stage, APP));
     if schedule.beside {
-        wrong.extend(beside(schedule, stage));
+        wrong.extend(ending(stage, BESIDE));
+        wrong.extend(crowded(schedule, stage));
     }
     wrong
 }
 
-/// What is wrong with the other application, and with the slot that both had.
-fn beside(schedule: &Schedule, stage: &Stage) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let status = &stage.object("flagger.app/v1beta1", "Canary", BESIDE)["status"];
+/// What is wrong with how an application ended: its phase, and who has which revision.
+fn ending(stage: &Stage, name: &str) -> Option<String> {
+    let status = &stage.object("flagger.app/v1beta1", "Canary", name)["status"];
     let phase = status["phase"].as_str().unwrap_or_default();
-    let (target, primary) = (stage.image(BESIDE), stage.image(&format!("{BESIDE}-primary")));
+    let (target, primary) = (stage.image(name), stage.image(&format!("{name}-primary")));
     let fits = match phase {
         "Initialized" | "Succeeded" => target == primary,
         "Failed" => target != primary,
         _ => false,
     };
-    if !fits {
-        wrong.push(format!(
-            "{BESIDE} is {phase}, its primary runs {primary} and its target {target}"
-        ));
-    }
+    (!fits).then(|| format!("{name} is {phase}, its primary runs {primary} and its target {target}"))
+}
+
+/// What is wrong with the slot that both had.
+fn crowded(schedule: &Schedule, stage: &Stage) -> Vec<String> {
     // A write of a process that is gone may arrive when its successor has given the slot away.
     let is_steady = |event: &Event| !matches!(event, Event::Kill(_) | Event::Restart(_) | Event::Faults(_));
     if !schedule.elected && schedule.script.iter().all(|(_, event)| is_steady(event)) {
-        wrong.extend(crowds(&stage.story.moments()));
+        crowds(&stage.story.moments())
+    } else {
+        Vec::new()
     }
-    wrong
 }
 
 /// Stages without a slot: nothing moves, or a person is waited for. A takeover has one for a part of its stage only.

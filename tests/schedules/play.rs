@@ -263,9 +263,7 @@ fn beside(setting: Setting, provider: &str) -> Setting {
         manifests::analysis("10s", 2, 60, 20)
     };
     setting
-        .object(manifests::deployment(NAMESPACE, BESIDE, "app:1", 2))
-        .object(manifests::service(NAMESPACE, BESIDE))
-        .object(manifests::canary(NAMESPACE, BESIDE, provider, &analysis))
+        .beside(BESIDE, 2, provider, &analysis)
         .settings(|settings| settings.limits.fleet = NonZeroU32::new(1))
 }
 

@@ -51,7 +51,7 @@ impl Witness {
         Self { seen, tasks }
     }
 
-    /// Everything so far.
+    /// Everything since this was asked last.
     pub fn testimony(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -129,6 +129,13 @@ impl Setting {
         self
     }
 
+    /// Another application beside the first, with its Service and a Canary of its own.
+    pub fn beside(self, name: &str, replicas: u32, provider: &str, analysis: &Value) -> Self {
+        self.object(manifests::deployment(NAMESPACE, name, "app:1", replicas))
+            .object(manifests::service(NAMESPACE, name))
+            .object(manifests::canary(NAMESPACE, name, provider, analysis))
+    }
+
     /// No Service stands before the Canary comes.
     pub fn without_service(mut self) -> Self {
         self.service = None;

@@ -25,11 +25,7 @@ const APPS: [&str; 3] = [APP, "basket", "catalogue"];
 fn shop(limits: Limits) -> Setting {
     let mut setting = Setting::new().settings(|settings| settings.limits = limits);
     for name in &APPS[1..] {
-        let analysis = manifests::analysis("10s", 2, 60, 20);
-        setting = setting
-            .object(manifests::deployment(NAMESPACE, name, "app:1", 3))
-            .object(manifests::service(NAMESPACE, name))
-            .object(manifests::canary(NAMESPACE, name, "gatewayapi:v1", &analysis));
+        setting = setting.beside(name, 3, "gatewayapi:v1", &manifests::analysis("10s", 2, 60, 20));
     }
     setting
 }
