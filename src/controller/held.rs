@@ -11,7 +11,7 @@ use super::record::Attempt;
 use super::resource::CanaryKey;
 use crate::api::CanarySpec;
 use crate::retry::Retry;
-use crate::rollout::{Block, Memory, Subject};
+use crate::rollout::{Block, Fingerprint, Memory, Subject};
 
 /// One canary's part.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Held {
     pub introduced: bool,
     /// The generation of the Canary whose oddities were told.
     pub warned: Option<i64>,
+    /// The target's template for which the API server's version was asked anew.
+    pub doubted: Option<Fingerprint>,
     /// The names for which it was looked what will not follow to the primary.
     pub preflighted: Option<Subject>,
     /// The namespace goes: read so, or a create was refused with these words.
@@ -66,6 +68,7 @@ impl Held {
             retry: Retry::of_pass(uid),
             introduced: false,
             warned: None,
+            doubted: None,
             preflighted: None,
             namespace_terminating: false,
             namespace_read: None,

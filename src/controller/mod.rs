@@ -60,6 +60,7 @@ mod slots;
 mod status;
 pub mod tell;
 mod text;
+mod versions;
 mod warn;
 mod watch;
 mod work;
@@ -90,6 +91,7 @@ use self::settings::Settings;
 use self::site::{Rules, destination_resource, route_resource};
 use self::slots::Slots;
 use self::tell::Teller;
+use self::versions::Versions;
 use self::watch::Watches;
 use self::write::Writer;
 use crate::api::Canary;
@@ -166,11 +168,7 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let vitals = vitals.of(&settings, &clock);
     let started = clock.now();
-    let kubernetes = client
-        .apiserver_version()
-        .await
-        .map_err(StartError::Version)?
-        .git_version;
+    let versions = Versions::ask(&client).await.map_err(StartError::Version)?;
     let queue = Arc::new(Queue::new(clock.clone()));
     let caches = Arc::new(Caches::new(
         clock.clone(),
@@ -206,7 +204,7 @@ pub async fn run(
         holder: Holder::default(),
         slots: Slots::new(settings.limits, queue.clone()),
         pruned: Notify::new(),
-        versions: format!("{}/{kubernetes}", env!("CARGO_PKG_VERSION")),
+        versions,
         started,
     });
 

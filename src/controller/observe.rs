@@ -33,7 +33,7 @@ pub struct Surroundings<'a> {
     /// The namespace is being deleted.
     pub namespace_terminating: bool,
     /// `serin/kubernetes`.
-    pub versions: &'a str,
+    pub versions: String,
 }
 
 /// What the pass sees.
@@ -88,7 +88,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         full: None,
         unreadable: false,
         words: projection::words(&site.raw),
-        versions: around.versions.to_owned(),
+        versions: around.versions,
     }
 }
 

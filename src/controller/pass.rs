@@ -25,6 +25,7 @@ use super::site::{Rules, Site};
 use super::slots::Slots;
 use super::status;
 use super::tell::Teller;
+use super::versions::Versions;
 use super::write::Writer;
 use super::{lenient, say, warn};
 use crate::api::{Canary, decode};
@@ -62,8 +63,8 @@ pub struct Engine {
     pub slots: Slots,
     /// Told when the API server did not keep what was written to a status.
     pub pruned: Notify,
-    /// `serin/kubernetes`.
-    pub versions: String,
+    /// What encodings depend on.
+    pub versions: Versions,
     /// When this process began.
     pub started: DateTime<Utc>,
 }
@@ -265,6 +266,9 @@ impl Engine {
             contest::detect(&self.look, &site, block, &observation, held).await;
         }
         observation.obstacle = held.obstacles.current();
+        if let Some(block) = &block {
+            self.settle_doubt(block, &mut observation, held).await?;
+        }
         if let Some(words) = &held.malformed {
             observation.refusals.insert(0, malformed(words));
             observation.unreadable = held.readable.is_none();
@@ -372,6 +376,23 @@ impl Engine {
         }
     }
 
+    /// Whether the template is a new one may hang on the API server's version, which may have moved since it was asked.
+    async fn settle_doubt(&self, block: &Block, observation: &mut Observation, held: &mut Held) -> Result<(), Stop> {
+        let fingerprint = observation
+            .target
+            .present()
+            .and_then(|target| target.fingerprint.clone());
+        if !rollout::in_doubt(block, observation) || held.doubted == fingerprint {
+            return Ok(());
+        }
+        if !self.versions.ask_again(&self.look.client, &self.look.clock).await {
+            return Err(Stop::Failed("the API server does not tell its version".into()));
+        }
+        observation.versions = self.versions.text();
+        held.doubted = fingerprint;
+        Ok(())
+    }
+
     fn observation(&self, site: &Site, traffic: Traffic, held: &Held) -> Observation {
         let neighbours = self.caches.neighbours(&site.key());
         let primary_of = |target: &str| {
@@ -386,7 +407,7 @@ impl Engine {
             traffic,
             obstacle: None,
             namespace_terminating: held.namespace_terminating,
-            versions: &self.versions,
+            versions: self.versions.text(),
         };
         observe::observe(site, &self.rules, around)
     }

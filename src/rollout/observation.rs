@@ -87,6 +87,8 @@ pub struct Workload {
     pub restarted: Option<String>,
     /// `deployment.kubernetes.io/revision`.
     pub anchor: Option<String>,
+    /// `metadata.generation`, which every edit of the spec moves; `None` where it is not told, and then it proves nothing.
+    pub generation: Option<u64>,
     /// `spec.paused`.
     pub paused: bool,
     /// It is being deleted.

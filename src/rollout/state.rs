@@ -273,6 +273,9 @@ pub struct Baseline {
     /// The target's `deployment.kubernetes.io/revision` then: it moves only with the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<String>,
+    /// The target's `metadata.generation` then: while it stands, nobody edited anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// Whether the target was paused then; a paused Deployment moves no anchor.
     #[serde(default)]
     pub paused: bool,

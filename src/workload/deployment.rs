@@ -83,6 +83,7 @@ fn facts(deployment: &Value, ready_threshold: u32, revision: Fingerprint) -> Res
         restarted: None,
         owned: false,
         anchor: annotation(deployment, "deployment.kubernetes.io/revision").map(str::to_owned),
+        generation: deployment.pointer("/metadata/generation").and_then(Value::as_u64),
         paused: deployment
             .pointer("/spec/paused")
             .and_then(Value::as_bool)

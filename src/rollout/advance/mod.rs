@@ -37,6 +37,7 @@ pub(super) use down::is_due;
 pub(super) use leave::{NOT_HANDED_BACK, TERMINATED};
 pub(super) use moving::{is_renamed, keeps_primary, leftovers};
 pub(super) use raise::{pods_ready, ready_for_traffic};
+pub use revision::in_doubt;
 pub(super) use revision::{overtaken, recoded_as, unreleased};
 pub(super) use rotate::may_roll;
 pub(super) use turn::delta;

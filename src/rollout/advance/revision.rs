@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::observation::{Memory, Observation};
+use super::super::observation::{Memory, Observation, Workload};
 use super::super::state::{Baseline, Block, Fingerprint, Stage};
 
 /// A change is taken after this long without another one, so that one commit starts one run.
@@ -134,30 +134,57 @@ pub fn recoded_as(block: &Block, observation: &Observation) -> Option<Fingerprin
     is_other.then(|| fingerprint.clone())
 }
 
-/// Whether the template reads differently although nobody edited it: the anchor stands, the versions moved, and no pause could have
-/// kept the anchor from moving.
+/// Whether the template reads differently although nobody edited it: the anchor stands, and either the object's generation does as
+/// well, or the versions moved.
 fn recoded(baseline: Option<&Baseline>, observation: &Observation) -> bool {
     let (Some(baseline), Some(target)) = (baseline, observation.target.present()) else {
         return false;
     };
+    let untouched = baseline.generation.is_some() && baseline.generation == target.generation;
+    stands(baseline, target) && (untouched || baseline.versions != observation.versions)
+}
+
+/// Whether the anchor stands, and no pause could have kept it from moving.
+fn stands(baseline: &Baseline, target: &Workload) -> bool {
     baseline.uid == target.uid
         && baseline.anchor.is_some()
         && baseline.anchor == target.anchor
         && !baseline.paused
         && !target.paused
-        && baseline.versions != observation.versions
+}
+
+/// Whether it hangs on the versions if this template is a new one, so that they are worth asking for anew: those of the observation
+/// may be from before an upgrade.
+pub fn in_doubt(block: &Block, observation: &Observation) -> bool {
+    let (Some(baseline), Some(target)) = (&block.baseline, observation.target.present()) else {
+        return false;
+    };
+    let unknown = target.fingerprint.as_ref().is_some_and(|it| !knows(block, it));
+    unknown && target.rollout.observed && stands(baseline, target) && !recoded(Some(baseline), observation)
 }
 
 /// The note that a write of this block takes of the target. While the block still knows the revision by its old encoding the old note
 /// stays, since it alone tells that nothing but the encoding changed.
 pub(super) fn next_baseline(block: &Block, observation: &Observation) -> Option<Baseline> {
-    let baseline = baseline(observation)?;
+    let Some(baseline) = baseline(observation) else {
+        return same_template(block.baseline.as_ref()?, observation);
+    };
     let held = recoded(block.baseline.as_ref(), observation) && !knows(block, &baseline.fingerprint);
     let stale = block
         .baseline
         .as_ref()
         .is_some_and(|old| knows(block, &old.fingerprint));
     (!(held && stale)).then_some(baseline)
+}
+
+/// The note of a target that was only scaled: its controller has not caught up, but the template is the one that was noted.
+fn same_template(old: &Baseline, observation: &Observation) -> Option<Baseline> {
+    let target = observation.target.present()?;
+    let same = old.uid == target.uid && target.fingerprint.as_ref() == Some(&old.fingerprint);
+    same.then(|| Baseline {
+        generation: target.generation,
+        ..old.clone()
+    })
 }
 
 /// Whether something was done, or is being done, about this revision.
@@ -174,6 +201,7 @@ pub(super) fn baseline(observation: &Observation) -> Option<Baseline> {
         uid: target.uid.clone(),
         fingerprint: target.fingerprint.clone()?,
         anchor: target.anchor.clone().filter(|anchor| anchor.len() <= LONGEST_ANCHOR),
+        generation: target.generation,
         paused: target.paused,
         versions: observation.versions.clone(),
     })

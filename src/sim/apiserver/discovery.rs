@@ -15,11 +15,14 @@ const VERBS: [&str; 8] = [
     "watch",
 ];
 
+/// The version that the server says first.
+pub(super) const VERSION: &str = "v1.36.3";
+
 /// Answers a discovery path.
-pub(super) fn answer(catalogue: &Catalogue, target: &Target) -> Result<Value, Refusal> {
+pub(super) fn answer(catalogue: &Catalogue, version: &str, target: &Target) -> Result<Value, Refusal> {
     match target {
         Target::Version => Ok(json!({
-            "major": "1", "minor": "36", "gitVersion": "v1.36.3", "gitCommit": "", "gitTreeState": "clean",
+            "major": "1", "minor": "36", "gitVersion": version, "gitCommit": "", "gitTreeState": "clean",
             "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "embedded/serin",
         })),
         Target::Health | Target::CoreVersions => Ok(json!({

@@ -244,6 +244,29 @@ impl ApiServer {
         self.inner.lock().store.compact();
     }
 
+    /// The objects of a kind read differently from now on, as after an upgrade that brought a new default: nobody wrote them, so neither
+    /// generation nor managers move. With a `version` the server says that one; without, an older one of its siblings still answers.
+    pub fn upgrade(&self, api_version: &str, kind: &str, version: Option<&str>, encode: impl Fn(&mut Value)) {
+        let mut state = self.inner.lock();
+        if let Some(version) = version {
+            version.clone_into(&mut state.version);
+        }
+        let Some(storage) = state.catalogue.by_kind(api_version, kind).map(|it| it.storage.clone()) else {
+            return;
+        };
+        let objects: Vec<_> = state
+            .store
+            .list(&storage, "")
+            .map(|(key, it)| (key.clone(), it.clone()))
+            .collect();
+        for (key, object) in objects {
+            let mut object = Value::clone(&object);
+            encode(&mut object);
+            let change = state.store.put(&storage, key, Some(object));
+            state.hub.publish(&change, self.clock().now());
+        }
+    }
+
     /// The clock that the server was made with.
     pub fn clock(&self) -> &Clock {
         &self.inner.options.clock

@@ -155,7 +155,7 @@ fn serve(server: &Arc<Inner>, incoming: &Incoming) -> Result<Answer, BoxError> {
 fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<Reply, Refusal> {
     let target = incoming.target.as_ref().ok_or_else(Refusal::no_such_path)?;
     let Target::Resource(path) = target else {
-        return discovery::answer(&state.catalogue, target).map(|body| ok(&body));
+        return discovery::answer(&state.catalogue, &state.version, target).map(|body| ok(&body));
     };
     if is_review(path) {
         return review(server, state, incoming, path);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     AuditEntry, Observer, Snapshot, Write, background,
     call::Call,
-    crd, metadata,
+    crd, discovery, metadata,
     names::Random,
     rbac::Denials,
     resource::{BUILT_IN, Resource, join_group},
@@ -23,6 +23,8 @@ pub(super) struct Catalogue {
 pub(super) struct State {
     pub(super) store: Store,
     pub(super) catalogue: Catalogue,
+    /// What it says at `/version`.
+    pub(super) version: String,
     pub(super) hub: Hub,
     pub(super) random: Random,
     pub(super) denials: Denials,
@@ -85,6 +87,7 @@ impl State {
         Self {
             store: Store::new(),
             catalogue: Catalogue::new(),
+            version: discovery::VERSION.to_owned(),
             hub: Hub::default(),
             random: Random::new(seed),
             denials: Denials::default(),

@@ -6,6 +6,7 @@ use serde_json::json;
 use serin::sim::world::script::{Life, Pods};
 
 use super::setting::Setting;
+use super::stage::Stage;
 
 const CANARY: &str = "flagger.app/v1beta1";
 
@@ -59,6 +60,43 @@ async fn a_fingerprint_of_another_version_is_taken_over_without_a_rollout() {
     stage.pass(300).await;
     assert_eq!((stage.phase(), stage.replicas("app")), ("Initialized".into(), 0));
     assert_ne!(stage.status()["serin"]["promoted"], other);
+    assert_eq!(stage.status()["serin"]["run"], 0);
+    assert_eq!(stage.story.primary_templates().len(), 1, "production is not restarted");
+    stage.push("app:2").await;
+    stage.until_phase("Succeeded").await;
+}
+
+/// Rank 4, W23: the control plane is upgraded under a process that lives, and each template has a new default. Somebody has edited the
+/// target since, so its generation tells nothing: the version does, which is asked anew.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_of_the_control_plane_starts_no_rollout_in_a_process_that_lives() {
+    let stage = Setting::new().initialized().await;
+    stage.edit_deployment("app", json!({ "minReadySeconds": 1 })).await;
+    stage.pass(60).await;
+    upgrade(&stage, Some("v1.37.0"));
+    it_rests_and_releases(&stage).await;
+}
+
+/// The same while the servers of the control plane have two versions, and the older one is asked: nobody has edited the target.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_is_under_way_starts_no_rollout() {
+    let stage = Setting::new().initialized().await;
+    stage.pass(60).await;
+    upgrade(&stage, None);
+    it_rests_and_releases(&stage).await;
+}
+
+fn upgrade(stage: &Stage, version: Option<&str>) {
+    stage.api.upgrade("apps/v1", "Deployment", version, |deployment| {
+        deployment["spec"]["template"]["spec"]["newlyDefaulted"] = "Always".into();
+    });
+}
+
+async fn it_rests_and_releases(stage: &Stage) {
+    let promoted = stage.status()["serin"]["promoted"].clone();
+    stage.pass(300).await;
+    assert_ne!(stage.status()["serin"]["promoted"], promoted, "it goes by its new name");
+    assert_eq!((stage.phase(), stage.replicas("app")), ("Initialized".into(), 0));
     assert_eq!(stage.status()["serin"]["run"], 0);
     assert_eq!(stage.story.primary_templates().len(), 1, "production is not restarted");
     stage.push("app:2").await;

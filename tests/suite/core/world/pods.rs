@@ -18,6 +18,8 @@ pub struct Pods {
     pub old: u32,
     /// `deployment.kubernetes.io/revision`.
     pub anchor: u32,
+    /// `metadata.generation`, where a test speaks of it.
+    pub generation: Option<u64>,
     /// When the last pod got ready, or the template changed.
     pub moved: DateTime<Utc>,
 }
@@ -32,6 +34,7 @@ impl Pods {
             ready: 0,
             old: 0,
             anchor: 1,
+            generation: None,
             moved: now,
         }
     }
@@ -73,6 +76,7 @@ impl Pods {
             uid: self.made.to_string(),
             fingerprint: Some(fingerprint),
             anchor: Some(self.anchor.to_string()),
+            generation: self.generation,
             replicas: self.replicas,
             rollout: Rollout {
                 observed: true,
