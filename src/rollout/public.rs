@@ -94,7 +94,15 @@ fn conditions(
     let busy = (unfinished || !matches!(block.stage, Stage::Resting | Stage::HoldOnCanary)) && !stalled;
     let ready = matches!(phase, Phase::Initialized | Phase::Succeeded) && !stalled && !unfinished;
     let why = &block.why;
-    let (promoted, text) = promoted(canary, phase);
+    let (promoted, text) = if block.stage == Stage::Resting && why.reason == QUEUED {
+        // The phase is still that of the last release, and whoever waits for this condition waits for the new one.
+        (
+            ConditionStatus::Unknown,
+            "New revision detected, waiting for its turn.".into(),
+        )
+    } else {
+        promoted(canary, phase)
+    };
     let flag = |on| {
         if on {
             ConditionStatus::True

@@ -4,7 +4,8 @@
 //! none finds room for its pods. The line is made of statuses alone, so that a new leader, and anybody who reads, finds the same one.
 //!
 //! It is fair: of those who wait, the next is one whose namespace has the fewest at work, and of these the one that waits longest. Who
-//! waits for a person gives the slot back, so that a closed gate never stops the others.
+//! waits for a person gives the slot back, so that neither a closed gate nor a pause ever stops the others; it goes on without asking
+//! when the person has spoken, and asks again before it begins with a newer revision.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -43,7 +44,8 @@ impl Default for Limits {
 pub struct Queued {
     /// Since when it waits.
     pub since: DateTime<Utc>,
-    /// The revision whose gates have passed; none for an initialisation.
+    /// The revision whose gates have passed; none for an initialisation, and for a run that had given its slot back and returns for a
+    /// newer revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Fingerprint>,
 }
@@ -61,17 +63,26 @@ pub enum Stands {
 
 /// What this block is to the line.
 pub fn stands(block: &Block) -> Stands {
+    if block.why.reason == QUEUED {
+        let since = block.queued.as_ref().map(|queued| queued.since);
+        return since.map_or(Stands::Idle, Stands::Queued);
+    }
+    let awaits_a_person = block.gate.is_some()
+        || block.words.paused.is_some()
+        || matches!(block.why.reason.as_str(), "Suspended" | "TargetTaken");
     match block.stage {
-        Stage::Resting | Stage::Waiting | Stage::Initializing if block.why.reason == QUEUED => block
-            .queued
-            .as_ref()
-            .map_or(Stands::Idle, |queued| Stands::Queued(queued.since)),
-        // These wait for a person, or go.
-        Stage::Resting | Stage::Waiting | Stage::WaitingPromotion | Stage::HoldOnCanary | Stage::Leaving => {
-            Stands::Idle
-        }
+        // These wait for a person, bring back what was good, or go.
+        Stage::Resting
+        | Stage::Waiting
+        | Stage::WaitingPromotion
+        | Stage::HoldOnCanary
+        | Stage::Restoring
+        | Stage::Leaving => Stands::Idle,
         // Nothing was made for it yet, or it waits for somebody to mend what is in its way.
         Stage::Initializing if block.promoted.is_none() || public::needs_help(block) => Stands::Idle,
+        Stage::Raising | Stage::Stepping if awaits_a_person => Stands::Idle,
+        // It gave its slot back before the newer revision came.
+        Stage::Restarting if block.queued.is_some() => Stands::Idle,
         _ => Stands::Working,
     }
 }
@@ -80,7 +91,10 @@ pub fn stands(block: &Block) -> Stands {
 pub fn begins(old: Option<&Block>, new: &Block) -> bool {
     let Some(old) = old else { return false };
     match new.stage {
-        Stage::Raising => matches!(old.stage, Stage::Resting | Stage::Waiting),
+        Stage::Raising => {
+            matches!(old.stage, Stage::Resting | Stage::Waiting)
+                || (new.run != old.run && stands(old) != Stands::Working)
+        }
         Stage::Initializing => old.promoted.is_none() && new.promoted.is_some(),
         _ => false,
     }

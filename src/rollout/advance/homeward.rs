@@ -6,7 +6,7 @@ use super::super::state::{Fingerprint, Stage};
 use super::super::weight::Weight;
 use super::revision::{Seen, seen};
 use super::turn::Turn;
-use super::{finish, rest};
+use super::{finish, line, rest};
 
 /// The target's template changed under traffic: it leaves at once, before anything else is looked at.
 pub(super) fn leave_for_new_revision(turn: &mut Turn<'_>) {
@@ -116,7 +116,7 @@ pub(super) fn superseded(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
 
 /// The run of the newer revision. Gates before the start are not asked again, as with Flagger (T17 of `spec/core.md` 2.3).
 fn begin_anew(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
-    if rest::refused(turn) {
+    if rest::refused(turn) || line::full(turn, Some(&fingerprint)) {
         return;
     }
     let old = turn.begin_run(fingerprint);

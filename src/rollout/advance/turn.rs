@@ -10,6 +10,7 @@ use super::super::observation::{Lack, Memory, Observation};
 use super::super::question::Answers;
 use super::super::round::Check;
 use super::super::size;
+use super::super::slots::{self, Queued, Stands};
 use super::super::state::{Block, Fingerprint, GateState, Outcome, RunResult, Stage, TEXT_LIMIT, Why};
 use super::super::traffic::Traffic;
 use super::super::weight::Weight;
@@ -75,7 +76,11 @@ impl<'a> Turn<'a> {
     pub fn enter(&mut self, stage: Stage) {
         self.block.stage = stage;
         self.block.since = self.now;
-        self.block.queued = None;
+        let has_no_slot = stage == Stage::Restarting && slots::stands(self.before) == Stands::Idle;
+        self.block.queued = has_no_slot.then(|| Queued {
+            since: self.now,
+            revision: None,
+        });
         if at_rest(stage) {
             self.block.gates.clear();
         } else {

@@ -146,6 +146,8 @@ async fn who_waits_in_line_keeps_the_phase_and_says_so_in_the_conditions() {
         (of("Ready"), of("Reconciling"), of("Stalled")),
         (json!("False"), json!("True"), json!("False"))
     );
+    // Nobody who waits for the promotion may take the last one for this.
+    assert_eq!(of("Promoted"), json!("Unknown"));
     play(&stage, "Succeeded", &[]).await;
 }
 
@@ -163,6 +165,54 @@ async fn a_gate_that_stays_closed_gives_its_slot_back() {
         .until("the other's end", |stage| phase(stage, "basket") == "Succeeded")
         .await;
     assert_eq!(stage.phase(), "WaitingPromotion");
+}
+
+/// As little as a gate, a person who holds a run holds up the others; and a newer revision asks for a slot as any other does.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_a_person_holds_gives_its_slot_back_and_asks_again_for_a_newer_revision() {
+    for holds in ["gate", "pause", "suspend"] {
+        let stage = shop(limits(1, 0))
+            .hooks(&[("confirm-traffic-increase", "gate")])
+            .raise()
+            .await;
+        play(&stage, "Initialized", &[]).await;
+        stage.pass(90).await;
+        stage.push("app:2").await;
+        stage.until_weight(20).await;
+        match holds {
+            "gate" => stage.hooks.answer("gate", [HookSays::No("not now".into())]),
+            "pause" => stage.say("pause", "1").await,
+            _ => stage.edit_canary(json!({ "suspend": true })).await,
+        }
+        stage.pass(15).await;
+        stage.change(&manifests::image(NAMESPACE, "basket", "app:2")).await;
+        stage
+            .until("the other's end", |stage| phase(stage, "basket") == "Succeeded")
+            .await;
+        assert_eq!(
+            (stage.phase(), stage.weight()),
+            ("Progressing".into(), Some(20)),
+            "{holds}"
+        );
+        if holds == "suspend" {
+            continue;
+        }
+        // Somebody else works again, and a newer revision comes for the one that is held.
+        stage.change(&manifests::image(NAMESPACE, "catalogue", "app:2")).await;
+        stage
+            .until("the third one at work", |stage| {
+                phase(stage, "catalogue") == "Progressing"
+            })
+            .await;
+        stage.push("app:3").await;
+        stage.until_weight(0).await;
+        stage.until_reason("Queued").await;
+        assert_eq!(phase(&stage, "catalogue"), "Progressing", "{holds}: it goes first");
+        stage.hooks.answer("gate", [HookSays::Yes]);
+        stage.until_phase("Succeeded").await;
+        assert_eq!(phase(&stage, "catalogue"), "Succeeded", "{holds}");
+        assert_eq!(stage.image("app-primary"), "app:3");
+    }
 }
 
 /// The line is in the statuses: a new process finds it as it was.
