@@ -314,6 +314,7 @@ impl Engine {
                 .check_took(meta::namespace(&site.raw), &site.subject.target, took);
         }
         let ending = self.take_step(site.uid(), step, held);
+        self.ended(&canary, ending);
         let Some(block) = new.or(block) else {
             return Ok(after(false, wake, &observation, Applied::default()));
         };
@@ -352,7 +353,6 @@ impl Engine {
         }
         self.warn(&site, &observation, held);
         self.stands(&site, &block, observation.taken_by.is_none());
-        self.ended(&canary, ending);
         Ok(after(written, wake, &observation, applied))
     }
 

