@@ -1,0 +1,63 @@
+//! `ConfigMap`s and Secrets that the pods read.
+
+use serde_json::json;
+
+use super::{BAD, replays};
+use crate::embedded::{configs, setting::Setting, stage::Stage};
+
+fn tracked(setting: Setting) -> Setting {
+    configs::reading(setting).settings(|settings| settings.config_tracking = true)
+}
+
+async fn turns_blue(stage: &Stage) {
+    configs::change(stage, "ConfigMap", "app-env", &json!({ "color": "blue" })).await;
+    stage.until_phase("Progressing").await;
+}
+
+replays! {
+    a_change_of_a_config_ends_the_same_whatever_call_fails with "gatewayapi:v1", taken_over,
+    tracked,
+    |stage| {
+        turns_blue(stage).await;
+        stage.until_phase("Succeeded").await;
+    }
+
+    a_config_that_changes_again_in_its_run_ends_the_same_whatever_call_fails with "contour", taken_over,
+    tracked,
+    |stage| {
+        turns_blue(stage).await;
+        stage.until_weight(40).await;
+        configs::change(stage, "ConfigMap", "app-env", &json!({ "color": "green" })).await;
+        stage.until_phase("Succeeded").await;
+    }
+
+    a_config_that_fails_ends_the_same_whatever_call_fails with "istio", taken_over,
+    tracked,
+    |stage| {
+        // The image is the same: the canary's pods answer badly from now on, the primary's as before.
+        stage.world.change(|script| script.answers("app-canary", BAD));
+        turns_blue(stage).await;
+        stage.until_phase("Failed").await;
+    }
+
+    a_rotated_secret_ends_the_same_whatever_call_fails with "gatewayapi:v1", taken_over,
+    |setting| tracked(setting)
+        .spec(&json!({ "configTracking": [{ "kind": "Secret", "name": "app-key", "mode": "liveRestart" }] })),
+    |stage| {
+        // The first look at rest takes note of what there is.
+        stage.pass(30).await;
+        configs::change(stage, "Secret", "app-key", &json!({ "key": "new" })).await;
+        stage.until("rolled", |stage| !configs::mark(stage).is_null()).await;
+    }
+
+    a_release_with_a_live_config_ends_the_same_whatever_call_fails with "contour", taken_over,
+    |setting| tracked(setting)
+        .spec(&json!({ "configTracking": [{ "kind": "ConfigMap", "name": "app-env", "mode": "live" }] })),
+    |stage| {
+        configs::change(stage, "ConfigMap", "app-env", &json!({ "color": "blue" })).await;
+        stage.pass(30).await;
+        configs::change(stage, "Secret", "app-key", &json!({ "key": "new" })).await;
+        stage.until_phase("Progressing").await;
+        stage.until_phase("Succeeded").await;
+    }
+}
