@@ -231,6 +231,61 @@ fn usual() -> Vec<Spec> {
                 },
             )
         },
+        Spec {
+            more: r#"{"analysis": {"stepWeights": null, "iterations": 2}}"#,
+            ..of(
+                "Blue/Green, pods fall, checks fail",
+                Budget {
+                    falls: 1,
+                    bad: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            more: r#"{"analysis": {"stepWeights": null, "iterations": 2}}"#,
+            ..of(
+                "Blue/Green, new revisions while a process dies",
+                Budget {
+                    pushes: 2,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            more: r#"{"promotion": {"onFailure": "restorePrimary"}}"#,
+            ..of(
+                "a primary that is restored, new revisions",
+                Budget {
+                    pushes: 2,
+                    falls: 2,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            more: r#"{"promotion": {"onFailure": "retry"}}"#,
+            ..of(
+                "a promotion that is tried again while a process dies",
+                Budget {
+                    falls: 1,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
+        Spec {
+            more: r#"{"rollback": {"drainSeconds": 10}}"#,
+            ..of(
+                "connections that drain, checks fail, a process dies",
+                Budget {
+                    bad: 2,
+                    deaths: 1,
+                    ..none
+                },
+            )
+        },
         of("a suspension", Budget { suspensions: 2, ..none }),
         of(
             "a suspension while a process dies",

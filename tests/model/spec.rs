@@ -52,6 +52,8 @@ pub struct Spec {
     pub recreate: bool,
     /// There are gates before the start, a raise and the promotion.
     pub gates: bool,
+    /// What else the spec says, as a JSON merge patch; empty for nothing.
+    pub more: &'static str,
     /// Where it begins.
     pub begin: Begin,
     /// How much may happen.
@@ -67,6 +69,7 @@ impl Spec {
         promotion_step: None,
         recreate: false,
         gates: false,
+        more: "",
         begin: Begin::AtRest,
         budget: Budget {
             pushes: 1,
@@ -104,7 +107,7 @@ impl Spec {
                 gate("confirm-promotion")
             ]);
         }
-        serde_json::from_value(json!({
+        let mut canary = json!({
             "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
             "metadata": {"name": "app", "namespace": "test", "uid": "u"},
             "spec": {
@@ -113,7 +116,13 @@ impl Spec {
                 "service": {"port": 80, "gatewayRefs": [{"name": "gateway"}]},
                 "analysis": analysis,
             },
-        }))
-        .expect("a valid Canary")
+        });
+        if !self.more.is_empty() {
+            json_patch::merge(
+                &mut canary["spec"],
+                &serde_json::from_str(self.more).expect("valid JSON"),
+            );
+        }
+        serde_json::from_value(canary).expect("a valid Canary")
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{BAD, replays};
+use super::replays;
 use crate::embedded::{configs, setting::Setting, stage::Stage};
 
 fn tracked(setting: Setting) -> Setting {
@@ -34,9 +34,10 @@ replays! {
     a_config_that_fails_ends_the_same_whatever_call_fails with "istio", taken_over,
     tracked,
     |stage| {
-        // The image is the same: the canary's pods answer badly from now on, the primary's as before.
-        stage.world.change(|script| script.answers("app-canary", BAD));
+        // The image is the same, so it is a person who finds that blue is wrong.
         turns_blue(stage).await;
+        stage.until_weight(40).await;
+        stage.say("abort", "1").await;
         stage.until_phase("Failed").await;
     }
 

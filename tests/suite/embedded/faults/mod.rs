@@ -32,7 +32,7 @@ use super::{
 };
 
 /// Disturbed runs of each scenario and kind in a usual run of the tests.
-const SAMPLE: usize = 6;
+const SAMPLE: usize = 4;
 /// Calls at the end of a scenario that are disturbed in each kind.
 const LAST: usize = 3;
 
