@@ -198,7 +198,7 @@ impl Caches {
     pub fn canaries(&self) -> Vec<Arc<Value>> {
         let shelves = self.shelves();
         let now = self.clock.now();
-        let seen = shelves.canaries().map(|key| shelves.seen(&key.object(), now));
+        let seen = shelves.canaries().into_iter().map(|key| shelves.seen(&key.object(), now));
         seen.filter_map(|seen| {
             if let Seen::Is(canary) = seen {
                 Some(canary)
@@ -223,7 +223,7 @@ impl Caches {
 
     /// Makes every canary due, as when this process begins to lead.
     pub fn wake_all(&self) {
-        let keys: Vec<_> = self.shelves().canaries().collect();
+        let keys = self.shelves().canaries();
         self.wake(keys);
     }
 

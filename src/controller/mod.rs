@@ -236,15 +236,17 @@ pub async fn run(
     };
     let mut stop = std::pin::pin!(stop);
     tokio::select! {
-        () = begin => {}
+        biased;
         () = &mut stop => {
             vitals.health.stopping();
             return Ok(());
         }
+        () = begin => {}
     }
     let (stopping, stopped) = signal::channel(false);
     let mut workers = work::start(settings.threadiness, &queue, &engine, &vitals.health, &stopped);
     let pruned = tokio::select! {
+        biased;
         () = &mut stop => false,
         () = engine.pruned.notified() => true,
     };

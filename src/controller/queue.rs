@@ -84,6 +84,7 @@ impl Queue {
             match self.ring() {
                 Some(next) => {
                     tokio::select! {
+                        biased;
                         () = self.clock.sleep_until(next) => {}
                         () = changed => {}
                     }

@@ -1,6 +1,6 @@
 //! What the caches hold, one shelf a kind: plain data, without a lock and without waking anybody.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -231,7 +231,7 @@ impl Shelves {
         }
     }
 
-    /// All objects of a group, with what is laid over them; `Err` says why they are not known.
+    /// All objects of a group by name, with what is laid over them; `Err` says why they are not known.
     pub fn group(&self, key: &ObjectKey, now: DateTime<Utc>) -> Result<Vec<Arc<Value>>, Seen> {
         if let Some(unknown) = self.unserved(key.resource) {
             return Err(unknown);
@@ -240,7 +240,7 @@ impl Shelves {
             return Err(Seen::Unsure);
         }
         let mine = |object: &Value| interest::key_of(key.resource, &Head::of(object)) == *key;
-        let mut objects: HashMap<&str, Arc<Value>> = HashMap::new();
+        let mut objects: BTreeMap<&str, Arc<Value>> = BTreeMap::new();
         if let Some(shelf) = self.kinds.get(&key.resource) {
             let kept = shelf.group(&key.namespace, &key.name);
             objects.extend(kept.map(|(name, kept)| (name, kept.open())));
@@ -257,9 +257,11 @@ impl Shelves {
     }
 
     /// The names of all Canaries.
-    pub fn canaries(&self) -> impl Iterator<Item = CanaryKey> {
+    pub fn canaries(&self) -> BTreeSet<CanaryKey> {
         let places = self.kinds.get(&Resource::CANARY).into_iter().flat_map(Shelf::places);
-        places.map(|(namespace, name)| CanaryKey::new(namespace, name))
+        places
+            .map(|(namespace, name)| CanaryKey::new(namespace, name))
+            .collect()
     }
 
     /// The other Canaries that name one of the objects that this one names.

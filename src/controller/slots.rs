@@ -3,7 +3,7 @@
 //! Two passes that end at the same moment must not take the same slot, so it is taken under a lock, before the status that says so is
 //! written. What was taken for a write that did not come about is given back at the end of the pass.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -20,7 +20,7 @@ use crate::rollout::{self, Contender, Full, Limits, Line, Stands};
 pub struct Slots {
     limits: Limits,
     queue: Arc<Queue>,
-    ledger: Mutex<HashMap<CanaryKey, Entry>>,
+    ledger: Mutex<BTreeMap<CanaryKey, Entry>>,
 }
 
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Slots {
         self.note(key, Stands::Idle);
     }
 
-    fn wake(&self, ledger: &HashMap<CanaryKey, Entry>) {
+    fn wake(&self, ledger: &BTreeMap<CanaryKey, Entry>) {
         let line = line(self.limits, ledger);
         let next = line.order.get(..line.free).unwrap_or_default();
         if next.is_empty() {
@@ -110,12 +110,12 @@ impl Slots {
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, HashMap<CanaryKey, Entry>> {
+    fn ledger(&self) -> MutexGuard<'_, BTreeMap<CanaryKey, Entry>> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn line(limits: Limits, ledger: &HashMap<CanaryKey, Entry>) -> Line<'_> {
+fn line(limits: Limits, ledger: &BTreeMap<CanaryKey, Entry>) -> Line<'_> {
     Line::new(
         limits,
         ledger.iter().map(|(key, entry)| Contender {

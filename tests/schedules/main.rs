@@ -22,6 +22,7 @@ mod embedded {
 }
 mod end;
 mod play;
+mod replay;
 
 use std::{
     sync::{
@@ -47,7 +48,7 @@ fn attempt(schedule: &Schedule) -> Played {
     let played = std::panic::catch_unwind(|| play(schedule));
     played.unwrap_or_else(|_| Played {
         wrong: vec!["a panic".into()],
-        story: String::new(),
+        ..Played::default()
     })
 }
 

@@ -6,11 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use serin::{
     controller::settings::Election,
-    sim::world::{
-        hooks::HookSays,
-        manifests,
-        script::{Life, Pods, Script},
-        traffic::Behaviour,
+    sim::{
+        apiserver::AuditEntry,
+        world::{
+            hooks::HookSays,
+            manifests,
+            script::{Life, Pods, Script},
+            traffic::Behaviour,
+        },
     },
 };
 
@@ -33,12 +36,14 @@ const BLIND: TimeDelta = TimeDelta::seconds(8);
 pub const BESIDE: &str = "basket";
 
 /// How a schedule went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Played {
     /// What was wrong; nothing, if it went as it should.
     pub wrong: Vec<String>,
     /// Every write, for people.
     pub story: String,
+    /// Every request to the API server, in order.
+    pub requests: Vec<AuditEntry>,
 }
 
 /// Plays it in a runtime of its own, whose time is virtual.
@@ -158,8 +163,11 @@ impl<'a> Player<'a> {
             let (at, reason) = (stage.status()["serin"]["stage"].clone(), stage.why("message"));
             wrong.push(format!("calm brought no rest: {at} ({reason})"));
         }
-        let story = stage.story.tell();
-        Played { wrong, story }
+        Played {
+            wrong,
+            story: stage.story.tell(),
+            requests: stage.api.audit(),
+        }
     }
 
     /// Broken invariants, without what nobody can see coming: a pod that is gone for less time than the caches are behind.

@@ -266,6 +266,7 @@ impl Running {
                 wake = wake.min(event.due);
             }
             tokio::select! {
+                biased;
                 event = self.events.recv() => self.queue.extend(event),
                 () = clock.sleep_until(wake) => {}
             }

@@ -141,6 +141,7 @@ async fn live(
             let work = controller::run(client, settings, outside, vitals, clock, claim, stopped);
             let mut election = pin!(candidate.run(async { ended.await.unwrap_or_default() }));
             tokio::select! {
+                biased;
                 outcome = work => {
                     // The Lease is given back when the last write is out.
                     over.send(()).ok();
