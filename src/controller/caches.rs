@@ -198,7 +198,10 @@ impl Caches {
     pub fn canaries(&self) -> Vec<Arc<Value>> {
         let shelves = self.shelves();
         let now = self.clock.now();
-        let seen = shelves.canaries().into_iter().map(|key| shelves.seen(&key.object(), now));
+        let seen = shelves
+            .canaries()
+            .into_iter()
+            .map(|key| shelves.seen(&key.object(), now));
         seen.filter_map(|seen| {
             if let Seen::Is(canary) = seen {
                 Some(canary)

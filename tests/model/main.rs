@@ -5,8 +5,8 @@
 //! while the next one is still on its way, whose pods fall, and whose routes others edit. The checker (stateright) walks all states
 //! breadth first, so that a counterexample is a shortest one.
 //!
-//! `cargo test --test model -- --nocapture` prints the number of states; `SERIN_DEEP=1` checks larger bounds, and `SERIN_SPEC=gates`
-//! only the specs with that word in their name.
+//! `cargo test --test model -- --show-output` prints the number of states, and with `SERIN_TRACES=1` the way to each seeded defect;
+//! `SERIN_DEEP=1` checks larger bounds, and `SERIN_SPEC=gates` only the specs with that word in their name.
 
 mod cluster;
 mod core;
@@ -499,12 +499,15 @@ fn larger_bounds_keep_the_laws_and_end_in_rest() {
     }
 }
 
-/// The defect is found, and the trace that is printed says how.
+/// The defect is found; the trace, which `SERIN_TRACES` prints, says how.
 fn is_found(what: &str, spec: Spec, core: Core) {
     let (name, path) = walk(spec, core)
         .wrong
         .unwrap_or_else(|| unreachable!("not found: {what}"));
-    println!("found: {what}\n{}", tell(name, path, spec, core));
+    println!("found: {what}");
+    if std::env::var_os("SERIN_TRACES").is_some() {
+        println!("{}", tell(name, path, spec, core));
+    }
 }
 
 #[test]

@@ -35,8 +35,15 @@ use std::{
 use draw::Schedule;
 use play::{Played, play};
 
+/// A good part of all time goes to small pieces of JSON that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Schedules of a usual run.
 const USUAL: u64 = 100;
+
+/// Held by the test that plays: each plays on all cores, and the rate that is told is that of one.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A number from the environment.
 fn wish(name: &str) -> Option<u64> {
@@ -116,6 +123,7 @@ fn tell(schedule: &Schedule, played: &Played) -> String {
 
 #[test]
 fn whatever_happens_the_invariants_hold_and_calm_brings_rest() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(seed) = wish("SERIN_SEED") {
         let schedule = Schedule::of(seed);
         println!("{schedule:#?}");

@@ -49,7 +49,7 @@ pub struct Played {
 /// Plays it in a runtime of its own, whose time is virtual.
 pub fn play(schedule: &Schedule) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime must start");

@@ -1,8 +1,8 @@
 //! The promise of a seed: played again it does the same, to the last request.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::PoisonError};
 
-use super::{attempt, draw::Schedule, play::Played, wish};
+use super::{TURN, attempt, draw::Schedule, play::Played, wish};
 
 /// Seeds of a usual run. Elections, failing calls, killed processes and a second application are among them.
 const USUAL: u64 = 12;
@@ -27,6 +27,7 @@ fn difference(once: &Played, again: &Played) -> Option<String> {
 
 #[test]
 fn a_seed_does_the_same_again_to_the_last_request() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let first = wish("SERIN_FROM").unwrap_or(1);
     let seeds = first..first + wish("SERIN_REPLAYS").unwrap_or(USUAL);
     let play = |seed| (seed, attempt(&Schedule::of(seed)));

@@ -41,7 +41,7 @@ impl Stage {
         for crd in route_crds() {
             api.apply_crd(&crd);
         }
-        let world = World::start(api.client("kube-controller-manager"), clock.clone(), script, 7);
+        let world = World::start(&api, clock.clone(), script, 7);
         let stage = Self {
             client: api.client("team"),
             api,

@@ -51,7 +51,7 @@ impl Stage {
         for crd in route_crds().into_iter().chain(crds()) {
             api.apply_crd(&crd);
         }
-        let world = World::start(api.client("kube-controller-manager"), clock.clone(), script(), SEED);
+        let world = World::start(&api, clock.clone(), script(), SEED);
         let reader = SimReader::new(world.traffic().clone(), clock.clone()).with_noise(0.15);
         let client = api.client("team");
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });

@@ -21,6 +21,15 @@ pub(super) enum Verb {
     DeleteCollection,
 }
 
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// Text, as it came over a connection.
+    Text(Bytes),
+    /// A document of a sender within the process.
+    Document(Value),
+}
+
 /// A request to a resource.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
@@ -39,7 +48,7 @@ pub(super) struct Call {
     /// Whether the client wants metadata only (`as=PartialObjectMetadata`).
     pub(super) metadata_only: bool,
     pub(super) dry_run: bool,
-    pub(super) body: Bytes,
+    pub(super) body: Content,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -71,6 +80,16 @@ impl Verb {
     }
 }
 
+impl Content {
+    /// The text, for people.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            Self::Document(document) => document.to_string(),
+        }
+    }
+}
+
 impl Call {
     /// A call that the server makes itself, for its background work.
     pub(super) fn internal(user: &str, verb: Verb, resource: &Arc<Resource>, key: &Key, now: DateTime<Utc>) -> Self {
@@ -86,7 +105,7 @@ impl Call {
             content_type: "application/json".to_owned(),
             metadata_only: false,
             dry_run: false,
-            body: Bytes::new(),
+            body: Content::Text(Bytes::new()),
             now,
         }
     }
@@ -112,8 +131,12 @@ impl Call {
 
     /// The body as JSON; YAML is read as well.
     pub(super) fn document(&self) -> Result<Value, Refusal> {
-        serde_json::from_slice(&self.body).or_else(|json_error| {
-            let text = String::from_utf8_lossy(&self.body);
+        let text = match &self.body {
+            Content::Text(text) => text,
+            Content::Document(document) => return Ok(document.clone()),
+        };
+        serde_json::from_slice(text).or_else(|json_error| {
+            let text = String::from_utf8_lossy(text);
             if self.content_type.ends_with("yaml") {
                 serde_saphyr::from_str(&text)
                     .map_err(|error| Refusal::bad_request(format!("error decoding YAML: {error}")))

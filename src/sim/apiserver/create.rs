@@ -28,16 +28,27 @@ pub(super) struct Stored {
 
 /// Serves POST of a collection.
 pub(super) fn create(state: &mut State, call: &Call) -> Result<Stored, Refusal> {
-    let decoded = decode::object(call, call.document()?, Source::Body)?;
-    let mut object = decoded.object;
-    place(call, &mut object)?;
+    let (mut object, warnings) = posted(call)?;
     managed_fields::track_update(call, &json!({}), &mut object);
-    let object = insert(state, call, object)?;
     Ok(Stored {
-        object,
+        object: insert(state, call, object)?,
         created: true,
-        warnings: decoded.warnings,
+        warnings,
     })
+}
+
+/// Creates an object of which nobody will ask who set which field. Nothing is noted of its later changes either, as of any
+/// object without managers.
+pub(super) fn create_untracked(state: &mut State, call: &Call) -> Result<Arc<Value>, Refusal> {
+    let (object, _) = posted(call)?;
+    insert(state, call, object)
+}
+
+/// The object in the body, and the warnings for its sender.
+fn posted(call: &Call) -> Result<(Value, Vec<String>), Refusal> {
+    let mut decoded = decode::object(call, call.document()?, Source::Body)?;
+    place(call, &mut decoded.object)?;
+    Ok((decoded.object, decoded.warnings))
 }
 
 /// Puts a decoded object with its field managers into the store as a new one.

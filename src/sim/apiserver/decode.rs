@@ -79,13 +79,14 @@ pub(super) fn complete(call: &Call, mut object: Value) -> Value {
 
 /// A custom resource must say what it is.
 fn whole(call: &Call, fields: &Map<String, Value>) -> Result<(), Refusal> {
-    let (kind, body) = (&call.resource.kind, String::from_utf8_lossy(&call.body));
+    let kind = &call.resource.kind;
     for (field, shown) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
         if fields.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
+            let body = call.body.shown();
             let start = if body.len() > SHOWN_BODY {
                 format!("{}, ...", body.chars().take(SHOWN_BODY - 1).collect::<String>())
             } else {
-                body.to_string()
+                body.clone()
             };
             return Err(Refusal::bad_request(format!(
                 "the object provided is unrecognized (must be of type {kind}): Object '{shown}' is missing in \

@@ -5,7 +5,14 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{call::Call, errors::Refusal, metadata, read, selector::Selector, state::State, store::Key};
+use super::{
+    call::{Call, Content},
+    errors::Refusal,
+    metadata, read,
+    selector::Selector,
+    state::State,
+    store::Key,
+};
 
 /// Dependents stay, without their owner reference.
 pub(super) const ORPHAN: &str = "orphan";
@@ -28,18 +35,18 @@ pub(super) struct Options {
 }
 
 /// What became of the object.
-struct Outcome {
-    object: Arc<Value>,
-    gone: bool,
+pub(super) struct Outcome {
+    /// As it is now, or as it was last.
+    pub(super) object: Arc<Value>,
+    pub(super) gone: bool,
 }
 
 impl Options {
     /// Reads the body, or the query when there is none.
     pub(super) fn of(call: &Call) -> Result<Self, Refusal> {
-        let body = if call.body.is_empty() {
-            Value::Null
-        } else {
-            call.document()?
+        let body = match &call.body {
+            Content::Text(text) if text.is_empty() => Value::Null,
+            _ => call.document()?,
         };
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let query = |key: &str| call.query.get(key).filter(|_| body.is_null());
@@ -133,13 +140,19 @@ pub(super) fn collect(state: &mut State, call: &Call, uid: &str, propagation: Op
     }
 }
 
-/// Serves DELETE of one object; the code and the body of the answer.
-pub(super) fn delete(state: &mut State, call: &Call) -> Result<(u16, Value), Refusal> {
+/// Deletes the object that a call names.
+pub(super) fn one(state: &mut State, call: &Call) -> Result<Outcome, Refusal> {
     let options = Options::of(call)?;
     let before = state
         .current(call)
         .ok_or_else(|| Refusal::not_found(&call.resource, &call.name))?;
-    let outcome = remove(state, call, &options, &before)?;
+    remove(state, call, &options, &before)
+}
+
+/// Serves DELETE of one object; the code and the body of the answer.
+pub(super) fn delete(state: &mut State, call: &Call) -> Result<(u16, Value), Refusal> {
+    let outcome = one(state, call)?;
+    let options = Options::of(call)?;
     let code = if !outcome.gone && options.orphan == Some(false) {
         202
     } else {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Inner,
-    call::{Call, Verb},
+    call::{Call, Content, Verb},
     delete,
     errors::{FieldError, FieldErrorKind, Refusal},
     path::{Query, ResourcePath, Target},
@@ -130,7 +130,7 @@ pub(super) fn call(server: &Inner, state: &State, incoming: &Incoming, path: &Re
         content_type: content_type.to_owned(),
         metadata_only: incoming.header(header::ACCEPT).contains("as=PartialObjectMetadata"),
         dry_run: incoming.query.get("dryRun") == Some("All"),
-        body: incoming.body.clone(),
+        body: Content::Text(incoming.body.clone()),
         now: server.clock().now(),
     };
     if matches!(verb, Verb::Delete | Verb::DeleteCollection) {

@@ -14,6 +14,7 @@ mod create;
 mod decode;
 mod defaults;
 mod delete;
+mod direct;
 mod discovery;
 mod errors;
 mod field_set;
@@ -61,7 +62,7 @@ use serde_json::{Value, json};
 
 use self::{
     background::Background,
-    call::{Call, Verb},
+    call::{Call, Content, Verb},
     service::Connection,
     state::State,
     store::Key,
@@ -69,7 +70,10 @@ use self::{
 use super::fault::{Fault, NoFault};
 use crate::clock::Clock;
 
-pub(super) use self::istio_crds::istio_definitions;
+pub(super) use self::{
+    direct::{Direct, Sight},
+    istio_crds::istio_definitions,
+};
 pub use self::{gateway_crds::route_definitions, rbac::Denial};
 
 /// How a server behaves.
@@ -202,21 +206,19 @@ impl ApiServer {
 
     /// One object as it is stored.
     pub fn object(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        Snapshot {
-            state: &self.inner.lock(),
-        }
-        .object(api_version, kind, namespace, name)
-        .cloned()
+        self.read(|store| store.object(api_version, kind, namespace, name).cloned())
     }
 
     /// All objects of a kind in list order; an empty namespace means all.
     pub fn objects(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<Value> {
-        Snapshot {
+        self.read(|store| store.objects(api_version, kind, namespace).cloned().collect())
+    }
+
+    /// Looks at all objects as they are now, under the server's lock: `look` must not call the server.
+    pub fn read<T>(&self, look: impl FnOnce(Snapshot<'_>) -> T) -> T {
+        look(Snapshot {
             state: &self.inner.lock(),
-        }
-        .objects(api_version, kind, namespace)
-        .cloned()
-        .collect()
+        })
     }
 
     /// Calls `observer` after each committed write, under the server's lock: it must not call the server.
@@ -286,7 +288,7 @@ impl ApiServer {
         if let Some(before) = state.current(&call) {
             metadata::keep(&mut object, &before, &["resourceVersion"]);
         }
-        call.body = object.to_string().into();
+        call.body = Content::Document(object);
         let outcome = if exists {
             update::replace(&mut state, &call)
         } else {
@@ -294,6 +296,23 @@ impl ApiServer {
         };
         if let Err(refusal) = outcome {
             tracing::error!(message = %refusal.message, "the embedded API server refused its own object");
+        }
+    }
+}
+
+impl AuditEntry {
+    fn of(call: &Call, code: u16) -> Self {
+        Self {
+            user: call.user.clone(),
+            verb: call.verb.word().to_owned(),
+            group: call.resource.group.clone(),
+            resource: call.resource.plural.clone(),
+            subresource: call.subresource.clone(),
+            namespace: call.namespace.clone(),
+            name: call.name.clone(),
+            code,
+            dry_run: call.dry_run,
+            time: call.now,
         }
     }
 }

@@ -19,7 +19,7 @@ use tower::BoxError;
 
 use super::{
     AuditEntry, Inner,
-    call::{Call, Verb},
+    call::{Call, Content, Verb},
     create,
     decode::{self, Source},
     delete, discovery,
@@ -178,8 +178,8 @@ fn route(server: &Arc<Inner>, state: &mut State, incoming: &Incoming) -> Result<
         }
         Verb::Watch => {
             read::check_options(&call)?;
-            let lines = watch::open(server, state, &call)?;
-            let frames = lines.map(|line| Ok::<_, BoxError>(Frame::data(line)));
+            let events = watch::open(server, state, &call)?;
+            let frames = events.map(move |event| Ok::<_, BoxError>(Frame::data(event.line(&call))));
             Ok(Reply::Stream(StreamBody::new(frames).boxed_unsync()))
         }
         Verb::Create => create::create(state, &call).map(stored),
@@ -212,7 +212,7 @@ fn review(server: &Inner, state: &State, incoming: &Incoming, path: &ResourcePat
     );
     incoming.header(header::USER_AGENT).clone_into(&mut call.user_agent);
     call.query = incoming.query.clone();
-    call.body = incoming.body.clone();
+    call.body = Content::Text(incoming.body.clone());
     let decoded = decode::object(&call, call.document()?, Source::Body)?;
     let (mut asked, warnings) = (decoded.object, decoded.warnings);
     managed_fields::track_update(&call, &Value::Null, &mut asked);

@@ -32,9 +32,10 @@ const SHORTEST_WATCH: u64 = 1800;
 
 /// One event on its way to a client.
 #[derive(Debug)]
-struct Event {
-    kind: &'static str,
-    object: Arc<Value>,
+pub(super) struct Event {
+    /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
+    pub(super) kind: &'static str,
+    pub(super) object: Arc<Value>,
     /// The revision that the client sees on the object.
     revision: u64,
     due: DateTime<Utc>,
@@ -69,6 +70,23 @@ impl Hub {
                 Some(event) => watcher.events.send(event).is_ok(),
                 None => !watcher.events.is_closed(),
             });
+    }
+}
+
+impl Event {
+    /// The event as the wire has it, for the call that opened the watch: the type first, so that a reader knows what the object is before it comes.
+    pub(super) fn line(&self, call: &Call) -> Bytes {
+        let stands = self.revision == 0 || metadata::text(&self.object, "resourceVersion") == self.revision.to_string();
+        let object = match self.kind {
+            "ERROR" => self.object.to_string(),
+            _ if stands => call.text(&self.object),
+            _ => {
+                let mut object = call.present(&self.object);
+                metadata::of(&mut object).insert("resourceVersion".to_owned(), self.revision.to_string().into());
+                object.to_string()
+            }
+        };
+        Bytes::from(format!("{{\"type\":\"{}\",\"object\":{object}}}\n", self.kind))
     }
 }
 
@@ -122,12 +140,12 @@ struct Running {
     end: DateTime<Utc>,
 }
 
-/// Opens a watch; the stream yields one JSON document a line.
+/// Opens a watch; each event comes when it is due.
 pub(super) fn open(
     server: &Arc<Inner>,
     state: &mut State,
     call: &Call,
-) -> Result<impl Stream<Item = Bytes> + Send + 'static, Refusal> {
+) -> Result<impl Stream<Item = Event> + Send + use<>, Refusal> {
     let selector = Selector::of(&call.query, &call.resource)?;
     // A watch passes the parser's error on as it is.
     let revision = Revision::of(&call.query)
@@ -161,8 +179,8 @@ pub(super) fn open(
         end,
     };
     Ok(stream::unfold(running, |mut running| async move {
-        let line = running.next().await?;
-        Some((line, running))
+        let event = running.next().await?;
+        Some((event, running))
     }))
 }
 
@@ -240,8 +258,8 @@ fn bookmark(call: &Call, revision: u64, ends_initial: bool, due: DateTime<Utc>) 
 }
 
 impl Running {
-    /// The next line of the stream; `None` ends it.
-    async fn next(&mut self) -> Option<Bytes> {
+    /// The next event; `None` ends the stream.
+    async fn next(&mut self) -> Option<Event> {
         let clock = self.server.clock().clone();
         loop {
             while let Ok(event) = self.events.try_recv() {
@@ -249,7 +267,7 @@ impl Running {
             }
             let now = clock.now();
             if let Some(event) = self.queue.pop_front_if(|event| event.due <= now) {
-                return Some(self.line(&event));
+                return Some(event);
             }
             if now >= self.end || (self.queue.is_empty() && self.events.is_closed()) {
                 return None;
@@ -288,21 +306,5 @@ impl Running {
         }
         let due = self.queue.back().map_or(now, |event| event.due);
         self.queue.push_back(bookmark(&self.call, revision, false, due));
-    }
-
-    /// One event as the wire has it: the type first, so that a reader knows what the object is before it comes.
-    fn line(&self, event: &Event) -> Bytes {
-        let stands =
-            event.revision == 0 || metadata::text(&event.object, "resourceVersion") == event.revision.to_string();
-        let object = match event.kind {
-            "ERROR" => event.object.to_string(),
-            _ if stands => self.call.text(&event.object),
-            _ => {
-                let mut object = self.call.present(&event.object);
-                metadata::of(&mut object).insert("resourceVersion".to_owned(), event.revision.to_string().into());
-                object.to_string()
-            }
-        };
-        Bytes::from(format!("{{\"type\":\"{}\",\"object\":{object}}}\n", event.kind))
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
-use kube::{Client, api::ObjectMeta};
+use kube::api::ObjectMeta;
 use tokio::sync::Notify;
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
     wire::{self, Answer},
     write::{Kind, Place, Write},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, sim::apiserver::Direct};
 
 /// After a write that lost against another one.
 const SOON: Duration = Duration::from_millis(50);
@@ -63,32 +63,32 @@ const NEEDED: [Kind; 5] = [
 /// The script, which may change while the cluster runs.
 #[derive(Debug, Clone)]
 pub(super) struct Plot {
-    script: Arc<Mutex<Script>>,
+    script: Arc<Mutex<Arc<Script>>>,
     changed: Arc<Notify>,
 }
 
 impl Plot {
     pub(super) fn new(script: Script) -> Self {
         Self {
-            script: Arc::new(Mutex::new(script)),
+            script: Arc::new(Mutex::new(Arc::new(script))),
             changed: Arc::default(),
         }
     }
 
-    pub(super) fn get(&self) -> Script {
+    pub(super) fn get(&self) -> Arc<Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn change(&self, change: impl FnOnce(Script) -> Script) {
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
-        *script = change(script.clone());
+        *script = Arc::new(change(Script::clone(&script)));
         self.changed.notify_one();
     }
 }
 
 /// The controllers and what they remember.
 pub(super) struct Engine {
-    client: Client,
+    server: Direct,
     clock: Clock,
     plot: Plot,
     seed: u64,
@@ -96,6 +96,8 @@ pub(super) struct Engine {
     /// The kinds whose first list is complete: nobody decides on half a view.
     listed: BTreeSet<Kind>,
     plane: DataPlane,
+    /// Whether anything happened since the data plane last looked where requests go.
+    moved: bool,
     /// When each object is to be looked at.
     due: BTreeMap<Place, DateTime<Utc>>,
     /// What is remembered of each pod, by uid.
@@ -109,15 +111,16 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(client: Client, clock: Clock, plot: Plot, traffic: Traffic, seed: u64) -> Self {
+    pub(super) fn new(server: Direct, clock: Clock, plot: Plot, traffic: Traffic, seed: u64) -> Self {
         Self {
-            client,
+            server,
             clock,
             plot,
             seed,
             mirror: Mirror::default(),
             listed: BTreeSet::new(),
             plane: DataPlane::new(traffic),
+            moved: true,
             due: BTreeMap::new(),
             seen: HashMap::new(),
             wishes: HashMap::new(),
@@ -128,15 +131,19 @@ impl Engine {
 
     /// Runs for ever.
     pub(super) async fn run(mut self) {
-        let mut news = pin!(stream::select_all(
-            KINDS.map(|kind| Box::pin(wire::watch(self.client.clone(), kind)))
-        ));
+        let mut news = pin!(stream::select_all(KINDS.map(|kind| Box::pin(wire::watch(
+            self.server.clone(),
+            self.clock.clone(),
+            kind
+        )))));
         let changed = self.plot.changed.clone();
         loop {
             while let Some(name) = self.next_due() {
-                self.look(&name).await;
+                self.look(&name);
             }
-            self.plane.turn(&self.mirror, &self.plot.get(), self.clock.now());
+            if std::mem::take(&mut self.moved) {
+                self.plane.turn(&self.mirror, &self.plot.get(), self.clock.now());
+            }
             let next = self.due.values().min().copied().filter(|_| self.has_view());
             let clock = self.clock.clone();
             let timer = async move {
@@ -147,7 +154,7 @@ impl Engine {
             };
             tokio::select! {
                 biased;
-                Some((kind, news)) = news.next() => self.hear(kind, news),
+                Some((kind, news)) = news.next() => self.hear(kind, &news),
                 () = changed.notified() => self.look_at_scripted(),
                 () = timer => {}
             }
@@ -180,31 +187,30 @@ impl Engine {
     }
 
     /// Takes news and finds out who has to look.
-    fn hear(&mut self, kind: Kind, news: News) {
-        let (News::Is(object) | News::Went(object)) = &news else {
+    fn hear(&mut self, kind: Kind, news: &News) {
+        let (News::Is(object) | News::Went(object)) = news else {
+            self.mirror.note(kind, news);
             if matches!(news, News::ListEnds) {
                 self.listed.insert(kind);
+                self.moved = true;
             }
-            self.mirror.note(kind, news);
             return;
         };
-        let meta = object.metadata.clone();
-        let name = named(kind, &meta);
-        let before = self.mirror.meta(&name);
-        self.mirror.note(kind, news);
-        let touched = before
-            .iter()
-            .chain([&meta])
-            .flat_map(|meta| self.touched(kind, meta))
-            .collect();
-        self.plan_all(touched);
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        let place = Place::new(kind, text("namespace"), text("name"));
+        let before = self.touched_by(&place);
+        if self.mirror.note(kind, news) {
+            self.moved = true;
+            let touched = before.into_iter().chain(self.touched_by(&place)).collect();
+            self.plan_all(touched);
+        }
     }
 
     /// A write deleted the object.
     fn bury(&mut self, name: &Place) {
-        let Some(meta) = self.mirror.meta(name) else { return };
+        let touched = self.touched_by(name).into_iter().collect();
         self.mirror.bury(name);
-        let touched = self.touched(name.kind, &meta).into_iter().collect();
+        self.moved = true;
         self.plan_all(touched);
     }
 
@@ -219,6 +225,12 @@ impl Engine {
             };
             self.plan(name, lag);
         }
+    }
+
+    /// The objects that have to be looked at when this one changes, as it was last seen.
+    fn touched_by(&self, place: &Place) -> Vec<Place> {
+        let meta = self.mirror.meta(place);
+        meta.map(|meta| self.touched(place.kind, meta)).unwrap_or_default()
     }
 
     /// The objects that have to be looked at when the one with this metadata changes.
@@ -272,6 +284,7 @@ impl Engine {
 
     /// The script changed: everything that it speaks of is looked at again.
     fn look_at_scripted(&mut self) {
+        self.moved = true;
         let pods = self.mirror.pods.all().map(|pod| named(Kind::Pod, &pod.metadata));
         let services = self
             .mirror
@@ -290,7 +303,7 @@ impl Engine {
     }
 
     /// Looks at one object and sends what follows.
-    async fn look(&mut self, name: &Place) {
+    fn look(&mut self, name: &Place) {
         let now = self.clock.now();
         let script = self.plot.get();
         let plan = match name.kind {
@@ -307,7 +320,7 @@ impl Engine {
             self.plan(name.clone(), (wake - now).to_std().unwrap_or_default());
         }
         for write in plan.writes {
-            if let Err(retry) = self.send(&write).await {
+            if let Err(retry) = self.send(write) {
                 let again = self.refused.replace((name.clone(), now)) == Some((name.clone(), now));
                 if again {
                     // The answer brought nothing that helps, like a slice of a Service's predecessor that is being collected.
@@ -387,6 +400,7 @@ impl Engine {
     fn look_at_route(&mut self, name: &Place, script: &Script, now: DateTime<Utc>) -> Option<Plan> {
         let Some(route) = self.mirror.routes_of(name.kind).get(&name.namespace, &name.name) else {
             self.plane.forget(name);
+            self.moved = true;
             return None;
         };
         let flows = router::flows(name.kind, route, script.matching);
@@ -397,6 +411,7 @@ impl Engine {
             .find(|service| self.mirror.services.get(&name.namespace, service).is_none());
         if !matches!(script.router_says(&name.name), RouterSays::Rejects(_)) {
             self.plane.take(name, flows);
+            self.moved = true;
         }
         let write = router::plan(
             name.kind,
@@ -412,14 +427,15 @@ impl Engine {
     }
 
     /// Sends one write and takes the answer as news. On failure it tells after what time to look again.
-    async fn send(&mut self, write: &Write) -> Result<(), Duration> {
-        match wire::send(&self.client, write).await {
-            Answer::Is(object) => self.hear(write.on.kind, News::Is(object)),
-            Answer::Gone => self.bury(&write.on),
+    fn send(&mut self, write: Write) -> Result<(), Duration> {
+        let on = write.on.clone();
+        match wire::send(&self.server, write) {
+            Answer::Is(object) => self.hear(on.kind, &News::Is(object)),
+            Answer::Gone => self.bury(&on),
             Answer::Outdated(object) => {
                 match object {
-                    Some(object) => self.hear(write.on.kind, News::Is(object)),
-                    None => self.bury(&write.on),
+                    Some(object) => self.hear(on.kind, &News::Is(object)),
+                    None => self.bury(&on),
                 }
                 return Err(SOON);
             }

@@ -14,11 +14,9 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{
-    ResourceExt,
-    core::{DynamicObject, ObjectMeta, Resource},
-};
+use kube::core::{DynamicObject, ObjectMeta, Resource};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::write::{Kind, Place};
 
@@ -45,44 +43,51 @@ impl<K> Default for Shelf<K> {
 }
 
 impl<K: Resource> Shelf<K> {
-    /// Takes a state of an object, unless a newer one is here or it is known to be gone. One that does not decode as its
-    /// kind is left out.
-    pub(super) fn take(&mut self, object: DynamicObject)
+    /// Takes a state of an object, unless a newer one is here or it is known to be gone; says whether it did. One that does not
+    /// decode as its kind is left out. Who owns which field is nothing that these controllers look at, so it is dropped.
+    fn take(&mut self, object: &Value) -> bool
     where
         K: DeserializeOwned,
     {
-        let (key, meta) = (key(&object), object.meta());
+        let key = key(object);
         if let Some(listed) = &mut self.listed {
             listed.insert(key.clone());
         }
-        if meta.uid.as_ref().is_some_and(|uid| self.gone.contains(uid)) {
-            return;
+        if self.gone.contains(text(object, "uid")) {
+            return false;
         }
-        let is_news = self
-            .objects
-            .get(&key)
-            .is_none_or(|has| revision(has.meta()) < revision(meta));
-        if is_news && let Ok(object) = object.try_parse() {
-            self.objects.insert(key, Arc::new(object));
+        let is_news = self.objects.get(&key).is_none_or(|has| {
+            revision(has.meta().resource_version.as_deref().unwrap_or_default())
+                < revision(text(object, "resourceVersion"))
+        });
+        if !is_news {
+            return false;
         }
+        let Ok(mut typed) = K::deserialize(object) else {
+            return false;
+        };
+        typed.meta_mut().managed_fields = None;
+        self.objects.insert(key, Arc::new(typed));
+        true
     }
 
-    /// The watch saw the object go.
-    pub(super) fn drop(&mut self, object: &DynamicObject) {
-        let uid = object.meta().uid.clone().unwrap_or_default();
-        self.gone.remove(&uid);
+    /// The watch saw the object go. Says whether it was here.
+    fn drop(&mut self, object: &Value) -> bool {
+        let uid = text(object, "uid");
+        self.gone.remove(uid);
         let key = key(object);
-        if self
+        let is_here = self
             .objects
             .get(&key)
-            .is_some_and(|has| has.meta().uid.as_ref() == Some(&uid))
-        {
+            .is_some_and(|has| has.meta().uid.as_deref() == Some(uid));
+        if is_here {
             self.objects.remove(&key);
         }
+        is_here
     }
 
     /// A write of ours deleted it.
-    pub(super) fn bury(&mut self, namespace: &str, name: &str) {
+    fn bury(&mut self, namespace: &str, name: &str) {
         if let Some(object) = self.objects.remove(&(namespace.to_owned(), name.to_owned())) {
             self.gone.extend(object.meta().uid.clone());
         }
@@ -123,15 +128,16 @@ impl<K: Resource> Shelf<K> {
     }
 }
 
-fn key<K: Resource>(object: &K) -> Key {
-    (object.namespace().unwrap_or_default(), object.name_any())
+fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object["metadata"][field].as_str().unwrap_or_default()
 }
 
-fn revision(meta: &ObjectMeta) -> u64 {
-    meta.resource_version
-        .as_ref()
-        .and_then(|revision| revision.parse().ok())
-        .unwrap_or(0)
+fn key(object: &Value) -> Key {
+    (text(object, "namespace").to_owned(), text(object, "name").to_owned())
+}
+
+fn revision(of: &str) -> u64 {
+    of.parse().unwrap_or(0)
 }
 
 /// The uid of the object that controls this one.
@@ -161,53 +167,53 @@ pub(super) struct Mirror {
 #[derive(Debug, Clone)]
 pub(super) enum News {
     /// It is like this now.
-    Is(Box<DynamicObject>),
+    Is(Arc<Value>),
     /// The watch saw it go.
-    Went(Box<DynamicObject>),
+    Went(Arc<Value>),
     /// A new list of the kind begins.
     ListBegins,
     /// The list is complete: what it did not name is gone.
     ListEnds,
 }
 
-/// Does the same to the shelf of a kind, whatever its type.
+/// Does the same to the shelf of a kind, whatever its type; `as [&]` to look at it, `as [&mut]` to change it.
 macro_rules! with_shelf {
-    ($mirror:expr, $kind:expr, $shelf:ident => $do:expr) => {
+    ($mirror:ident as [$($borrow:tt)+], $kind:expr, $shelf:ident => $do:expr) => {
         match $kind {
             Kind::Deployment => {
-                let $shelf = &mut $mirror.deployments;
+                let $shelf = $($borrow)+ $mirror.deployments;
                 $do
             }
             Kind::ReplicaSet => {
-                let $shelf = &mut $mirror.sets;
+                let $shelf = $($borrow)+ $mirror.sets;
                 $do
             }
             Kind::Pod => {
-                let $shelf = &mut $mirror.pods;
+                let $shelf = $($borrow)+ $mirror.pods;
                 $do
             }
             Kind::Service => {
-                let $shelf = &mut $mirror.services;
+                let $shelf = $($borrow)+ $mirror.services;
                 $do
             }
             Kind::EndpointSlice => {
-                let $shelf = &mut $mirror.slices;
+                let $shelf = $($borrow)+ $mirror.slices;
                 $do
             }
             Kind::Autoscaler => {
-                let $shelf = &mut $mirror.autoscalers;
+                let $shelf = $($borrow)+ $mirror.autoscalers;
                 $do
             }
             Kind::HttpProxy => {
-                let $shelf = &mut $mirror.proxies;
+                let $shelf = $($borrow)+ $mirror.proxies;
                 $do
             }
             Kind::HttpRoute => {
-                let $shelf = &mut $mirror.routes;
+                let $shelf = $($borrow)+ $mirror.routes;
                 $do
             }
             Kind::VirtualService => {
-                let $shelf = &mut $mirror.virtual_services;
+                let $shelf = $($borrow)+ $mirror.virtual_services;
                 $do
             }
         }
@@ -224,24 +230,30 @@ impl Mirror {
         }
     }
 
-    /// Takes news of a kind.
-    pub(super) fn note(&mut self, kind: Kind, news: News) {
-        match news {
-            News::ListBegins => with_shelf!(self, kind, shelf => shelf.list_begins()),
-            News::ListEnds => with_shelf!(self, kind, shelf => shelf.list_ends()),
-            News::Is(object) => with_shelf!(self, kind, shelf => shelf.take(*object)),
-            News::Went(object) => with_shelf!(self, kind, shelf => shelf.drop(&object)),
-        }
+    /// Takes news of a kind; says whether an object changed by it.
+    pub(super) fn note(&mut self, kind: Kind, news: &News) -> bool {
+        with_shelf!(self as [&mut], kind, shelf => match news {
+            News::ListBegins => {
+                shelf.list_begins();
+                false
+            }
+            News::ListEnds => {
+                shelf.list_ends();
+                false
+            }
+            News::Is(object) => shelf.take(object),
+            News::Went(object) => shelf.drop(object),
+        })
     }
 
     /// The metadata of an object, as last seen.
-    pub(super) fn meta(&mut self, Place { kind, namespace, name }: &Place) -> Option<ObjectMeta> {
-        with_shelf!(self, kind, shelf => shelf.get(namespace, name).map(|object| object.meta().clone()))
+    pub(super) fn meta(&self, Place { kind, namespace, name }: &Place) -> Option<&ObjectMeta> {
+        with_shelf!(self as [&], kind, shelf => shelf.get(namespace, name).map(|object| object.meta()))
     }
 
     /// Notes that a write of ours deleted an object.
     pub(super) fn bury(&mut self, Place { kind, namespace, name }: &Place) {
-        with_shelf!(self, kind, shelf => shelf.bury(namespace, name));
+        with_shelf!(self as [&mut], kind, shelf => shelf.bury(namespace, name));
     }
 }
 
@@ -251,12 +263,11 @@ mod tests {
 
     use super::*;
 
-    fn pod(revision: u64, uid: &str) -> Box<DynamicObject> {
-        let object = json!({
+    fn pod(revision: u64, uid: &str) -> Arc<Value> {
+        Arc::new(json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": "app", "namespace": "test", "uid": uid, "resourceVersion": revision.to_string() },
-        });
-        Box::new(serde_json::from_value(object).expect("must be an object"))
+        }))
     }
 
     fn seen(mirror: &Mirror) -> Option<String> {
@@ -270,7 +281,7 @@ mod tests {
     fn an_older_event_does_not_undo_an_answer() {
         let mut mirror = Mirror::default();
         for revision in [5, 9, 7] {
-            mirror.note(Kind::Pod, News::Is(pod(revision, "a")));
+            mirror.note(Kind::Pod, &News::Is(pod(revision, "a")));
         }
         assert_eq!(seen(&mirror).as_deref(), Some("9"));
     }
@@ -278,12 +289,12 @@ mod tests {
     #[test]
     fn what_was_deleted_here_does_not_come_back_by_a_late_event() {
         let mut mirror = Mirror::default();
-        mirror.note(Kind::Pod, News::Is(pod(5, "a")));
+        mirror.note(Kind::Pod, &News::Is(pod(5, "a")));
         mirror.bury(&Place::new(Kind::Pod, "test", "app"));
-        mirror.note(Kind::Pod, News::Is(pod(6, "a")));
+        mirror.note(Kind::Pod, &News::Is(pod(6, "a")));
         assert_eq!(seen(&mirror), None);
-        mirror.note(Kind::Pod, News::Is(pod(8, "b")));
-        mirror.note(Kind::Pod, News::Went(pod(7, "a")));
+        mirror.note(Kind::Pod, &News::Is(pod(8, "b")));
+        mirror.note(Kind::Pod, &News::Went(pod(7, "a")));
         assert_eq!(
             seen(&mirror).as_deref(),
             Some("8"),
@@ -294,9 +305,9 @@ mod tests {
     #[test]
     fn a_new_list_drops_what_it_does_not_name() {
         let mut mirror = Mirror::default();
-        mirror.note(Kind::Pod, News::Is(pod(5, "a")));
-        mirror.note(Kind::Pod, News::ListBegins);
-        mirror.note(Kind::Pod, News::ListEnds);
+        mirror.note(Kind::Pod, &News::Is(pod(5, "a")));
+        mirror.note(Kind::Pod, &News::ListBegins);
+        mirror.note(Kind::Pod, &News::ListEnds);
         assert_eq!(seen(&mirror), None);
     }
 }

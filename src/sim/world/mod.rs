@@ -1,7 +1,7 @@
 //! The rest of the embedded cluster: everything that acts beside Serin in a real one.
 //!
-//! Controllers for Deployments, `ReplicaSets`, pods and endpoints, and the data plane's word on routes. They talk to an
-//! API server through `kube::Client` only. What goes wrong, and how slowly, stands in a [`Script`].
+//! Controllers for Deployments, `ReplicaSets`, pods and endpoints, and the data plane's word on routes. They know nothing but
+//! what the API server's watches and answers tell them. What goes wrong, and how slowly, stands in a [`Script`].
 
 pub mod alerts;
 mod autoscaler;
@@ -27,14 +27,17 @@ pub mod traffic;
 mod wire;
 mod write;
 
-use kube::Client;
 use tokio::task::JoinHandle;
 
 use self::engine::{Engine, Plot};
 pub use self::{
     alerts::SimSender, hooks::SimCaller, metrics::SimReader, route_crds::route_crds, script::Script, traffic::Traffic,
 };
+use super::apiserver::ApiServer;
 use crate::clock::Clock;
+
+/// The user as whom they write.
+const USER: &str = "kube-controller-manager";
 
 /// How many requests come to each Service that clients call.
 const REQUESTS_PER_SECOND: f64 = 100.0;
@@ -49,10 +52,10 @@ pub struct World {
 
 impl World {
     /// Starts the controllers on an API server. Names that they make up are drawn from `seed`.
-    pub fn start(client: Client, clock: Clock, script: Script, seed: u64) -> Self {
+    pub fn start(api: &ApiServer, clock: Clock, script: Script, seed: u64) -> Self {
         let plot = Plot::new(script);
         let traffic = Traffic::new(REQUESTS_PER_SECOND);
-        let engine = Engine::new(client, clock, plot.clone(), traffic.clone(), seed);
+        let engine = Engine::new(api.direct(USER), clock, plot.clone(), traffic.clone(), seed);
         Self {
             plot,
             traffic,

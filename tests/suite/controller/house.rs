@@ -57,12 +57,7 @@ impl House {
         for crd in route_crds().iter().chain(&api::crd::crds()) {
             api.apply_crd(crd);
         }
-        let world = World::start(
-            api.client("kube-controller-manager"),
-            clock.clone(),
-            Script::default(),
-            11,
-        );
+        let world = World::start(&api, clock.clone(), Script::default(), 11);
         let hooks = SimCaller::new(clock.clone());
         let outside = Outside {
             metrics: Arc::new(SimReader::new(world.traffic().clone(), clock.clone())),

@@ -80,12 +80,7 @@ impl Stage {
         }
         let monitor = Monitor::attach(&api, "serin");
         let story = Story::of(&api);
-        let world = World::start(
-            api.client("kube-controller-manager"),
-            clock.clone(),
-            setting.script,
-            setting.seed,
-        );
+        let world = World::start(&api, clock.clone(), setting.script, setting.seed);
         let numbers = SimReader::new(world.traffic().clone(), clock.clone());
         let (hooks, chat) = (SimCaller::new(clock.clone()), SimSender::new(clock.clone()));
         let serin = Processes::new(Recipe {
@@ -218,7 +213,7 @@ impl Stage {
 
     /// Lets time pass until the status says that this is being done.
     pub async fn until_stage(&self, name: &str) {
-        self.until(name, |stage| stage.status()["serin"]["stage"] == name).await;
+        self.until(name, |stage| stage.told("/serin/stage") == name).await;
     }
 
     /// Lets time pass until the status gives this reason.
@@ -245,15 +240,21 @@ impl Stage {
 
     /// `status.phase`.
     pub fn phase(&self) -> String {
-        self.status()["phase"].as_str().unwrap_or_default().to_owned()
+        self.told("/phase")
     }
 
     /// A text of `status.serin.why`.
     pub fn why(&self, part: &str) -> String {
-        self.status()["serin"]["why"][part]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        self.told(&format!("/serin/why/{part}"))
+    }
+
+    /// A text of the Canary's status, empty where there is none. It is asked for every moment, so nothing is copied for it.
+    fn told(&self, pointer: &str) -> String {
+        self.api.read(|store| {
+            let canary = store.object("flagger.app/v1beta1", "Canary", NAMESPACE, APP);
+            let text = canary.and_then(|canary| canary["status"].pointer(pointer)?.as_str());
+            text.unwrap_or_default().to_owned()
+        })
     }
 
     /// Status and reason of a condition.

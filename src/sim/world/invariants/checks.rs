@@ -1,5 +1,7 @@
 //! The invariants of `design.md` 2 as questions about one write of the controller.
 
+use k8s_openapi::api::apps::v1::Deployment;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::view::{Objects, Release, Written, block, copies, most, splits};
@@ -186,7 +188,7 @@ fn replicas(deployment: &Value) -> u64 {
 
 /// The pods that a Deployment keeps in the worst moment of a roll.
 fn worst_ready(deployment: &Value) -> u64 {
-    let Ok(deployment) = serde_json::from_value(deployment.clone()) else {
+    let Ok(deployment) = Deployment::deserialize(deployment) else {
         return 0;
     };
     if super::super::leeway::is_recreate(&deployment) {
@@ -282,7 +284,7 @@ pub(super) fn status(written: &Written<'_>, objects: &impl Objects, release: &Re
 
 /// Invariant 10: no value of a Secret in anything but a Secret.
 pub(super) fn secrets(written: &Written<'_>, values: &[String]) -> Vec<String> {
-    let Some(after) = written.after.filter(|_| written.kind != "Secret") else {
+    let Some(after) = written.after.filter(|_| written.kind != "Secret" && !values.is_empty()) else {
         return Vec::new();
     };
     let text = after.to_string();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{
@@ -84,7 +85,7 @@ impl Release {
     }
 
     fn of(object: &Value) -> Option<Self> {
-        let canary: Canary = serde_json::from_value(object.clone()).ok()?;
+        let canary = Canary::deserialize(object).ok()?;
         let spec = &canary.spec;
         let block = block(object);
         // The names that the status has fixed: the spec may ask for others already.
@@ -206,7 +207,7 @@ fn is_of(objects: &impl Objects, namespace: &str, pod: &str, deployment: &str) -
 
 /// `status.serin`, if it is there and readable.
 pub(super) fn block(canary: &Value) -> Option<Block> {
-    serde_json::from_value(canary["status"]["serin"].clone()).ok()
+    Block::deserialize(&canary["status"]["serin"]).ok()
 }
 
 /// The weights of the rules of a route that split between two Services: primary and canary. A rule that only names the two,
