@@ -4,9 +4,10 @@
 //! object that uses one is refused by name: silence would be a release judged otherwise than its owner believes. A
 //! field that is built is taken off the list; nothing else knows about it.
 //!
-//! What a traffic provider has no use for, as in Flagger, says its router (`Router::warnings`).
+//! What a traffic provider has no use for, as in Flagger, says its router (`Router::warnings`). Which metrics servers and chat services
+//! are built say their tables (`metrics::unbuilt`, `notify::unbuilt`).
 
-use super::{AlertProviderSpec, Analysis, Canary, Metric, MetricTemplateSpec, ServiceSpec};
+use super::{Analysis, Canary, Metric, ServiceSpec};
 
 /// The provider that writes an `HTTPProxy`.
 pub const CONTOUR: &str = "contour";
@@ -14,10 +15,6 @@ pub const CONTOUR: &str = "contour";
 pub const GATEWAY_API: &str = "gatewayapi:v1";
 /// The provider that has no route: Blue/Green by Services alone.
 pub const KUBERNETES: &str = "kubernetes";
-/// The metrics servers of templates that are built.
-pub const METRICS_BUILT: [&str; 1] = ["prometheus"];
-/// The chat services that are built.
-pub const ALERTS_BUILT: [&str; 1] = ["slack"];
 
 /// Whether a provider is [`GATEWAY_API`] or one that Flagger reads as it (spec/routers.md 2, rules 17 and 18).
 pub fn is_gateway_api(provider: &str) -> bool {
@@ -51,18 +48,6 @@ pub fn unbuilt(canary: &Canary, provider: &str) -> Vec<&'static Unbuilt> {
         .iter()
         .filter(|field| (field.used)(canary, provider))
         .collect()
-}
-
-/// Why a metric template cannot be asked yet, if so.
-pub fn unbuilt_template(spec: &MetricTemplateSpec) -> Option<String> {
-    let type_ = spec.provider.type_.as_str();
-    (!METRICS_BUILT.contains(&type_)).then(|| format!("spec.provider.type: {type_} is not built yet"))
-}
-
-/// Why an alert provider cannot be told anything yet, if so.
-pub fn unbuilt_alert_provider(spec: &AlertProviderSpec) -> Option<String> {
-    let type_ = spec.type_.as_str();
-    (!ALERTS_BUILT.contains(&type_)).then(|| format!("spec.type: {type_} is not built yet"))
 }
 
 /// The list. It shrinks to nothing.

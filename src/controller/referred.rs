@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::lookup::{Lookup, LookupError, Place};
 use super::site::Rules;
-use crate::api::{Canary, MetricTemplate, support, validate};
+use crate::api::{Canary, MetricTemplate, validate};
 use crate::metrics;
+use crate::notify;
 use crate::rollout::Refusal;
 
 /// What was found.
@@ -55,7 +56,7 @@ impl Referred {
     fn template(&mut self, lookup: &dyn Lookup, place: &Place, field: &str) -> Option<Arc<MetricTemplate>> {
         let field = format!("{field}.templateRef");
         let words = match lookup.template(&place.namespace, &place.name) {
-            Ok(template) => match support::unbuilt_template(&template.spec) {
+            Ok(template) => match metrics::unbuilt(&template.spec) {
                 None => return Some(template),
                 Some(words) => words,
             },
@@ -76,7 +77,7 @@ impl Referred {
         for (index, alert) in alerts.enumerate() {
             let place = Place::of(canary, &alert.provider_ref);
             let words = match lookup.alert_provider(&place.namespace, &place.name) {
-                Ok(provider) => support::unbuilt_alert_provider(&provider.spec),
+                Ok(provider) => notify::unbuilt(&provider.spec),
                 Err(LookupError::Malformed(words)) => Some(words),
                 Err(_) => None,
             };

@@ -26,7 +26,7 @@ use crate::rollout::Judged;
 
 pub use judge::{judge, unplanned, unreachable, worst};
 pub use plan::{Kind, Origin, PlanError, Query, Unit, plan, template_name};
-pub use source::{Credentials, HttpReader, MetricsServer, SERVERS, Source, SourceError, server_of};
+pub use source::{Credentials, HttpReader, MetricsServer, SERVERS, Source, SourceError, server_of, unbuilt};
 pub use template::{RenderError, render};
 
 /// What came back for one query, with the ways of having no number told apart.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use std::time::Duration;
 
 use super::{PlanError, Reader, Reading, prometheus::Prometheus};
-use crate::api::{Canary, MetricTemplateProvider};
+use crate::api::{Canary, MetricTemplateProvider, MetricTemplateSpec};
 use crate::outbound::{ClientError, Clients, Hidden, Reach};
 
 /// The kinds of metrics servers, one line each. `MetricTemplate` names them in `spec.provider.type`.
@@ -99,6 +99,14 @@ impl Source {
             .ok_or_else(|| SourceError::UnknownKind(provider.type_.clone()))?
             .source(provider, secret)
     }
+}
+
+/// Why a metric template cannot be asked yet, if so: its kind of server is not in [`SERVERS`].
+pub fn unbuilt(spec: &MetricTemplateSpec) -> Option<String> {
+    let kind = spec.provider.type_.as_str();
+    server(kind)
+        .is_none()
+        .then(|| format!("spec.provider.type: {kind} is not built yet"))
 }
 
 /// The Prometheus of a canary's built-in and inline queries: `spec.metricsServer`, else the controller's.

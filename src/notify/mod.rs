@@ -17,6 +17,7 @@ pub use event::event;
 pub use message::{Audience, Message, audience, message};
 pub use sender::HttpSender;
 
+use crate::api::AlertProviderSpec;
 use crate::outbound::Hidden;
 
 /// The chat services, one line each. `AlertProvider` names them in `spec.type`.
@@ -73,6 +74,14 @@ pub enum NotifyError {
 pub trait Sender: Send + Sync {
     /// Delivers one message, once; nothing is repeated here.
     async fn send(&self, destination: &Destination, message: &Message) -> Result<(), NotifyError>;
+}
+
+/// Why an alert provider cannot be told anything yet, if so: its kind is not in [`SERVICES`].
+pub fn unbuilt(spec: &AlertProviderSpec) -> Option<String> {
+    let kind = spec.type_.as_str();
+    service(kind)
+        .is_none()
+        .then(|| format!("spec.type: {kind} is not built yet"))
 }
 
 /// The chat service of that name.
