@@ -48,7 +48,10 @@ impl Engine {
         let news = block.notices.clone();
         let block = &rollout::with_untold(block, self.teller.untold(site.uid()));
         let mut public = rollout::publish(&site.canary, block, self.look.clock.now());
-        if let Some(tracked) = site.configs.tracked() {
+        if !self.rules.config_tracking {
+            // Nothing is followed any more (spec/core.md 3.5); what cannot be known for a moment stays.
+            public.tracked_configs = None;
+        } else if let Some(tracked) = site.configs.tracked() {
             public.tracked_configs = Some(tracked);
         }
         let document = status::document(&site.raw, &public);

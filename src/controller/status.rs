@@ -37,7 +37,8 @@ pub const INVALID: &str = "MalformedSpec";
 pub const RIVAL: &str = "RivalController";
 
 /// Fields of ours that stand only while there is something to say in them.
-const COOKIES: [&str; 3] = [
+const FLEETING: [&str; 4] = [
+    "trackedConfigs",
     "sessionAffinityCookie",
     "primarySessionAffinityCookie",
     "previousSessionAffinityCookie",
@@ -61,8 +62,8 @@ pub fn block(canary: &Value) -> Result<Option<Block>, BlockError> {
 pub fn document(canary: &Value, status: &CanaryStatus) -> Value {
     let mut next = plain(canary);
     if let Some(status) = next.get_mut("status").and_then(Value::as_object_mut) {
-        for cookie in COOKIES {
-            status.remove(cookie);
+        for field in FLEETING {
+            status.remove(field);
         }
     }
     let said = serde_json::to_value(status).unwrap_or_default();

@@ -289,9 +289,13 @@ impl<'a> Draft<'a> {
         *metadata(next, "annotations") = annotations;
     }
 
-    /// Keeps the `spec` of a Service that somebody else made, once, before it is changed.
+    /// Keeps the `spec` of a Service that somebody else made, once, before it is changed. One that was changed already is no original: Flagger
+    /// keeps none, and on the way out it has our selector.
     fn keep_original(&self, next: &mut Value, live: &Value) {
-        let touched = selects(self.cx, live) == Selects::Primary;
+        let marked = FLUX.iter().all(|(key, value)| annotation(live, key) == Some(value));
+        let given_back =
+            self.pods == Side::Canary && live["spec"]["selector"] == Value::from(one_label(self.cx, self.pods));
+        let touched = selects(self.cx, live) == Selects::Primary || (given_back && marked);
         if annotation(live, ORIGINAL).is_none() && !touched && live.get("spec").is_some_and(|spec| !is_empty(spec)) {
             metadata(next, "annotations").insert(ORIGINAL.to_owned(), live["spec"].to_string().into());
         }

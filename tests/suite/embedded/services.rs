@@ -7,6 +7,8 @@ use super::{
     stage::{Stage, named},
 };
 
+const CANARY: &str = "flagger.app/v1beta1";
+
 fn service(stage: &Stage, name: &str) -> Value {
     stage.object("v1", "Service", name)
 }
@@ -78,6 +80,49 @@ async fn core_060_services_that_serin_made_belong_to_the_canary_and_one_that_sto
     }
 }
 
+/// W32: by uid, not by name. Whose it is decides about its end: one of ours goes on serving, any other is put back.
+#[tokio::test(start_paused = true)]
+async fn core_060_a_service_that_another_object_controls_is_not_ours() {
+    let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "app", "namespace": "test" } });
+    let other = json!({
+        "apiVersion": CANARY, "kind": "Canary", "metadata": { "name": "other", "namespace": "test" },
+        "spec": {
+            "provider": "contour", "service": { "port": 80 },
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "other" },
+            "analysis": { "interval": "1m", "threshold": 1, "stepWeight": 10 },
+        },
+    });
+    for (object, why) in [(config, "another kind of the same name"), (other, "another name")] {
+        let stage = Setting::new().without_canary().object(object.clone()).raise().await;
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
+        let uid = stage.object(api_version, kind, name)["metadata"]["uid"].take();
+        let owner = json!([{ "apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true }]);
+        edit_service(&stage, "app", json!({ "metadata": { "ownerReferences": owner } })).await;
+        let before = service(&stage, "app");
+        let mut canary = Setting::new().canary.expect("the setting must have a Canary");
+        canary["spec"]["revertOnDeletion"] = json!(true);
+        stage.create(&canary).await;
+        stage.until_phase("Initialized").await;
+        let live = service(&stage, "app");
+        assert_eq!(live["spec"]["selector"], json!({ "app": "app-primary" }), "{why}");
+        assert_eq!(
+            live["metadata"]["ownerReferences"], before["metadata"]["ownerReferences"],
+            "{why}"
+        );
+        stage.delete(CANARY, "Canary", "app").await;
+        stage.until("gone", |stage| stage.canary().is_null()).await;
+        stage.pass(60).await;
+        let after = service(&stage, "app");
+        assert_eq!(
+            (&after["spec"], &after["metadata"]["ownerReferences"]),
+            (&before["spec"], &before["metadata"]["ownerReferences"]),
+            "{why}"
+        );
+        assert_eq!(stage.ready("app"), 3, "{why}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn core_061_a_service_that_stood_before_is_restored_on_deletion_and_one_of_ours_serves_on() {
     let before = {
@@ -100,6 +145,46 @@ async fn core_061_a_service_that_stood_before_is_restored_on_deletion_and_one_of
             assert_eq!(after["metadata"]["annotations"], Value::Null, "{after}");
         }
         assert_eq!((stage.replicas("app"), stage.ready("app")), (3, 3));
+    }
+}
+
+/// What `kubectl` applied last is the second choice, for a Service whose original nobody kept (Flagger keeps none).
+#[tokio::test(start_paused = true)]
+async fn core_061_without_a_kept_original_the_selector_that_kubectl_applied_is_restored() {
+    let labels = json!({ "app": "app", "release": "blue" });
+    let applied = json!({ "spec": { "selector": labels, "ports": [{ "port": 80 }] } }).to_string();
+    let stage = Setting::new()
+        .deployment(&json!({ "template": { "metadata": { "labels": labels } } }))
+        .service(&json!({ "spec": { "selector": labels },
+            "metadata": { "annotations": { "kubectl.kubernetes.io/last-applied-configuration": applied } } }))
+        .spec(&json!({ "revertOnDeletion": true }))
+        .initialized()
+        .await;
+    assert_eq!(stage.selects("app"), "app-primary");
+    stage.serin.stop().await;
+    let forgotten = json!({ "flagger.kubernetes.io/original-configuration": null });
+    edit_service(&stage, "app", json!({ "metadata": { "annotations": forgotten } })).await;
+    stage.delete(CANARY, "Canary", "app").await;
+    stage.serin.start();
+    stage.until("gone", |stage| stage.canary().is_null()).await;
+    stage.pass(60).await;
+    assert_eq!(service(&stage, "app")["spec"]["selector"], labels);
+    assert_eq!(stage.ready("app"), 3);
+}
+
+/// Differs from Flagger, for which a missing apex is an error: nothing is left to be put back, and the Canary goes.
+#[tokio::test(start_paused = true)]
+async fn core_061_a_missing_apex_holds_up_no_deletion() {
+    for setting in [Setting::new(), Setting::new().without_service()] {
+        let stage = setting.spec(&json!({ "revertOnDeletion": true })).initialized().await;
+        stage.serin.stop().await;
+        stage.delete("v1", "Service", "app").await;
+        stage.delete(CANARY, "Canary", "app").await;
+        stage.serin.start();
+        stage.until("gone", |stage| stage.canary().is_null()).await;
+        stage.pass(60).await;
+        assert_eq!((stage.replicas("app"), stage.ready("app")), (3, 3));
+        assert!(stage.deployment("app-primary").is_null());
     }
 }
 
