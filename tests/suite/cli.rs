@@ -128,3 +128,23 @@ fn a_word_without_a_cluster_is_told_apart_from_one_that_is_not_followed() {
         "{help}"
     );
 }
+
+/// As in a pipe, or in a log of somebody's CI: lines, and a last word that it went well.
+#[test]
+fn the_demo_plays_through_a_pipe_and_ends_by_itself() {
+    let output = serin(&["demo", "--speed", "20"]);
+    let (told, wrong) = (printed(&output), said(&output));
+    assert_eq!(output.status.code(), Some(0), "{wrong}\n{told}");
+    assert!(
+        !told.contains('\u{1b}') && !told.contains('\r'),
+        "no terminal, no escape sequences: {told}"
+    );
+    let line = |start: &str, part: &str| {
+        let mut lines = told.lines().map(str::trim);
+        lines.any(|line| line.starts_with(start) && line.contains(part))
+    };
+    assert!(line("1.1.0", "promoted"), "{told}");
+    assert!(line("1.2.0", "rolled back"), "{told}");
+    assert!(line("0 of ", "requests lost"), "{told}");
+    assert!(line("Users have 1.1.0, and it is healthy", ""), "{told}");
+}

@@ -10,18 +10,18 @@ use super::stage::Stage;
 
 const MONITORING: &str = "monitoring.coreos.com/v1";
 
-fn definition(kind: &str) -> CustomResourceDefinition {
-    let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
+/// A kind that the embedded cluster does not serve by itself, with whatever stands in its objects.
+fn definition(group: &str, version: &str, kind: &str, plural: &str) -> CustomResourceDefinition {
     let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": { "name": format!("{plural}.monitoring.coreos.com") },
+        "metadata": { "name": format!("{plural}.{group}") },
         "spec": {
-            "group": "monitoring.coreos.com",
+            "group": group,
             "scope": "Namespaced",
-            "names": { "kind": kind, "plural": plural, "singular": singular },
-            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": schema } }],
+            "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase() },
+            "versions": [{ "name": version, "served": true, "storage": true, "schema": { "openAPIV3Schema": schema } }],
         },
     });
     serde_json::from_value(definition).expect("a definition")
@@ -36,12 +36,36 @@ fn monitor(kind: &str, name: &str, labels: &Value) -> Value {
     })
 }
 
+fn budget(name: &str, app: &str) -> Value {
+    json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "namespace": NAMESPACE, "name": name },
+        "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": app } } },
+    })
+}
+
+/// A policy about the pods of one application, which may let those of another in.
+fn policy(name: &str, app: &str, lets_in: Option<&str>) -> Value {
+    let peers: Vec<Value> = lets_in
+        .map(|app| json!({ "podSelector": { "matchLabels": { "app": app } } }))
+        .into_iter()
+        .collect();
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "namespace": NAMESPACE, "name": name },
+        "spec": { "podSelector": { "matchLabels": { "app": app } }, "ingress": [{ "from": peers }] },
+    })
+}
+
 /// An application with what large teams put around one.
 async fn crowded(setting: Setting) -> (Stage, Value) {
     let canary = setting.canary.clone().expect("the setting must have a Canary");
     let stage = setting.without_canary().raise().await;
-    for kind in ["PodMonitor", "ServiceMonitor"] {
-        stage.api.apply_crd(&definition(kind));
+    for (group, kind, plural) in [
+        ("monitoring.coreos.com", "PodMonitor", "podmonitors"),
+        ("monitoring.coreos.com", "ServiceMonitor", "servicemonitors"),
+        ("policy", "PodDisruptionBudget", "poddisruptionbudgets"),
+        ("networking.k8s.io", "NetworkPolicy", "networkpolicies"),
+    ] {
+        stage.api.apply_crd(&definition(group, "v1", kind, plural));
     }
     let mut metrics = manifests::service(NAMESPACE, "app-metrics");
     metrics["metadata"]["labels"] = json!({ "team": "shop" });
@@ -59,6 +83,11 @@ async fn crowded(setting: Setting) -> (Stage, Value) {
         monitor("PodMonitor", "pods", &json!({ "app": APP })),
         monitor("PodMonitor", "others", &json!({ "app": "another" })),
         monitor("ServiceMonitor", "services", &json!({ "team": "shop" })),
+        budget("budget", APP),
+        budget("others", "another"),
+        policy("fence", APP, None),
+        policy("database", "db", Some(APP)),
+        policy("others", "another", Some("another")),
         manifests::autoscaler(NAMESPACE, APP, 2, 6),
     ] {
         stage.create(&object).await;
@@ -70,7 +99,7 @@ fn named(stage: &Stage) -> Vec<String> {
     let mut named: Vec<String> = stage
         .events()
         .into_iter()
-        .filter(|text| text.contains(" selects app only"))
+        .filter(|text| text.contains(" selects app only") || text.contains(" lets the pods of app through"))
         .collect();
     named.sort();
     named
@@ -91,6 +120,9 @@ async fn what_picks_the_pods_and_will_lose_them_is_named_before_anything_is_scal
         named(&stage),
         [
             "HorizontalPodAutoscaler app selects app only: it does not scale the primary; name it in spec.autoscalerRef",
+            "NetworkPolicy database lets the pods of app through and not the primary's",
+            "NetworkPolicy fence selects app only: it does not govern the primary's pods",
+            "PodDisruptionBudget budget selects app only: it does not protect the primary's pods",
             "PodMonitor all-pods.monitoring selects app only: it does not scrape the primary's pods",
             "PodMonitor pods selects app only: it does not scrape the primary's pods",
             "Service app-metrics selects app only: it sends its requests to no pod while no release is under way",
@@ -100,18 +132,23 @@ async fn what_picks_the_pods_and_will_lose_them_is_named_before_anything_is_scal
     stage.serin.kill();
     stage.serin.start();
     stage.pass(120).await;
-    assert_eq!(named(&stage).len(), 5, "nothing is looked for at rest");
+    assert_eq!(named(&stage).len(), 8, "nothing is looked for at rest");
 }
 
 /// Without the rights, or with an API server that answers no such list, the takeover goes on.
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_listed_is_left_out() {
     let (stage, canary) = crowded(Setting::new()).await;
-    for resource in ["podmonitors", "servicemonitors"] {
+    for (group, resource) in [
+        ("monitoring.coreos.com", "podmonitors"),
+        ("monitoring.coreos.com", "servicemonitors"),
+        ("policy", "poddisruptionbudgets"),
+        ("networking.k8s.io", "networkpolicies"),
+    ] {
         stage.api.deny(Denial {
             user: "*".into(),
             verb: "list".into(),
-            group: "monitoring.coreos.com".into(),
+            group: group.into(),
             resource: resource.into(),
         });
     }
