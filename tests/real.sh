@@ -13,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fail() { printf 'real.sh: %s\n' "$*" >&2; exit 1; }
 [ $# -gt 0 ] || fail "which scenario? Try: real.sh --help"
 command -v cargo >/dev/null || fail "cargo is not installed; the toolchain that rust-toolchain.toml names is needed"
+command -v cc >/dev/null || fail "there is no C compiler (cc): Rust links by it, and ring is built with it. On Debian: apt-get install gcc libc6-dev"
 
 # What the harness and tests/cluster/build.sh call, and the Debian package that has it.
 lacking=()

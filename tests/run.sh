@@ -16,6 +16,10 @@ rm "$scratch"
 out=/proc/$$/fd/3
 broken=0
 
+missing() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
+command -v cargo >/dev/null || missing "cargo is not installed; the toolchain that rust-toolchain.toml names is needed"
+command -v cc >/dev/null || missing "there is no C compiler (cc): Rust links by it, and ring is built with it. On Debian: apt-get install gcc libc6-dev"
+
 step() { printf '\n=== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; }
 
 # tested COMMAND...: runs tests and keeps what they say. One that fails does not keep the next from running; one that ends badly
