@@ -32,6 +32,7 @@ struct Inner {
     scripted: Vec<Scripted>,
     unreachable: Option<String>,
     asked: Vec<Asked>,
+    tried: Vec<String>,
 }
 
 /// One query that came.
@@ -39,6 +40,8 @@ struct Inner {
 pub struct Asked {
     /// When.
     pub at: DateTime<Utc>,
+    /// The address that it was sent to.
+    pub address: String,
     /// Its text.
     pub query: String,
     /// What it was answered.
@@ -94,11 +97,16 @@ impl SimReader {
         self.with(|inner| inner.asked.clone())
     }
 
+    /// The addresses that were asked whether they are there, so far.
+    pub fn tried(&self) -> Vec<String> {
+        self.with(|inner| inner.tried.clone())
+    }
+
     fn with<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
         look(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn reading(&self, query: &str) -> Reading {
+    fn reading(&self, address: &str, query: &str) -> Reading {
         let now = self.clock.now();
         let given = self.with(|inner| {
             if let Some(why) = &inner.unreachable {
@@ -122,6 +130,7 @@ impl SimReader {
         });
         let asked = Asked {
             at: now,
+            address: address.to_owned(),
             query: query.to_owned(),
             reading: reading.clone(),
         };
@@ -153,12 +162,15 @@ impl SimReader {
 
 #[async_trait]
 impl Reader for SimReader {
-    async fn read(&self, _source: &Source, query: &str) -> Reading {
-        self.reading(query)
+    async fn read(&self, source: &Source, query: &str) -> Reading {
+        self.reading(source.address.reveal(), query)
     }
 
-    async fn online(&self, _source: &Source) -> Result<(), String> {
-        self.with(|inner| inner.unreachable.clone()).map_or(Ok(()), Err)
+    async fn online(&self, source: &Source) -> Result<(), String> {
+        self.with(|inner| {
+            inner.tried.push(source.address.reveal().to_owned());
+            inner.unreachable.clone().map_or(Ok(()), Err)
+        })
     }
 }
 
@@ -300,7 +312,7 @@ mod tests {
             "queue_depth",
             [Reading::Value(3.0), Reading::NoData, Reading::Several(2)],
         );
-        let readings: Vec<_> = (0..4).map(|_| reader.reading("max(queue_depth)")).collect();
+        let readings: Vec<_> = (0..4).map(|_| reader.reading("", "max(queue_depth)")).collect();
         assert_eq!(
             readings,
             [
@@ -312,7 +324,7 @@ mod tests {
         );
         reader.unreachable(Some("connection refused"));
         assert_eq!(
-            reader.reading("max(queue_depth)"),
+            reader.reading("", "max(queue_depth)"),
             Reading::Unreachable("connection refused".into())
         );
     }

@@ -313,7 +313,7 @@ fn an_endless_timeout_is_contours_word_alone() {
 }
 
 #[test]
-fn core_033_references_that_leave_the_namespace_are_told_in_flaggers_words() {
+fn references_that_leave_the_namespace_are_told_in_flaggers_words() {
     let at_home = with(
         "/spec/analysis/metrics/-",
         &json!({"name": "a", "templateRef": {"name": "t", "namespace": "test"}}),
@@ -343,7 +343,7 @@ fn core_033_references_that_leave_the_namespace_are_told_in_flaggers_words() {
 
 /// The Upstream itself is read by no provider that is built; the guard counts all the same.
 #[test]
-fn core_032_an_upstream_of_another_namespace_is_refused_where_the_guard_is_on() {
+fn an_upstream_of_another_namespace_is_told_and_one_of_its_own_is_not() {
     let of = |namespace: Option<&str>| {
         let mut canary = with("/spec/analysis/threshold", &json!(3));
         canary.spec.upstream_ref = Some(serin::api::UpstreamRef {
@@ -360,47 +360,4 @@ fn core_032_an_upstream_of_another_namespace_is_refused_where_the_guard_is_on() 
     let refused =
         "spec.upstreamRef.namespace: can't access gloo upstream u.gloo, cross-namespace references are blocked";
     assert_eq!(of(Some("gloo")), [refused]);
-}
-
-#[test]
-fn core_034_knative_goes_with_knative_and_with_nothing_else() {
-    let of = |target: (&str, &str), provider: &str, scaled: bool| {
-        let mut canary = with("/spec/provider", &json!(provider));
-        canary.spec.target_ref.api_version = target.0.into();
-        canary.spec.target_ref.kind = target.1.into();
-        if scaled {
-            canary.spec.autoscaler_ref = Some(serin::api::AutoscalerRef::default());
-        }
-        errors(&canary, provider)
-    };
-    let (deployment, knative) = (("apps/v1", "Deployment"), ("serving.knative.dev/v1", "Service"));
-    assert_eq!(
-        of(deployment, "knative", false),
-        ["spec.targetRef: can't use apps/v1/Deployment as target if provider is set to knative"]
-    );
-    assert_eq!(
-        of(knative, "istio", false),
-        ["spec.provider: can't use istio provider with Knative Service as target"]
-    );
-    assert_eq!(
-        of(knative, "knative", true),
-        ["spec.autoscalerRef: can't use autoscaler with Knative Service"]
-    );
-    assert_eq!(of(knative, "knative", false), Vec::<String>::new());
-}
-
-#[test]
-fn core_035_the_two_cookies_have_different_names() {
-    let of = |primary: &str| {
-        let affinity = json!({"cookieName": "side", "primaryCookieName": primary});
-        errors(&with("/spec/analysis/sessionAffinity", &affinity), GATEWAY_API)
-    };
-    assert_eq!(
-        of("side"),
-        [
-            "spec.analysis.sessionAffinity.primaryCookieName: can't use the same cookie name for both primary and cookie name; please \
-             update them to be different"
-        ]
-    );
-    assert_eq!(of("other"), Vec::<String>::new());
 }

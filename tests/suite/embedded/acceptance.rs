@@ -90,11 +90,15 @@ async fn core_017_two_alerts_with_providers_of_two_namespaces() {
     let sent = stage.chat.sent();
     let channels: Vec<&str> = sent.iter().map(|sent| sent.destination.channel.as_str()).collect();
     assert_eq!(channels, ["ops", "test"]);
+    let slack = serin::notify::service("slack").expect("Slack is built");
     for sent in &sent {
-        let author = format!("{}.{}", sent.message.canary, sent.message.namespace);
+        let attachment = slack.request(&sent.destination, &sent.message).body["attachments"][0].take();
         assert_eq!(
-            (author.as_str(), sent.message.text.as_str()),
-            ("app.test", "New Deployment detected, initialization completed.")
+            (&attachment["author_name"], &attachment["text"]),
+            (
+                &json!("app.test"),
+                &json!("New Deployment detected, initialization completed.")
+            )
         );
     }
 }

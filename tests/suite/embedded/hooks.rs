@@ -71,13 +71,12 @@ fn in_order(heard: &[(String, String)], expected: &[(&str, &str)]) {
 
 #[tokio::test(start_paused = true)]
 async fn core_024_hooks_and_events_of_a_run_without_analysis() {
-    let stage = Setting::new()
-        .hooks(&ALL)
-        .spec(&json!({ "skipAnalysis": true }))
-        .raise()
-        .await;
+    let stage = Setting::new().hooks(&ALL).raise().await;
     unpressed(&stage);
     stage.until_phase("Initialized").await;
+    // Where nothing is judged from the beginning no metrics server is tried, as with Flagger.
+    stage.edit_canary(json!({ "skipAnalysis": true })).await;
+    stage.pass(20).await;
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
     stage.pass(120).await;
@@ -88,6 +87,7 @@ async fn core_024_hooks_and_events_of_a_run_without_analysis() {
     in_order(
         &heard(&stage),
         &[
+            ("Initializing", "all the metrics providers are available!"),
             ("Initializing", "app-primary.test not ready: "),
             ("Initialized", "Initialization done! app.test"),
             ("Initialized", "Confirm-rollout check start-gate passed"),

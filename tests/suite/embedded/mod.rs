@@ -5,23 +5,30 @@
 //! `gatewayapi:v1` and without a scaler where the case does not depend on them.
 
 mod acceptance;
+mod affinity;
 mod announcement;
 mod bad_input;
 mod budget;
 mod command;
 mod configs;
+mod copy;
 mod deletion;
 mod face;
 mod faults;
 mod hooks;
 mod istio;
 mod leave;
+mod lifecycle;
 mod line;
 mod malformed;
+mod metrics;
 mod moving;
+mod payload;
 mod pods;
 mod preflight;
 mod process;
+mod readiness;
+mod refused;
 mod regressions;
 mod revisions;
 mod rivals;

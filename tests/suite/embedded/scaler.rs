@@ -51,7 +51,7 @@ fn alerted(stage: &Stage, part: &str) -> bool {
     stage.alerts().iter().any(|(_, text)| text.contains(part))
 }
 
-/// Case 52, and 69: the copy has the scaler's metrics and the overrides, and follows with the next promotion.
+/// Case 52: the copy has the scaler's metrics and the overrides, and follows with the next promotion.
 #[tokio::test(start_paused = true)]
 async fn core_052_the_primary_has_a_copy_of_the_scaler_that_follows_with_the_promotion() {
     let stage = scaled(Setting::new())
@@ -82,14 +82,22 @@ async fn core_052_the_primary_has_a_copy_of_the_scaler_that_follows_with_the_pro
     assert_eq!((stage.replicas(APP), stage.image(COPY)), (0, "app:2".into()));
 }
 
-/// Case 69.
+/// Case 69: the new value is there when the release is over.
 #[tokio::test(start_paused = true)]
 async fn core_069_a_new_utilisation_comes_with_the_next_image() {
     let stage = scaled(Setting::new()).initialized().await;
-    edit(&stage, APP, json!({ "spec": { "maxReplicas": 8 } })).await;
+    let utilisation = |name: &str| {
+        let metric = scaler(&stage, name)["spec"]["metrics"][0].take();
+        metric["resource"]["target"]["averageUtilization"].as_u64()
+    };
+    assert_eq!((utilisation(APP), utilisation(COPY)), (Some(80), Some(80)));
+    let metric = json!([{ "type": "Resource", "resource": {
+        "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 55 } } }]);
+    edit(&stage, APP, json!({ "spec": { "metrics": metric } })).await;
     stage.push("app:2").await;
     stage.until_phase("Succeeded").await;
-    assert_eq!(bounds(&stage, COPY), (2, 8));
+    assert_eq!((utilisation(APP), utilisation(COPY)), (Some(55), Some(55)));
+    assert_eq!(stage.image(COPY), "app:2");
 }
 
 /// Case 52: a missing scaler is an error, and production is not touched for it.

@@ -233,25 +233,3 @@ async fn core_075_a_new_image_that_does_not_exist_fails_without_analysis_too_and
         "{alert:?}"
     );
 }
-
-#[tokio::test(start_paused = true)]
-async fn core_071_a_canary_in_steps_of_ten_up_to_thirty_is_promoted() {
-    for provider in ["gatewayapi:v1", "contour", "istio"] {
-        let stage = Setting::with_provider(provider)
-            .analysis(&json!({ "stepWeight": 10, "maxWeight": 30 }))
-            .spec(&json!({ "service": { "apex": { "annotations": { "team": "a" }, "labels": { "tier": "web" } } } }))
-            .initialized()
-            .await;
-        let meta = serin::routing::router(provider)
-            .expect("the provider must be built")
-            .meta();
-        let route = stage.object(meta.api_version, meta.kind, "app");
-        assert_eq!(route["metadata"]["annotations"]["team"], "a", "{provider}");
-        assert_eq!(route["metadata"]["labels"]["tier"], "web", "{provider}");
-        assert_eq!(stage.selects("app"), "app-primary");
-        stage.push("app:2").await;
-        stage.until_phase("Succeeded").await;
-        assert_eq!(stage.story.weights(), [0, 10, 20, 30, 0], "{provider}");
-        assert_eq!(stage.image("app-primary"), "app:2");
-    }
-}

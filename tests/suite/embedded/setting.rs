@@ -121,6 +121,12 @@ impl Setting {
         self
     }
 
+    /// Changes `metadata` of the target by a JSON merge patch.
+    pub fn metadata(mut self, patch: &Value) -> Self {
+        json_patch::merge(&mut self.deployment["metadata"], patch);
+        self
+    }
+
     /// Changes the Service that stands before the Canary comes, by a JSON merge patch.
     pub fn service(mut self, patch: &Value) -> Self {
         if let Some(service) = &mut self.service {

@@ -1,7 +1,7 @@
 //! Releases by iterations (`spec/core.md` 8; 2.7 and appendix B): Blue/Green on a route, and on Services alone.
 
 use serde_json::{Value, json};
-use serin::sim::world::traffic::Behaviour;
+use serin::sim::world::{route_shape::SHAPES, traffic::Behaviour};
 
 use super::{setting::Setting, stage::Stage};
 
@@ -133,7 +133,11 @@ async fn core_066_a_blue_green_run_is_counted_as_one() {
 /// The parts of core 67 that need no real traffic.
 #[tokio::test(start_paused = true)]
 async fn core_067_without_a_route_a_release_goes_by_iterations_and_the_apex_stays_on_the_primary() {
+    let prefixed = json!({ "app.kubernetes.io/part-of": "shop" });
     let stage = counted("kubernetes", 5)
+        .without_service()
+        .metadata(&json!({ "labels": prefixed, "annotations": prefixed }))
+        .settings(|settings| settings.include_label_prefix = vec!["app.kubernetes.io".into()])
         .hooks(&[
             ("confirm-rollout", "gate"),
             ("pre-rollout", "smoke"),
@@ -141,11 +145,14 @@ async fn core_067_without_a_route_a_release_goes_by_iterations_and_the_apex_stay
         ])
         .initialized()
         .await;
-    let flux = "kustomize.toolkit.fluxcd.io/reconcile";
-    assert_eq!(
-        stage.object("v1", "Service", "app-primary")["metadata"]["annotations"][flux],
-        "disabled"
-    );
+    for service in ["app", "app-primary", "app-canary"] {
+        assert_eq!(
+            stage.object("v1", "Service", service)["metadata"]["annotations"],
+            json!({ "kustomize.toolkit.fluxcd.io/reconcile": "disabled", "helm.toolkit.fluxcd.io/driftDetection": "disabled" }),
+            "{service}"
+        );
+    }
+    primary_has(&stage, &prefixed);
     assert_eq!((stage.selects("app"), stage.replicas("app")), ("app-primary".into(), 0));
     stage.push("app:2").await;
     for iteration in 1..=5 {
@@ -156,6 +163,7 @@ async fn core_067_without_a_route_a_release_goes_by_iterations_and_the_apex_stay
         assert!(!stage.answers().answered.contains_key("app:2"), "no client sees it");
     }
     stage.until_phase("Succeeded").await;
+    primary_has(&stage, &prefixed);
     assert_eq!(stage.image("app-primary"), "app:2");
     assert_eq!(stage.answers().lost.to_string(), "0");
     assert_eq!(
@@ -167,15 +175,25 @@ async fn core_067_without_a_route_a_release_goes_by_iterations_and_the_apex_stay
             ("Succeeded", 0)
         ])
     );
-    let loads = stage.hook_calls().iter().filter(|(name, _)| name == "load").count();
-    assert_eq!(loads, 5, "one each iteration");
+    let called = |hook: &str| stage.hook_calls().iter().filter(|(name, _)| name == hook).count();
     assert_eq!(
-        stage
-            .api
-            .objects("gateway.networking.k8s.io/v1", "HTTPRoute", "test")
-            .len(),
-        0
+        (called("gate"), called("smoke"), called("load")),
+        (1, 1, 5),
+        "load is made at each iteration"
     );
+    let routes = stage.api.objects("gateway.networking.k8s.io/v1", "HTTPRoute", "test");
+    assert_eq!(routes.len(), 0);
+}
+
+/// Labels and annotations of the target with a prefix that is named come along.
+fn primary_has(stage: &Stage, members: &Value) {
+    let metadata = stage.deployment("app-primary")["metadata"].take();
+    for (key, value) in members.as_object().expect("members of metadata") {
+        assert_eq!(
+            (&metadata["labels"][key], &metadata["annotations"][key]),
+            (value, value)
+        );
+    }
 }
 
 /// E14: told once for the spec, not at each check.
@@ -256,6 +274,22 @@ fn answered(stage: &Stage, image: &str) -> f64 {
         .map_or(0.0, |measured| measured.requests)
 }
 
+/// The Service that the leading rule of the route sends copies to, and how many of a hundred.
+fn copied_to(stage: &Stage) -> Option<(String, u64)> {
+    SHAPES.iter().find_map(|shape| {
+        let route = stage.object(shape.api_version, shape.kind, "app");
+        shape.copies_of(shape.leading(&route)?)
+    })
+}
+
+/// The route's share of the primary.
+fn kept_by_the_primary(stage: &Stage) -> Option<u64> {
+    SHAPES.iter().find_map(|shape| {
+        let route = stage.object(shape.api_version, shape.kind, "app");
+        shape.weight_in(shape.leading(&route)?, "app-primary")
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn core_012_a_mirrored_step_comes_before_the_first_weight() {
     for provider in ["istio", "gatewayapi:v1", "contour"] {
@@ -263,6 +297,7 @@ async fn core_012_a_mirrored_step_comes_before_the_first_weight() {
             .analysis(&json!({ "mirror": true, "stepWeight": 10, "maxWeight": 20 }))
             .initialized()
             .await;
+        assert_eq!(copied_to(&stage), None, "{provider}");
         stage.push("app:2").await;
         stage
             .until("the mirrored step", |stage| {
@@ -271,11 +306,20 @@ async fn core_012_a_mirrored_step_comes_before_the_first_weight() {
             .await;
         stage.pass(8).await;
         assert_eq!(
-            (stage.weight(), answered(&stage, "app:2").to_string()),
-            (Some(0), "0".into())
+            (kept_by_the_primary(&stage), stage.weight(), copied_to(&stage)),
+            (Some(100), Some(0), Some(("app-canary".into(), 100))),
+            "{provider}"
         );
+        assert_eq!(answered(&stage, "app:2").to_string(), "0", "{provider}");
         assert_eq!(stage.events_with("Advance app.test canary weight 0"), 1);
-        stage.until_weight(10).await;
+        for weight in [10, 20] {
+            stage.until_weight(weight).await;
+            assert_eq!(
+                (kept_by_the_primary(&stage), copied_to(&stage)),
+                (Some(100 - weight), None),
+                "{provider}"
+            );
+        }
         stage.until_phase("Succeeded").await;
         assert_eq!(stage.answers().lost.to_string(), "0", "{provider}");
     }
@@ -339,56 +383,6 @@ async fn core_013_an_ab_test_sends_what_matches_to_the_canary_and_the_rest_to_th
         stage.pass(1).await;
         let line = r#"flagger_canary_successes_total{name="app",namespace="test",deployment_strategy="ab-testing",analysis_status="completed"} 1"#;
         assert!(counter(&stage, line));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn core_074_callers_are_kept_on_their_side_and_the_cookie_is_taken_back() {
-    for provider in ["istio", "gatewayapi:v1"] {
-        let cookies = json!({ "sessionAffinity": { "cookieName": "side", "primaryCookieName": "home", "maxAge": 60 } });
-        let stage = Setting::with_provider(provider).analysis(&cookies).initialized().await;
-        let route = |stage: &Stage| {
-            let kind = if provider == "istio" {
-                ("networking.istio.io/v1beta1", "VirtualService")
-            } else {
-                ("gateway.networking.k8s.io/v1", "HTTPRoute")
-            };
-            stage.object(kind.0, kind.1, "app")["spec"].to_string()
-        };
-        stage.push("app:2").await;
-        stage.until_weight(20).await;
-        let status = stage.status();
-        let text = |status: &Value, field: &str| status[field].as_str().unwrap_or_default().to_owned();
-        let (canary, primary) = (
-            text(&status, "sessionAffinityCookie"),
-            text(&status, "primarySessionAffinityCookie"),
-        );
-        assert!(canary.starts_with("side=") && primary.starts_with("home="), "{status}");
-        for cookie in [&canary, &primary] {
-            assert!(
-                route(&stage).contains(&format!("{cookie}; Max-Age=")),
-                "{provider}: {}",
-                route(&stage)
-            );
-        }
-        stage.until_weight(40).await;
-        assert_eq!(
-            text(&stage.status(), "sessionAffinityCookie"),
-            canary,
-            "one run, one cookie"
-        );
-        stage.until_phase("Succeeded").await;
-        let status = stage.status();
-        assert_eq!(text(&status, "previousSessionAffinityCookie"), canary);
-        assert_eq!(status["sessionAffinityCookie"], Value::Null);
-        assert!(
-            route(&stage).contains(&format!("{canary}; Max-Age=-1")),
-            "{}",
-            route(&stage)
-        );
-        stage.push("app:3").await;
-        stage.until_weight(20).await;
-        assert_ne!(text(&stage.status(), "sessionAffinityCookie"), canary);
     }
 }
 

@@ -51,30 +51,7 @@ fn a_new_primary_is_the_stored_revision_under_another_label() {
 }
 
 #[test]
-fn core_038_the_label_names_the_pods_and_the_target_names_the_primary() {
-    let mut bench = Bench::new();
-    bench.selector = selector("name", "podinfo");
-    let cx = PrimaryContext {
-        identity: Identity {
-            target: "podinfo-service",
-            ..identity(&bench.selector, &bench.settings)
-        },
-        ..bench.cx(0, 1)
-    };
-    let primary = create(&target(), &template(), &cx);
-    assert_eq!(primary["metadata"]["name"], "podinfo-service-primary");
-    assert_eq!(
-        primary["spec"]["selector"]["matchLabels"],
-        json!({"name": "podinfo-primary"})
-    );
-    assert_eq!(
-        primary["spec"]["template"]["metadata"]["labels"]["name"],
-        "podinfo-primary"
-    );
-}
-
-#[test]
-fn core_039_annotations_of_the_toolkit_and_of_the_target_itself_are_not_copied() {
+fn annotations_of_the_toolkit_and_of_the_target_itself_are_not_copied() {
     let primary = Bench::new().created();
     let annotations = primary["metadata"]["annotations"].as_object().unwrap();
     let keys: Vec<&str> = annotations.keys().map(String::as_str).collect();
@@ -82,7 +59,7 @@ fn core_039_annotations_of_the_toolkit_and_of_the_target_itself_are_not_copied()
 }
 
 #[test]
-fn core_040_included_prefixes_reach_the_primary_at_promotion() {
+fn at_promotion_included_prefixes_replace_what_was_there() {
     let mut bench = Bench::new();
     bench.settings.include_label_prefixes = vec!["app.kubernetes.io".to_owned(), String::new()];
     let live = bench.created();
@@ -98,25 +75,7 @@ fn core_040_included_prefixes_reach_the_primary_at_promotion() {
 }
 
 #[test]
-fn core_056_prefixes_choose_the_labels_that_are_copied() {
-    let mut bench = Bench::new();
-    let mut target = target();
-    target["metadata"]["labels"] = json!({"foo/a": "1", "lorem": "2", "bar": "3"});
-    for (prefixes, copied) in [
-        (vec!["foo", "lor"], vec!["foo/a", "lorem"]),
-        (vec!["*"], vec!["bar", "foo/a", "lorem"]),
-        (vec![""], vec![]),
-    ] {
-        bench.settings.include_label_prefixes = prefixes.iter().map(ToString::to_string).collect();
-        let primary = create(&target, &template(), &bench.cx(0, 1));
-        let labels = primary["metadata"]["labels"].as_object().unwrap();
-        let keys: Vec<&str> = labels.keys().map(String::as_str).filter(|key| *key != "app").collect();
-        assert_eq!(keys, copied, "{prefixes:?}");
-    }
-}
-
-#[test]
-fn core_041_terms_about_its_own_pods_follow_by_the_labels_value_or_the_name() {
+fn terms_about_its_own_pods_follow_by_the_labels_value_or_the_name() {
     let mut bench = Bench::new();
     bench.selector = selector("app", "web");
     let terms = |own: &str, name: &str| {

@@ -11,7 +11,7 @@ fn rolled(status: &Value) -> Value {
 }
 
 #[test]
-fn core_045_a_roll_is_told_in_flaggers_words() {
+fn a_roll_is_told_in_flaggers_words() {
     let done = json!({"observedGeneration": 3, "replicas": 4, "updatedReplicas": 4, "availableReplicas": 4});
     let with = |key: &str, value: u32| {
         let mut status = done.clone();
