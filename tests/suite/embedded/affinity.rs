@@ -70,7 +70,12 @@ impl Gateway {
             service: text(&it["destination"]["host"]),
             // Istio gives a single destination without a weight everything.
             weight: it["weight"].as_u64().unwrap_or(100),
-            sets: it.pointer(set).or(rule.pointer(set)).map(text).into_iter().collect(),
+            sets: it
+                .pointer(set)
+                .or_else(|| rule.pointer(set))
+                .map(text)
+                .into_iter()
+                .collect(),
         };
         Rule {
             cookies: cookies.map(whole).collect(),
