@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::observation::{Memory, Observation};
-use super::state::Block;
+use super::state::{Block, Fingerprint};
 use super::traffic::Traffic;
 use super::weight::{Side, Weight};
 use crate::api::CanarySpec;
@@ -116,18 +116,24 @@ impl<'a> Capacity<'a> {
         self.relieved_by(ready)
     }
 
-    /// The same while the primary rolls to the revision under test: only pods that the roll will not take count.
-    pub fn homeward_during_the_roll(&self) -> Weight {
+    /// The same while the primary rolls, or is about to roll, to that revision: only pods that the roll will not take count.
+    pub fn homeward_during_the_roll(&self, to: Option<&Fingerprint>) -> Weight {
         let Some(primary) = self.observation.primary.present() else {
             return self.block.weight;
         };
-        let rolled = if primary.fingerprint == self.block.running && primary.rollout.observed {
+        let begun = primary.fingerprint.as_ref() == to;
+        let rolled = if begun && primary.rollout.observed {
             primary.rollout.updated
         } else {
             0
         };
+        let kept = if begun {
+            primary.worst_ready
+        } else {
+            self.kept_by_a_roll()
+        };
         let ready = self.observation.primary_endpoints.unwrap_or(0);
-        self.relieved_by(ready.min(primary.worst_ready.max(rolled)))
+        self.relieved_by(ready.min(kept.max(rolled)))
     }
 
     /// The weight when the primary takes what that many of its pods carry.
@@ -140,14 +146,18 @@ impl<'a> Capacity<'a> {
     /// Whether the primary may be rolled now: it keeps its share through the worst moment of a roll to the target's template and
     /// strategy. Without a route its traffic has nowhere else to go, and the roll is that of any Deployment.
     pub fn primary_rolls_safely(&self) -> bool {
+        let both = self.observation.primary.present().is_some() && self.observation.target.present().is_some();
+        let needed = self.need_of(Side::Primary, &self.block.traffic());
+        both && (!self.block.subject.has_route() || self.kept_by_a_roll() >= needed)
+    }
+
+    /// The pods that the primary keeps in the worst moment of a roll that has not begun. The target's strategy is written together with
+    /// a template, so the roll follows whichever is worse.
+    fn kept_by_a_roll(&self) -> u32 {
         let (Some(primary), Some(target)) = (self.observation.primary.present(), self.observation.target.present())
         else {
-            return false;
+            return 0;
         };
-        if !self.block.subject.has_route() {
-            return true;
-        }
-        // The promotion writes the target's strategy together with its template, so the roll follows whichever is worse.
         let by_target = if target.worst_ready == 0 {
             0
         } else {
@@ -155,7 +165,7 @@ impl<'a> Capacity<'a> {
                 .replicas
                 .saturating_sub(target.replicas.saturating_sub(target.worst_ready))
         };
-        primary.worst_ready.min(by_target) >= self.need_of(Side::Primary, &self.block.traffic())
+        primary.worst_ready.min(by_target)
     }
 
     /// The same by its own strategy alone, at rest, when the target at zero replicas tells nothing about a roll.

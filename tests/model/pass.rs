@@ -346,5 +346,6 @@ pub fn moment(place: &Place) -> Moment<'_> {
         apex: Some(place.truth.apex.into()),
         judged: &place.judged,
         unjudged: false,
+        ready_thresholds: (100, 100),
     }
 }

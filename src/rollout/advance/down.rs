@@ -13,8 +13,14 @@ use super::turn::Turn;
 pub(super) const CONNECTIONS: &str = "the end of the connections to the canary's pods";
 /// What is waited for behind a failure.
 pub(super) const NEXT: &str = "a new revision of the target, or its return to the promoted one";
+/// What is waited for on the way there.
+pub(super) const HOME_AND_DOWN: &str = "traffic on the primary, then the target at zero replicas";
 /// What comes then.
 pub(super) const THEN: &str = "the target is scaled to zero";
+/// What comes when traffic has waited long enough for the primary's pods.
+pub(super) const AT_ONCE: &str = "the rest of the traffic goes to the primary at once";
+/// What comes when the route does not follow, or the target does not stay down: only somebody's hand helps.
+pub(super) const ALERTED: &str = "a person is alerted";
 
 /// Whether the canary's traffic is home, its connections had time to end, and the target was then seen at zero replicas.
 pub(super) fn home_and_down(turn: &mut Turn<'_>) -> bool {
@@ -30,16 +36,29 @@ pub(super) fn home_and_down(turn: &mut Turn<'_>) -> bool {
     let_go && target_down
 }
 
-/// Says where the way down stands.
+/// Says where the way home and down stands, until when it is waited for and what then. `awaited` comes when all traffic may go home.
 pub(super) fn say(turn: &mut Turn<'_>, reason: &str, message: &str, awaited: &str) {
-    match drains_until(turn) {
-        Some(at) => turn.why(reason, message).awaiting(CONNECTIONS).until(at, THEN),
-        None => turn.why(reason, message).awaiting(awaited),
+    let (awaited, at, then) = if turn.block.weight > Weight::ZERO {
+        ("ready pods of the primary", turn.deadline(), AT_ONCE)
+    } else if let Some(at) = drains_until(turn) {
+        (CONNECTIONS, at, THEN)
+    } else {
+        (awaited, alerted_at(turn), ALERTED)
     };
+    turn.why(reason, message).awaiting(awaited).until(at, then);
+}
+
+/// When a person is alerted of a route that does not lead home (`turn_route`), or of a target that does not stay down.
+pub(super) fn alerted_at(turn: &Turn<'_>) -> DateTime<Utc> {
+    let patience = delta(turn.spec().progress_deadline());
+    match turn.drawn_since() {
+        Some(since) => kept_up_at(turn, since),
+        None => turn.memory.undrawn_since.unwrap_or(turn.now) + patience,
+    }
 }
 
 /// Until when connections have time to end; `None` when there is none to wait for.
-pub(super) fn drains_until(turn: &Turn<'_>) -> Option<DateTime<Utc>> {
+fn drains_until(turn: &Turn<'_>) -> Option<DateTime<Utc>> {
     let spec = turn.spec();
     let at = turn.drawn_since()? + delta(spec.letting_go());
     let waits = !spec.drain().is_zero() && turn.now < at && !is_down(turn.observation);
@@ -116,11 +135,16 @@ fn is_down(observation: &Observation) -> bool {
     target.is_absent() || target.is_present_and(|target| target.replicas == 0 && target.rollout.observed)
 }
 
-/// Said when the target could have been at zero for the whole patience and is not: a scaler or a person raises it again.
-fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
-    // A route that stood at zero before the stage began says nothing about how long the target could have been down.
+/// When that is said.
+pub(super) fn kept_up_at(turn: &Turn<'_>, home_since: DateTime<Utc>) -> DateTime<Utc> {
+    // What stood before the stage began says nothing about how long the target could have been down.
     let let_go = home_since + delta(turn.spec().letting_go());
-    let at = let_go.max(turn.block.since) + delta(turn.spec().progress_deadline());
+    let_go.max(turn.block.since) + delta(turn.spec().progress_deadline())
+}
+
+/// Said when the target could have been at zero for the whole patience and is not: a scaler or a person raises it again.
+pub(super) fn kept_up(turn: &mut Turn<'_>, home_since: DateTime<Utc>) {
+    let at = kept_up_at(turn, home_since);
     if turn.now < at {
         return turn.wake_at(at);
     }

@@ -78,19 +78,8 @@ pub(super) fn roll_traffic_back(turn: &mut Turn<'_>, reason: &str, message: &str
 }
 
 fn rollback_words(turn: &mut Turn<'_>) {
-    let deadline = turn.deadline();
     let (reason, cause) = turn.outcome_words();
-    let weight = turn.block.weight;
-    let drains = down::drains_until(turn);
-    let why = turn.why(&reason, &format!("rolling back: {cause}"));
-    if let Some(at) = drains {
-        why.awaiting(down::CONNECTIONS).until(at, down::THEN);
-    } else if weight == Weight::ZERO {
-        why.awaiting("traffic on the primary, then the target at zero replicas");
-    } else {
-        why.awaiting("ready pods of the primary")
-            .until(deadline, "the rest of the traffic goes to the primary at once");
-    }
+    down::say(turn, &reason, &format!("rolling back: {cause}"), down::HOME_AND_DOWN);
 }
 
 /// Traffic home, target down, `post-rollout` hooks, then `Failed`.
@@ -144,17 +133,9 @@ pub(super) fn revert(turn: &mut Turn<'_>) {
         let (reason, message) = if renamed {
             ("NamesChanged", "the spec names other objects; the run is ended first")
         } else {
-            (
-                "Reverting",
-                "the target returned to the promoted revision during the run",
-            )
+            ("Reverting", homeward::REVERTED)
         };
-        down::say(
-            turn,
-            reason,
-            message,
-            "traffic on the primary, then the target at zero replicas",
-        );
+        down::say(turn, reason, message, down::HOME_AND_DOWN);
         return;
     }
     turn.block.running = None;

@@ -2,13 +2,16 @@
 
 use super::super::notice::Severity;
 use super::super::observation::Workload;
-use super::super::state::{Fingerprint, Plan, RunResult, Stage};
+use super::super::state::{Block, Fingerprint, Plan, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::promote::{go_home, primary_is_ready, promoting_words};
 use super::revision::{self, Seen, seen};
 use super::turn::Turn;
-use super::{finish, homeward, moving, rest};
+use super::{down, finish, homeward, moving, rest};
 use crate::api::PromotionFailure;
+
+/// What happens at the end of the patience with a primary that is to come back with the last good revision.
+pub(super) const STAYS: &str = "a person is alerted; the rest of the traffic stays on the canary";
 
 /// The primary does not come up with the new revision: the canary, which does run it, keeps the traffic (W3, rank 1).
 pub(super) fn fail(turn: &mut Turn<'_>) {
@@ -74,7 +77,14 @@ fn hold_words(turn: &mut Turn<'_>, state: &str) {
 /// back to.
 fn restores_primary(turn: &Turn<'_>) -> bool {
     let wanted = turn.spec().promotion_failure() == PromotionFailure::RestorePrimary;
-    wanted && turn.block.promoted.is_some() && turn.block.promoted != turn.block.running
+    wanted && last_good(&turn.block).is_some()
+}
+
+/// The revision that the primary can go back to. Where Flagger had begun the promotion, the one that does not come up may be all that
+/// was found on the primary.
+pub(super) fn last_good(block: &Block) -> Option<&Fingerprint> {
+    let promoted = block.promoted.as_ref();
+    promoted.filter(|promoted| Some(*promoted) != block.running.as_ref())
 }
 
 fn begin_restore(turn: &mut Turn<'_>) {
@@ -104,11 +114,17 @@ fn retry(turn: &mut Turn<'_>) {
 pub(super) fn hold(turn: &mut Turn<'_>) {
     // Nothing waits for these hooks: their round is dropped when something happens.
     finish::post_rollout(turn, false);
+    if turn.block.why.reason == "Resumed" {
+        // What is waited for is what it was before the suspension.
+        let state = primary_state(turn);
+        hold_words(turn, &state);
+    }
+    leave_the_stray(turn);
     let wanted = seen(&turn.block, turn.observation, &turn.memory, turn.now);
     match wanted {
         Seen::Unsettled(at) => turn.wake_at(at),
         Seen::Settled(fingerprint) if turn.block.running.as_ref() != Some(&fingerprint) => {
-            if turn.block.promoted.is_none() {
+            if last_good(&turn.block).is_none() {
                 return replace(turn, fingerprint);
             }
             turn.enter(Stage::Restoring);
@@ -131,11 +147,41 @@ pub(super) fn hold(turn: &mut Turn<'_>) {
     retry(turn);
     if turn.observation.canary_endpoints == Some(0) {
         homeward::bring_home(turn);
-    } else if !turn.block.has_all()
-        && turn.capacity().canary_takes_all()
-        && !revision::strayed(&turn.block, turn.observation)
-    {
+    } else {
+        shelter(turn);
+    }
+}
+
+/// Everything to the canary, where it does not have it: it lacked pods, or its template was another one for a moment. Pods of that one
+/// are waited out as long as the primary carries what it has.
+fn shelter(turn: &mut Turn<'_>) {
+    let strayed = revision::strayed(&turn.block, turn.observation);
+    if strayed || turn.block.has_all() || !turn.capacity().canary_takes_all() {
+        return;
+    }
+    let rolled = turn.observation.target.is_present_and(|target| target.rollout.complete);
+    if rolled || !turn.capacity().carries(Side::Primary, turn.block.weight) {
         turn.give_all();
+        let state = primary_state(turn);
+        hold_words(turn, &state);
+    }
+}
+
+/// The target has another template, which nobody judged: off its pods at once, as far as the primary carries. Of its pods those count
+/// that its return to the last good revision does not take.
+fn leave_the_stray(turn: &mut Turn<'_>) {
+    let Some(good) = last_good(&turn.block).cloned() else {
+        return;
+    };
+    if !revision::strayed(&turn.block, turn.observation) {
+        return;
+    }
+    let weight = turn.capacity().homeward_during_the_roll(Some(&good));
+    if weight != turn.block.weight {
+        let since = turn.block.since;
+        turn.set_weight(weight);
+        turn.block.since = since;
+        restore_words(turn);
     }
 }
 
@@ -162,6 +208,7 @@ fn replace(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
     turn.block.plan = Some(Plan::default());
     turn.block.failed_checks = 0;
     turn.block.last_failed = None;
+    turn.block.promoted = None;
     turn.block.outcome = None;
     turn.enter(Stage::Promoting);
     let text = format!(
@@ -204,20 +251,20 @@ pub(super) fn restore(turn: &mut Turn<'_>) {
         turn.block.outcome = None;
         homeward::bring_home(turn);
         turn.event("restored", "Restore", "Routing all traffic to primary");
-        turn.why(
-            "Restarting",
-            "the primary runs a good revision again; traffic goes back to it",
-        )
-        .awaiting("traffic on the primary");
+        let message = "the primary runs a good revision again; traffic goes back to it";
+        down::say(turn, "Restarting", message, "traffic on the primary");
         return;
     }
     if turn.observation.canary_endpoints == Some(0) {
         homeward::bring_home(turn);
+    } else {
+        leave_the_stray(turn);
     }
     if turn.past_deadline() && turn.once("told/restore-deadline") {
         let message = format!(
-            "The primary of {} does not come up with the last good revision either; traffic stays on the canary",
-            turn.target_name()
+            "The primary of {} does not come up with the last good revision either; {} percent of the traffic stays on the canary",
+            turn.target_name(),
+            turn.block.weight
         );
         turn.warning("restore-deadline", "Restore", &message)
             .alerts(Severity::Error, &message);
@@ -226,13 +273,16 @@ pub(super) fn restore(turn: &mut Turn<'_>) {
 }
 
 fn restore_words(turn: &mut Turn<'_>) {
-    let deadline = turn.deadline();
+    let (deadline, weight) = (turn.deadline(), turn.block.weight);
     let message = if revision::strayed(&turn.block, turn.observation) {
-        "a new revision came while traffic is held on the canary; the primary gets the last good revision back first"
+        format!(
+            "a new revision came while traffic was held on the canary; the primary carries {} percent and gets the last good revision back first",
+            weight.primary()
+        )
     } else {
-        "the primary did not come up with the new revision; it gets the last good one back, then the traffic"
+        "the primary did not come up with the new revision; it gets the last good one back, then the traffic".to_owned()
     };
-    turn.why("Restoring", message)
+    turn.why("Restoring", &message)
         .awaiting("the primary's pods")
-        .until(deadline, "a person is alerted; traffic stays on the canary");
+        .until(deadline, STAYS);
 }

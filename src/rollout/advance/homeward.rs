@@ -6,7 +6,10 @@ use super::super::state::{Fingerprint, Stage};
 use super::super::weight::Weight;
 use super::revision::{Seen, seen};
 use super::turn::Turn;
-use super::{finish, line, rest};
+use super::{down, finish, line, rest, unobserved};
+
+/// Why a run ends without a verdict.
+pub(super) const REVERTED: &str = "the target returned to the promoted revision during the run";
 
 /// The target's template changed under traffic: it leaves at once, before anything else is looked at.
 pub(super) fn leave_for_new_revision(turn: &mut Turn<'_>) {
@@ -27,11 +30,7 @@ pub(super) fn leave_for_new_revision(turn: &mut Turn<'_>) {
                 turn.target_name()
             ),
         );
-        turn.why(
-            "Reverting",
-            "the target returned to the promoted revision during the run",
-        )
-        .awaiting("traffic on the primary");
+        down::say(turn, "Reverting", REVERTED, down::HOME_AND_DOWN);
     } else {
         restart_words(turn);
     }
@@ -59,8 +58,12 @@ pub(super) fn canary_died(turn: &mut Turn<'_>) {
     }
     turn.enter(Stage::Restarting);
     bring_home(turn);
-    turn.why("NoReadyPods", &message)
-        .awaiting("traffic on the primary, then the canary's pods");
+    down::say(
+        turn,
+        "NoReadyPods",
+        &message,
+        "traffic on the primary, then the canary's pods",
+    );
 }
 
 /// Waits until traffic is home, then begins with what the target is by then.
@@ -76,13 +79,16 @@ pub(super) fn restart(turn: &mut Turn<'_>) {
         return finish::begin_rollback(turn, "TargetNotFound", "the target was deleted during the run");
     }
     match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
-        Seen::Unknown | Seen::Recoded => {}
+        Seen::Unknown => {
+            let at = down::alerted_at(turn);
+            unobserved::say_late(turn, at);
+        }
+        Seen::Recoded => {}
         Seen::Unsettled(at) => turn.wake_at(at),
         Seen::Rebased(fingerprint) => turn.block.rebase(&fingerprint),
         Seen::Settled(fingerprint) if turn.block.promoted.as_ref() == Some(&fingerprint) => {
             turn.enter(Stage::Reverting);
-            turn.why("Reverting", "the target returned to the promoted revision")
-                .awaiting("the target at zero replicas");
+            down::say(turn, "Reverting", REVERTED, down::HOME_AND_DOWN);
         }
         Seen::Settled(fingerprint) if turn.block.running.as_ref() == Some(&fingerprint) => {
             turn.enter(Stage::Raising);
@@ -104,11 +110,7 @@ pub(super) fn superseded(turn: &mut Turn<'_>, fingerprint: Fingerprint) {
                 turn.target_name()
             ),
         );
-        turn.why(
-            "Reverting",
-            "the target returned to the promoted revision during the run",
-        )
-        .awaiting("the target at zero replicas");
+        down::say(turn, "Reverting", REVERTED, down::HOME_AND_DOWN);
     } else {
         begin_anew(turn, fingerprint);
     }
@@ -157,7 +159,6 @@ pub(super) fn bring_home(turn: &mut Turn<'_>) {
 
 fn restart_words(turn: &mut Turn<'_>) {
     let weight = turn.block.weight;
-    let deadline = turn.deadline();
     let message = if weight == Weight::ZERO {
         "the target changed under traffic; all of it goes back to the primary".to_owned()
     } else {
@@ -166,7 +167,5 @@ fn restart_words(turn: &mut Turn<'_>) {
             weight.primary()
         )
     };
-    turn.why("Restarting", &message)
-        .awaiting("traffic on the primary")
-        .until(deadline, "the rest goes to the primary at once");
+    down::say(turn, "Restarting", &message, "traffic on the primary");
 }

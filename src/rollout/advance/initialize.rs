@@ -8,11 +8,11 @@ use super::super::round::{self, Check, Progress};
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::{Side, Weight};
 use super::super::{known::Known, observation::Observation};
-use super::line;
 use super::moving;
 use super::revision::{Seen, seen};
 use super::scaling;
 use super::turn::Turn;
+use super::{down, line, unobserved};
 
 /// Takes over. The order of the writes is `render`'s; this waits, says what for, and ends it.
 pub(super) fn initialize(turn: &mut Turn<'_>) {
@@ -27,12 +27,8 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
     probe(turn);
     match seen(&turn.block, turn.observation, &turn.memory, turn.now) {
         Seen::Unknown if turn.block.promoted.is_none() => {
-            turn.why(
-                "TargetNotObserved",
-                "the Deployment controller has not seen the target's last edit yet",
-            )
-            .awaiting("the target's status");
-            return;
+            let deadline = turn.deadline();
+            return unobserved::say(turn, deadline);
         }
         Seen::Unknown | Seen::Recoded => {}
         Seen::Unsettled(at) => {
@@ -80,20 +76,9 @@ pub(super) fn initialize(turn: &mut Turn<'_>) {
         .apex_seen
         .is_none_or(|(selects, _)| selects != Selects::Primary)
     {
-        turn.why(
-            "SwitchingApex",
-            "the apex Service is switched to the primary's pods, and its EndpointSlices follow",
-        )
-        .awaiting("the switched Service and its EndpointSlices");
+        apex_awaited(turn);
     } else if observation.target.is_present_and(|target| target.replicas > 0) {
-        let since = turn.memory.apex_seen.map(|(_, since)| since);
-        let message = if turn.let_go(since) {
-            "the target is scaled to zero"
-        } else {
-            "the data plane is given time to follow, and connections to end"
-        };
-        turn.why("ScalingTargetDown", message)
-            .awaiting("the target at zero replicas");
+        target_awaited(turn);
     } else if !moving::former_stands(turn) {
         done(turn);
     }
@@ -235,6 +220,43 @@ fn route_awaited(turn: &mut Turn<'_>) {
     }
 }
 
+/// The selector of the apex Service says where requests shall go, its `EndpointSlices` where they do: until they follow both sides are
+/// needed.
+fn apex_awaited(turn: &mut Turn<'_>) {
+    let past = turn.past_deadline();
+    let deadline = turn.deadline();
+    let message = format!(
+        "Service {} is switched to the primary's pods, and its EndpointSlices do not hold them alone yet",
+        turn.block.subject.apex
+    );
+    turn.why("SwitchingApex", &message)
+        .awaiting("the switched Service and its EndpointSlices")
+        .until(deadline, "the alert says so; both sides keep serving");
+    if past && turn.once("told/apex-deadline") {
+        let message = format!("{message}; both sides keep serving");
+        turn.warning("apex-deadline", "Initialize", &message)
+            .alerts(Severity::Error, &message);
+    }
+}
+
+/// The primary has the traffic; what served before is given time to end.
+fn target_awaited(turn: &mut Turn<'_>) {
+    let since = turn.memory.apex_seen.map_or(turn.now, |(_, since)| since);
+    let let_go = turn.let_go(Some(since));
+    let message = if let_go {
+        "the target is scaled to zero"
+    } else {
+        "the data plane is given time to follow, and connections to end"
+    };
+    let at = down::kept_up_at(turn, since);
+    turn.why("ScalingTargetDown", message)
+        .awaiting("the target at zero replicas")
+        .until(at, down::ALERTED);
+    if let_go {
+        down::kept_up(turn, since);
+    }
+}
+
 /// A spec that must not be acted on.
 fn refused(turn: &mut Turn<'_>) -> bool {
     let Some(refusal) = turn.observation.refusals.first() else {
@@ -270,7 +292,11 @@ fn unreadable(turn: &mut Turn<'_>) -> bool {
         (Known::NoKind { kind }, _) | (_, Known::NoKind { kind }) => {
             ("KindNotServed", format!("the API server does not serve {kind}"))
         }
-        (Known::Unknown, _) | (_, Known::Unknown) => return true,
+        (Known::Unknown, _) | (_, Known::Unknown) => {
+            let deadline = turn.deadline();
+            unobserved::say_late(turn, deadline);
+            return true;
+        }
     };
     turn.stalled_notice(reason, &message);
     turn.why(reason, &message).awaiting("the cluster to be put right");

@@ -21,6 +21,7 @@ mod scaling;
 mod step;
 mod turn;
 mod turn_route;
+mod unobserved;
 mod verdict;
 mod word;
 
@@ -200,6 +201,8 @@ fn resume(turn: &mut Turn<'_>) {
     }
     // What was answered before that tells nothing about now.
     turn.drop_round();
+    let patience = turn.now + delta(turn.spec().progress_deadline());
     turn.why("Resumed", "goes on where it was held")
-        .awaiting("what the stage waits for");
+        .awaiting("what the stage waits for")
+        .until(patience, "what the stage does when its patience is over");
 }

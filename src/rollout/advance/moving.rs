@@ -12,7 +12,7 @@ use super::super::state::{Block, RunResult, Stage, Subject};
 use super::super::weight::Side;
 use super::super::{known::Known, met::met};
 use super::turn::Turn;
-use super::{finish, homeward, leave, rest, turn_route};
+use super::{down, finish, hold, homeward, leave, rest, turn_route};
 
 /// Whether the spec names other objects than those that stand, and may be followed.
 pub fn is_renamed(block: &Block, observation: &Observation) -> bool {
@@ -61,23 +61,25 @@ pub(super) fn ends_run(turn: &mut Turn<'_>) -> bool {
             );
             turn.event("names-changed", "Move", &text);
             homeward::bring_home(turn);
-            turn.why("NamesChanged", "the spec names other objects; the run is ended first")
-                .awaiting("traffic on the primary, then the target at zero replicas");
+            let message = "the spec names other objects; the run is ended first";
+            down::say(turn, "NamesChanged", message, down::HOME_AND_DOWN);
             true
         }
         // The primary needs a revision that works before it can be relied on.
-        Stage::HoldOnCanary if turn.block.promoted.is_some() => {
+        Stage::HoldOnCanary if hold::last_good(&turn.block).is_some() => {
             turn.enter(Stage::Restoring);
             let text = format!(
                 "Names changed! Restoring the last good revision of {} first",
                 turn.target_name()
             );
             turn.event("restore", "Move", &text);
+            let deadline = turn.deadline();
             turn.why(
                 "NamesChanged",
                 "the spec names other objects; the primary gets the last good revision back first",
             )
-            .awaiting("the primary's pods");
+            .awaiting("the primary's pods")
+            .until(deadline, hold::STAYS);
             true
         }
         _ => false,

@@ -7,10 +7,13 @@ use super::super::state::Stage;
 use super::super::weight::{Side, Weight};
 use super::hold::fail;
 use super::turn::Turn;
-use super::{homeward, revision, rotate, verdict};
+use super::{down, homeward, revision, rotate, verdict};
+use crate::api::Phase;
 
 /// What happens at the end of the patience with a primary.
 const HELD: &str = "traffic is held on the canary and a person is alerted";
+/// The phase that event hooks are told with the way home, also with its last part.
+const PROMOTING: &str = Phase::Promoting.as_str();
 
 /// All checks passed at the last weight, or there is nothing to check.
 pub(super) fn begin(turn: &mut Turn<'_>, tally: &Tally) {
@@ -67,16 +70,17 @@ fn shield_words(turn: &mut Turn<'_>) {
 
 /// The primary gets the revision under test.
 fn copy(turn: &mut Turn<'_>) {
-    turn.enter(Stage::Promoting);
-    turn.block.copied.clone_from(&turn.block.running);
-    rotate::caught_up(turn);
-    warn_of_gaps(turn);
+    // Event hooks are told the phase that is over with it (cases 24 and 25 of spec/core.md 8).
     let text = format!(
         "Copying {} template spec to {}",
         turn.target_name(),
         turn.primary_name()
     );
     turn.event("copy", "Promote", &text);
+    turn.enter(Stage::Promoting);
+    turn.block.copied.clone_from(&turn.block.running);
+    rotate::caught_up(turn);
+    warn_of_gaps(turn);
     promoting_words(turn);
 }
 
@@ -141,7 +145,7 @@ pub(super) fn promote(turn: &mut Turn<'_>) {
         turn.set_weight(Weight::ZERO);
     } else if strayed {
         // The canary's pods are no longer what was judged: off them as far as the primary carries, while its roll goes on.
-        let weight = turn.capacity().homeward_during_the_roll();
+        let weight = turn.capacity().homeward_during_the_roll(turn.block.running.as_ref());
         turn.set_weight(weight);
     }
     turn.block.since = since;
@@ -157,11 +161,13 @@ pub(super) fn promote(turn: &mut Turn<'_>) {
         return fail(turn);
     }
     if turn.observation.primary.is_absent() {
+        let deadline = turn.deadline();
         turn.why(
             "PrimaryLost",
             "the primary is gone; it is rebuilt from the stored revision",
         )
-        .awaiting("the primary's pods");
+        .awaiting("the primary's pods")
+        .until(deadline, HELD);
     } else {
         promoting_words(turn);
     }
@@ -204,16 +210,16 @@ pub(super) fn go_home(turn: &mut Turn<'_>) {
     }
     turn.set_weight(next);
     if turn.block.subject.has_route() {
+        // The phase `Finalising` comes behind it (cases 8 and 25 of spec/core.md 8).
         let text = if by_steps {
             format!("Advance {} primary weight {}", turn.canary_name(), next.primary())
         } else {
             "Routing all traffic to primary".to_owned()
         };
-        turn.event(&format!("home-{}", next.primary()), "Promote", &text);
+        turn.event(&format!("home-{}", next.primary()), "Promote", &text).phase = PROMOTING.into();
     }
     if home {
-        turn.why("Finalising", "all traffic goes to the primary")
-            .awaiting("traffic on the primary, then the target at zero replicas");
+        finalising_words(turn);
     } else {
         returning_words(turn, None);
     }
@@ -227,10 +233,9 @@ pub(super) fn return_traffic(turn: &mut Turn<'_>) {
         if weight == Weight::ZERO {
             turn.enter(Stage::Finalising);
             turn.set_weight(weight);
-            turn.event("home-100", "Promote", "Routing all traffic to primary");
-            turn.why("Finalising", "all traffic goes to the primary")
-                .awaiting("traffic on the primary");
-            return;
+            let text = "Routing all traffic to primary";
+            turn.event("home-100", "Promote", text).phase = PROMOTING.into();
+            return finalising_words(turn);
         }
     }
     if !primary_is_ready(turn) {
@@ -251,6 +256,15 @@ pub(super) fn return_traffic(turn: &mut Turn<'_>) {
         Some(at) if turn.now >= at => go_home(turn),
         at => returning_words(turn, at),
     }
+}
+
+fn finalising_words(turn: &mut Turn<'_>) {
+    down::say(
+        turn,
+        "Finalising",
+        "all traffic goes to the primary",
+        down::HOME_AND_DOWN,
+    );
 }
 
 fn returning_words(turn: &mut Turn<'_>, next: Option<DateTime<Utc>>) {

@@ -1,9 +1,12 @@
 //! The target is scaled up and gets ready. No traffic yet.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::super::capacity::Capacity;
 use super::super::known::Known;
+use super::super::mark;
 use super::super::observation::{Memory, Observation, Rehearsal, Workload};
 use super::super::round::{self, Check, Progress, Tally};
 use super::super::scaler;
@@ -13,12 +16,18 @@ use super::homeward;
 use super::revision::{Seen, seen};
 use super::scaling;
 use super::step::ROLLED_BACK;
-use super::turn::Turn;
+use super::turn::{Turn, delta};
 use super::{finish, promote, step, verdict, word};
-use crate::api::Canary;
+use crate::api::{Canary, HookType};
 
 /// What Kubernetes calls a pod that no node has room for (API reference, `PodCondition`).
 const UNSCHEDULABLE: &str = "Unschedulable";
+
+/// The reason of a run whose hooks have not answered yet.
+const ASKING: &str = "AskingHooks";
+
+/// The longest time between two tries of a hook (`spec/core.md` 4.2).
+const BETWEEN_TRIES: Duration = Duration::from_secs(30);
 
 /// Waits for the pods, rehearses the writes, runs `pre-rollout`, gives the first weight.
 pub(super) fn raise(turn: &mut Turn<'_>) {
@@ -66,16 +75,33 @@ pub(super) fn raise(turn: &mut Turn<'_>) {
     let Progress::Done(tally) = round::progress(&due, turn.canary, turn.answers) else {
         // What the last answers came to stands until there are new ones.
         if !verdict::VERDICTS.contains(&turn.before.why.reason.as_str()) {
-            turn.why(
-                "AskingHooks",
-                "pre-rollout hooks and gates are asked before the first weight",
-            )
-            .awaiting("their answers");
+            let at = answered_at(turn);
+            turn.why(ASKING, "pre-rollout hooks and gates are asked before the first weight")
+                .awaiting("their answers")
+                .until(at, "a hook that has not answered counts as failed");
         }
         return;
     };
     turn.end_round();
     judge(turn, &tally);
+}
+
+/// When the hooks that come before the first weight have answered at the latest, one after another: each try has its timeout, and half
+/// a minute at most lies between two.
+fn answered_at(turn: &Turn<'_>) -> DateTime<Utc> {
+    let stated = turn.before.why.until.filter(|_| !turn.why_changes(ASKING));
+    let asked = mark::hooks(turn.canary).iter().filter(|hook| {
+        matches!(
+            hook.type_(),
+            HookType::Rollback | HookType::PreRollout | HookType::ConfirmTrafficIncrease
+        )
+    });
+    let longest = asked.fold(Duration::ZERO, |sum, hook| {
+        let tries = hook.retries().saturating_add(1);
+        let all = (hook.timeout() + BETWEEN_TRIES).saturating_mul(tries);
+        sum.saturating_add(all)
+    });
+    stated.unwrap_or_else(|| turn.now + delta(longest))
 }
 
 /// A person holds the run before its first weight. A `rollback` hook is asked all the same.

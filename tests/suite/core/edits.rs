@@ -93,6 +93,29 @@ fn a_run_whose_analysis_nobody_can_read_is_rolled_back() {
     assert_eq!(outcome.as_deref(), Some("MalformedSpec"));
 }
 
+/// W40: a low number on the target looks like an accident. Whoever means it scales the primary itself, which nobody puts back.
+#[test]
+fn a_smaller_target_does_not_shrink_the_primary_and_a_person_does() {
+    let mut world = initialized(&linear());
+    world.actual.target.as_mut().expect("a target").replicas = 1;
+    world.push(2);
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    let size = |world: &super::world::World| world.actual.primary.as_ref().map(|primary| primary.replicas);
+    assert_eq!(size(&world), Some(3));
+    world.actual.primary.as_mut().expect("a primary").replicas = 2;
+    for _ in 0..30 {
+        world.pass_time(TimeDelta::seconds(1));
+        world.refresh();
+        world.pass_when_due();
+    }
+    assert_eq!(size(&world), Some(2), "at rest a size is the team's own");
+    world.push(3);
+    until(&mut world, "promoted again", |w| {
+        w.phase() == Phase::Succeeded && w.actual.primary.as_ref().is_some_and(|primary| primary.template == 3)
+    });
+    assert_eq!((size(&world), world.block().map(|b| b.capacity)), (Some(2), Some(2)));
+}
+
 /// The number of replicas in Git comes with the release.
 #[test]
 fn a_promotion_raises_the_primary_to_what_the_team_wants() {

@@ -3,6 +3,7 @@
 mod edits;
 mod gate_timeouts;
 mod gates;
+mod held;
 mod late;
 mod patience;
 mod properties;

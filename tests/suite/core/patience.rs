@@ -101,6 +101,100 @@ fn a_long_suspension_does_not_use_up_the_deadline() {
     assert_eq!(world.phase(), Phase::Succeeded, "{:#?}", world.log);
 }
 
+/// A person is alerted of each: a controller of Deployments that does nothing, before a takeover and between two runs, and a target that
+/// somebody raises again when it was taken over.
+#[test]
+fn what_no_time_mends_is_told_when_the_patience_is_over() {
+    fn unobserved(observation: &mut serin::rollout::Observation) {
+        if let Known::Present(target) = &mut observation.target {
+            target.rollout.observed = false;
+        }
+    }
+    fn told(world: &World, part: &str) -> usize {
+        world.alerts.iter().filter(|text| text.contains(part)).count()
+    }
+    let mut world = World::new(3, &linear());
+    world.distort = unobserved;
+    seconds(&mut world, 50);
+    let why = world.block().expect("a block").why;
+    assert_eq!(why.reason, "TargetNotObserved");
+    assert_eq!(told(&world, "has not seen the last edit"), 0);
+    seconds(&mut world, 200);
+    assert_eq!(told(&world, "has not seen the last edit"), 1);
+
+    let mut world = initialized(&linear());
+    world.push(2);
+    until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+    world.push(3);
+    world.distort = unobserved;
+    seconds(&mut world, 300);
+    let block = world.block().expect("a block");
+    assert_eq!(
+        (block.stage, block.why.reason.as_str()),
+        (Stage::Restarting, "TargetNotObserved")
+    );
+    assert_eq!(told(&world, "has not seen the last edit"), 1, "{:?}", world.alerts);
+    world.distort = |_| {};
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+
+    let mut world = World::new(3, &linear());
+    for _ in 0..400 {
+        seconds(&mut world, 1);
+        // A scaler that knows of nothing.
+        world.actual.target.as_mut().expect("a target").replicas = 3;
+    }
+    assert_eq!(
+        world.block().map(|block| block.why.reason).as_deref(),
+        Some("ScalingTargetDown")
+    );
+    assert_eq!(told(&world, "does not stay at zero"), 1, "{:?}", world.alerts);
+}
+
+/// Flagger's readiness thresholds count in a run too: with half of them ready a share needs half the pods.
+#[test]
+fn a_share_of_the_traffic_needs_the_part_of_its_pods_that_the_threshold_says() {
+    for (threshold, phase) in [(50, Phase::Succeeded), (100, Phase::Failed)] {
+        let mut analysis = linear();
+        analysis["canaryReadyThreshold"] = json!(threshold);
+        analysis["primaryReadyThreshold"] = json!(threshold);
+        let mut world = World::new(4, &analysis);
+        until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
+        world.push(2);
+        until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
+        // Two pods of each side are away.
+        world.distort = |observation| {
+            for ready in [&mut observation.primary_endpoints, &mut observation.canary_endpoints] {
+                *ready = ready.map(|ready| ready.min(2));
+            }
+        };
+        until(&mut world, &format!("{threshold}"), |w| {
+            matches!(w.phase(), Phase::Succeeded | Phase::Failed)
+        });
+        assert_eq!(world.phase(), phase, "{threshold}: {:#?}", world.log);
+    }
+}
+
+/// W25: the schema asks for an analysis, and what was stored before it did has none.
+#[test]
+fn a_canary_without_an_analysis_is_released_unjudged() {
+    let mut world = initialized(&serde_json::Value::Null);
+    assert!(world.canary.spec.analysis.is_none());
+    world.unjudged = true;
+    world.push(2);
+    until(&mut world, "promoted", |w| w.phase() == Phase::Succeeded);
+    let outcome = world.block().and_then(|block| block.outcome);
+    assert_eq!(
+        outcome.map(|outcome| outcome.reason).as_deref(),
+        Some("PromotedUnjudged")
+    );
+    let routes = world.log.iter().filter(|line| line.starts_with("Route"));
+    assert!(
+        routes.clone().all(|line| line == "Route(Weight(0))"),
+        "{:#?}",
+        world.log
+    );
+}
+
 #[test]
 fn after_a_suspension_the_status_says_something_else_at_once() {
     let mut world = initialized(&linear());

@@ -132,6 +132,44 @@ fn a_promotion_that_failed_under_flagger_makes_way_for_the_fix() {
     });
 }
 
+/// Flagger had written the primary already: what it ran before is known to nobody, and what it has does not come up.
+#[test]
+fn a_promotion_that_flagger_had_begun_and_that_fails_makes_way_for_the_fix() {
+    for (phase, weight) in [
+        (Phase::Promoting, 50),
+        (Phase::Finalising, 0),
+        // It died between the primary and the phase.
+        (Phase::Progressing, 50),
+    ] {
+        let mut world = left(phase, weight, 2, 2);
+        world.unjudged = true;
+        world.broken.insert(2);
+        let primary = world.actual.primary.as_mut().expect("a primary");
+        (primary.ready, primary.old) = (0, 3);
+        until(&mut world, "held", |w| {
+            w.block().is_some_and(|b| b.stage == Stage::HoldOnCanary)
+        });
+        // Neither does the first fix: there is no way back to what never came up.
+        world.broken.insert(3);
+        let target = world.actual.target.as_mut().expect("a target");
+        target.ready = 3;
+        world.push(3);
+        seconds(&mut world, 200);
+        let block = world.block().expect("a block");
+        let held = (block.stage, block.promoted);
+        assert_eq!(held, (Stage::HoldOnCanary, None), "{phase:?}: {:#?}", world.log);
+        world.push(4);
+        until(&mut world, &format!("{phase:?}: the fix on the primary"), |w| {
+            w.phase() == Phase::Succeeded && w.actual.primary.as_ref().is_some_and(|p| p.template == 4)
+        });
+        assert!(
+            !world.stages.contains(&Stage::Restoring),
+            "{phase:?}: {:?}",
+            world.stages
+        );
+    }
+}
+
 #[test]
 fn a_primary_smaller_than_the_target_is_raised_before_it_takes_over() {
     let mut world = left(Phase::Unset, 0, 1, 1);
@@ -152,10 +190,19 @@ fn a_takeover_waits_for_the_endpoints_of_the_apex_and_goes_on_when_they_have_fol
     let mut world = World::new(3, &linear());
     world.distort = behind;
     until(&mut world, "switched", |w| w.actual.apex == Some(Selects::Primary));
-    seconds(&mut world, 900);
-    assert_eq!(world.actual.target.as_ref().map(|pods| pods.replicas), Some(3));
+    let alerts = |world: &World| {
+        let about = |text: &&String| text.contains("EndpointSlices");
+        world.alerts.iter().filter(about).count()
+    };
+    seconds(&mut world, 30);
     let why = world.block().expect("a block").why;
     assert_eq!(why.reason, "SwitchingApex", "{why:?}");
+    assert_eq!(why.then.as_deref(), Some("the alert says so; both sides keep serving"));
+    assert!(why.until.is_some_and(|until| until > world.now), "{why:?}");
+    assert_eq!(alerts(&world), 0, "{:?}", world.alerts);
+    seconds(&mut world, 900);
+    assert_eq!(world.actual.target.as_ref().map(|pods| pods.replicas), Some(3));
+    assert_eq!(alerts(&world), 1, "{:?}", world.alerts);
     world.distort = |_| {};
     until(&mut world, "initialized", |w| w.phase() == Phase::Initialized);
     assert_eq!(world.actual.target.as_ref().map(|pods| pods.replicas), Some(0));

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use serin::sim::world::script::{Life, Pods};
+use serin::sim::world::{
+    script::{Life, Pods},
+    traffic::{Behaviour, Totals},
+};
 
 use super::{setting::Setting, stage::Stage};
 
@@ -79,6 +82,44 @@ async fn core_083_a_new_revision_after_a_failed_promotion_starts_from_a_healthy_
         );
         let lost = stage.answers().lost - before.lost;
         assert!(lost < 1.0, "{provider}: {lost} requests were lost");
+    }
+}
+
+/// W3, design.md: a new template on a weighted target is answered before anything else. The pods of the last good version that outlived
+/// the failed roll serve while the primary is restored, not the version that nobody judged.
+#[tokio::test(start_paused = true)]
+async fn core_083_a_bad_revision_after_a_failed_promotion_is_answered_by_the_good_pods_of_the_primary() {
+    for provider in ["gatewayapi:v1", "contour"] {
+        let broken = Pods::image("app:2").and(Pods::named("app-primary"));
+        let down = Behaviour {
+            success: 0.0,
+            latency: 90.0,
+        };
+        let stage = Setting::with_provider(provider)
+            .script(|script| script.life(broken, Life::NeverReady).answers("app:3", down))
+            .initialized()
+            .await;
+        stage.push("app:2").await;
+        stage.until_stage("HoldOnCanary").await;
+        stage.pass(60).await;
+        assert_eq!(stage.ready("app-primary"), 3, "{provider}: they stand by");
+        let before = stage.answers();
+        stage.push("app:3").await;
+        stage.until_stage("Raising").await;
+        let after = stage.answers();
+        let answers = |image: &str| {
+            let of = |totals: &Totals| totals.answered.get(image).map_or(0.0, |measured| measured.requests);
+            of(&after) - of(&before)
+        };
+        let (bad, good) = (answers("app:3"), answers("app:1"));
+        assert!(
+            bad * 4.0 < good,
+            "{provider}: {bad} answers of app:3, {good} of app:1, {} of app:2",
+            answers("app:2")
+        );
+        assert!(after.lost - before.lost < 1.0, "{provider}");
+        stage.until_phase("Failed").await;
+        assert_eq!((stage.image("app-primary"), stage.weight()), ("app:1".into(), Some(0)));
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Moment<'a> {
     pub judged: &'a BTreeSet<Fingerprint>,
     /// Whether runs promote without a judgement.
     pub unjudged: bool,
+    /// Percent of its pods that a side needs ready: primary, canary.
+    pub ready_thresholds: (u32, u32),
 }
 
 /// What a write breaks, in words.
@@ -76,11 +78,7 @@ impl Moment<'_> {
             let owed = next.running.is_some() && !known.contains(&&next.running);
             hold(owed, || "a run for nothing".to_owned())?;
         }
-        // Every waiting state names what it waits for.
-        let explained = next.why.awaiting.is_some() || matches!(next.why.reason.as_str(), "Initializing" | "Adopted");
-        hold(next.stage == Stage::Resting || explained, || {
-            format!("waits and does not say what for: {:?}", next.why)
-        })
+        explained(next)
     }
 
     /// Invariants 1, 2 and 4: upwards a weight follows the plan, or shields, or holds; never without the pods; never before its time.
@@ -95,7 +93,7 @@ impl Moment<'_> {
             format!("weight {from} to {to} in {:?}", next.stage)
         })?;
         let ready = observation.canary_endpoints.unwrap_or(0);
-        let needed = need(next.capacity, next.traffic().most(Side::Canary), 100);
+        let needed = self.need(next, Side::Canary, next.traffic().most(Side::Canary));
         hold(ready >= needed, || {
             format!("raised to {to} with {ready} of {needed} pods")
         })?;
@@ -115,6 +113,15 @@ impl Moment<'_> {
             hold(judged, || "all traffic to a revision that nobody judged".to_owned())?;
         }
         Ok(())
+    }
+
+    fn need(&self, block: &Block, side: Side, share: u8) -> u32 {
+        let (primary, canary) = self.ready_thresholds;
+        need(
+            block.capacity,
+            share,
+            if side == Side::Primary { primary } else { canary },
+        )
     }
 
     /// Invariant 4: each step lasts at least its interval, at its weight.
@@ -146,22 +153,27 @@ impl Moment<'_> {
             .or_else(|| remembered.map(|(ready, _)| ready))
             .unwrap_or(0);
         let dead = observation.canary_endpoints == Some(0);
-        let carried = u64::from(ready) * 100 >= u64::from(next.weight.primary()) * u64::from(next.capacity.max(1));
+        let carried = ready >= self.need(next, Side::Primary, next.weight.primary());
         let late = self.now - before.since >= self.patience;
         let (from, to) = (before.weight, next.weight);
         hold(carried || (ready > 0 && (dead || late)), || {
             format!("{from} to {to} with {ready} of {} pods", next.capacity)
         })?;
         let primary = observation.primary.present();
-        let rolls = next.stage == Stage::Promoting && primary.is_some_and(|it| !it.rollout.complete);
+        let (promotes, onto) = match next.stage {
+            // What did not come up is to be rolled back.
+            Stage::HoldOnCanary | Stage::Restoring => (true, &next.promoted),
+            stage => (stage == Stage::Promoting, &next.running),
+        };
+        let rolls = promotes && primary.is_some_and(|it| !it.rollout.complete);
         if let (true, false, Some(primary)) = (rolls, dead, primary) {
-            let settled = if primary.fingerprint == next.running {
+            let settled = if primary.fingerprint == *onto {
                 ready.min(primary.rollout.updated)
             } else {
                 0
             };
             let safe = primary.worst_ready.max(settled);
-            let needed = need(next.capacity, to.primary(), 100);
+            let needed = self.need(next, Side::Primary, to.primary());
             hold(safe >= needed, || {
                 format!("{to} while the roll leaves {safe} of {needed} pods")
             })?;
@@ -218,7 +230,7 @@ impl Moment<'_> {
             });
         }
         let worst = observation.primary.present().map_or(0, |primary| primary.worst_ready);
-        let needed = need(block.capacity, block.traffic().most(Side::Primary), 100);
+        let needed = self.need(block, Side::Primary, block.traffic().most(Side::Primary));
         let nobody = observation.primary_endpoints == Some(0);
         // Without a route the primary rolls as any Deployment does.
         let forced = block.stage == Stage::Restoring && (late || nobody) || !block.subject.has_route();
@@ -232,6 +244,47 @@ impl Moment<'_> {
         }
         Ok(())
     }
+}
+
+/// Reasons that no time ends: a person, a rival or an object that is missing is named as awaited.
+const NO_TIME_ENDS: [&str; 11] = [
+    "Suspended",
+    "Paused",
+    // A person was alerted, and the canary serves.
+    "PromotionFailed",
+    "PrimaryNotReady",
+    "InvalidSpec",
+    "Forbidden",
+    "KindNotServed",
+    "TargetTaken",
+    "Queued",
+    "TargetNotFound",
+    "ReferenceNotFound",
+];
+
+/// What a person has just said, for as long as a check lasts that is on: its end has other words.
+const JUST_HEARD: [&str; 3] = ["Approved", "Resumed", "PromoteFull"];
+
+/// Invariant 6: every waiting state names what it waits for, until when, and what happens then; or that no time ends it.
+fn explained(next: &Block) -> Held {
+    let why = &next.why;
+    let reason = why.reason.as_str();
+    let begins = matches!(reason, "Initializing" | "Adopted");
+    let named = why.awaiting.is_some() || begins;
+    hold(next.stage == Stage::Resting || named, || {
+        format!("waits and does not say what for: {why:?}")
+    })?;
+    let checks = matches!(
+        next.stage,
+        Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Waiting
+    );
+    let timeless = NO_TIME_ENDS.contains(&reason) || (checks && JUST_HEARD.contains(&reason));
+    let held = next.stage == Stage::HoldOnCanary;
+    let bounded = why.until.is_some() && why.then.is_some();
+    hold(
+        next.stage == Stage::Resting || begins || timeless || held || bounded,
+        || format!("waits for ever, in {:?}: {why:?}", next.stage),
+    )
 }
 
 /// Whether all traffic is seen on the primary.

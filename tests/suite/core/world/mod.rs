@@ -501,7 +501,8 @@ impl World {
         assert!(held.is_ok(), "{held:?}: {:#?}", self.log);
     }
 
-    const fn moment(&self) -> Moment<'_> {
+    fn moment(&self) -> Moment<'_> {
+        let spec = &self.canary.spec;
         Moment {
             now: self.now,
             patience: TimeDelta::seconds(60),
@@ -511,6 +512,7 @@ impl World {
             apex: self.actual.apex,
             judged: &self.judged,
             unjudged: self.unjudged,
+            ready_thresholds: (spec.primary_ready_threshold(), spec.canary_ready_threshold()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Releases by weight, from a push to the end.
 
 use serde_json::json;
+use serin::sim::world::script::{Life, Pods};
 
 use super::{BAD, replays};
 
@@ -35,6 +36,17 @@ replays! {
 
     a_rollback_ends_the_same_whatever_call_fails with "contour", taken_over,
     |setting| setting.script(|script| script.answers("app:2", BAD)),
+    |stage| {
+        stage.push("app:2").await;
+        stage.until_phase("Failed").await;
+    }
+
+    a_rollback_at_the_deadline_ends_the_same_whatever_call_fails with "contour", taken_over,
+    |setting| {
+        setting
+            .spec(&json!({ "progressDeadlineSeconds": 60 }))
+            .script(|script| script.life(Pods::image("app:2"), Life::NeverReady))
+    },
     |stage| {
         stage.push("app:2").await;
         stage.until_phase("Failed").await;
