@@ -1,8 +1,9 @@
 //! A person's word: what somebody asks of a release by an annotation of the Canary, and what is remembered of it.
 //!
 //! An annotation reads `serin.dev/abort: revision#nonce[,reason]`. It is bound to a revision, so that what was said about one never
-//! hits a later one, and its nonce makes it count once: the annotation may stay, and a tool may apply it again. A word that
-//! makes no sense at the moment is told and done with; nothing is kept for later. What to do about a word says `advance/word.rs`.
+//! hits a later one, and its nonce makes it count once: the annotation may stay, and a tool may apply it again, also after somebody
+//! said another word. A word that makes no sense at the moment is told and done with; nothing is kept for later. What to do about a
+//! word says `advance/word.rs`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mark;
 use super::size;
-use super::state::Fingerprint;
+use super::state::{Block, Fingerprint, Stage};
 use super::weight::Weight;
 
 /// What the annotations begin with.
@@ -22,8 +23,10 @@ const LONGEST_NONCE: usize = 64;
 const SHORTEST_REVISION: usize = 10;
 /// What is kept of a reason, a field manager or an answer, in bytes.
 const PHRASE: usize = 128;
-/// Words that are remembered.
+/// Words that are remembered with who said them and why.
 pub(super) const MOST_WORDS: usize = 8;
+/// Words that are remembered only so that they are not heard again. Each takes some twenty bytes of the status.
+const MOST_SPENT: usize = 32;
 
 /// What can be asked of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,6 +112,12 @@ impl Said {
     /// What is remembered of a word that was heard, so that it is not heard again: its nonce, or for one that cannot be read, a sum.
     pub fn mark(&self) -> String {
         Word::parse(self).map_or_else(|_| format!("!{}", mark::sum_of(&self.value)), |word| word.nonce)
+    }
+
+    /// What tells it from every other word: its verb, its revision and its mark. How the revision is spelled does not matter.
+    fn sum(&self) -> String {
+        let revision = Word::parse(self).map_or_else(|_| String::new(), |word| word.revision().to_owned());
+        mark::sum_of(&format!("{} {revision} {}", self.verb.as_str(), self.mark()))
     }
 }
 
@@ -227,6 +236,10 @@ pub struct Words {
     /// The last word of each verb that was heard: its nonce.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub heard: BTreeMap<Verb, String>,
+    /// Sums of the last words that were heard, the newest at the end. An annotation holds one word of a verb; a tool that applies again
+    /// what stands in Git brings back one that another took the place of. Absent in a block of a Serin that remembered `heard` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    spent: Vec<String>,
     /// The last words, the newest at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Heard>,
@@ -267,6 +280,7 @@ impl Words {
     pub fn past(said: &[Said]) -> Self {
         Self {
             heard: said.iter().map(|said| (said.verb, said.mark())).collect(),
+            spent: said.iter().map(Said::sum).collect(),
             ..Self::default()
         }
     }
@@ -278,12 +292,14 @@ impl Words {
 
     /// The words that were not heard yet, the first one first.
     pub fn news<'a>(&self, said: &'a [Said]) -> Vec<&'a Said> {
-        let mut news: Vec<&Said> = said
-            .iter()
-            .filter(|said| self.heard.get(&said.verb) != Some(&said.mark()))
-            .collect();
+        let mut news: Vec<&Said> = said.iter().filter(|said| !self.has_heard(said)).collect();
         news.sort_by_key(|said| (said.at, said.verb));
         news
+    }
+
+    /// Whether this word was heard: it does not count again.
+    pub fn has_heard(&self, said: &Said) -> bool {
+        self.heard.get(&said.verb) == Some(&said.mark()) || self.spent.contains(&said.sum())
     }
 
     /// Takes note of a word, so that it does not count again.
@@ -292,6 +308,9 @@ impl Words {
         heard.by = heard.by.as_deref().map(short);
         heard.refused = heard.refused.as_deref().map(short);
         self.heard.insert(said.verb, said.mark());
+        self.spent.push(said.sum());
+        let excess = self.spent.len().saturating_sub(MOST_SPENT);
+        self.spent.drain(..excess);
         self.history.push(heard);
         self.keep(MOST_WORDS);
     }
@@ -306,6 +325,21 @@ impl Words {
     pub fn followed_since(&self, before: &Self) -> Option<&Heard> {
         let last = self.history.last().filter(|last| before.history.last() != Some(*last));
         last.filter(|last| last.refused.is_none())
+    }
+}
+
+impl Block {
+    /// The revision that a word can be about: the one that runs, waits for a gate or a slot, or failed last.
+    pub fn spoken_of(&self) -> Option<&Fingerprint> {
+        match self.stage {
+            Stage::Resting => self.in_line().or(self.last_failed.as_ref()),
+            _ => self.running.as_ref(),
+        }
+    }
+
+    /// The revision whose gates have passed, and that waits for a slot.
+    pub fn in_line(&self) -> Option<&Fingerprint> {
+        self.queued.as_ref()?.revision.as_ref()
     }
 }
 
@@ -401,5 +435,48 @@ mod tests {
                 .news(std::slice::from_ref(&next))
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_word_that_comes_back_after_another_one_was_heard_before() {
+        let heard = |said: &Said| Heard {
+            verb: said.verb,
+            revision: String::new(),
+            at: DateTime::UNIX_EPOCH,
+            by: None,
+            reason: None,
+            weight: None,
+            refused: None,
+        };
+        let mut words = Words::past(&[said(Verb::Promote, "0123456789#stood")]);
+        let all: Vec<Said> = (0..MOST_SPENT)
+            .map(|n| said(Verb::Promote, &format!("0123456789#{n}")))
+            .collect();
+        words.note(&all[0], heard(&all[0]));
+        let stood = said(Verb::Promote, &format!("v1:{HEX}#stood,spelled in full"));
+        assert!(words.news(std::slice::from_ref(&stood)).is_empty());
+        for word in &all[1..] {
+            words.note(word, heard(word));
+        }
+        assert!(words.news(&all).is_empty());
+        // What is remembered has an end, and another verb, revision or nonce is another word.
+        assert_eq!(words.news(std::slice::from_ref(&stood)), [&stood]);
+        for other in [
+            said(Verb::Approve, "0123456789#1"),
+            said(Verb::Promote, "0123456780#1"),
+            said(Verb::Promote, "0123456789#other"),
+        ] {
+            assert_eq!(words.news(std::slice::from_ref(&other)), [&other]);
+        }
+        let json = serde_json::to_string(&words).expect("JSON");
+        assert_eq!(serde_json::from_str::<Words>(&json).expect("words"), words);
+        assert!(json.len() < 2048, "{}", json.len());
+    }
+
+    #[test]
+    fn what_an_earlier_serin_remembered_still_counts() {
+        let words: Words = serde_json::from_str(r#"{"heard": {"promote": "1"}}"#).expect("words");
+        let (old, new) = (said(Verb::Promote, "0123456789#1"), said(Verb::Promote, "0123456789#2"));
+        assert_eq!(words.news(&[old, new.clone()]), [&new]);
     }
 }

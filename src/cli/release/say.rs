@@ -7,7 +7,7 @@ use serde_json::json;
 use super::story::forecast;
 use super::view::View;
 use super::{Desk, GLANCE, ReleaseError, Where, limit, told};
-use crate::rollout::{Block, Fingerprint, Stage, Verb};
+use crate::rollout::{Block, Fingerprint, Said, Verb};
 
 /// The field manager of words that are said here; it stands in the history.
 const MANAGER: &str = "serin-cli";
@@ -47,7 +47,7 @@ pub(super) async fn run(desk: &mut Desk<'_>, verb: Verb, args: &Args, weight: Op
     let (block, revision) = subject(&view)?;
     let nonce = nonce(desk.clock.now());
     let value = value(revision, &nonce, weight, args.reason.as_deref());
-    let patch = json!({"metadata": {"annotations": { (verb.annotation()): value }}});
+    let patch = json!({"metadata": {"annotations": { (verb.annotation()): &value }}});
     let params = PatchParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
@@ -66,7 +66,8 @@ pub(super) async fn run(desk: &mut Desk<'_>, verb: Verb, args: &Args, weight: Op
         verb = verb.as_str()
     )?;
     if args.wait {
-        heard(desk, verb, args, &nonce, within).await?;
+        let (by, at) = (None, None);
+        heard(desk, args, &Said { verb, value, by, at }, within).await?;
     }
     Ok(())
 }
@@ -80,11 +81,7 @@ fn subject(view: &View) -> Result<(&Block, &Fingerprint), ReleaseError> {
         ))
     };
     let block = view.block.as_ref().ok_or_else(nothing)?;
-    let revision = match block.stage {
-        Stage::Resting => block.last_failed.as_ref(),
-        _ => block.running.as_ref(),
-    };
-    Ok((block, revision.ok_or_else(nothing)?))
+    Ok((block, block.spoken_of().ok_or_else(nothing)?))
 }
 
 fn value(revision: &Fingerprint, nonce: &str, weight: Option<u8>, reason: Option<&str>) -> String {
@@ -99,19 +96,13 @@ fn nonce(now: DateTime<Utc>) -> String {
 }
 
 /// Waits until the word was heard, and says what came of it.
-async fn heard(
-    desk: &mut Desk<'_>,
-    verb: Verb,
-    args: &Args,
-    nonce: &str,
-    within: std::time::Duration,
-) -> Result<(), ReleaseError> {
+async fn heard(desk: &mut Desk<'_>, args: &Args, said: &Said, within: std::time::Duration) -> Result<(), ReleaseError> {
+    let verb = said.verb;
     let namespace = desk.namespace_of(&args.place);
     let waited = async {
         loop {
             let view = desk.canary(&namespace, &args.name).await?;
-            let words = view.block.as_ref().map(|block| &block.words);
-            if words.is_some_and(|words| words.heard.get(&verb).is_some_and(|heard| heard == nonce)) {
+            if view.block.as_ref().is_some_and(|block| block.words.has_heard(said)) {
                 return Ok::<View, ReleaseError>(view);
             }
             desk.clock.sleep(GLANCE).await;

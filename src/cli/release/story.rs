@@ -131,7 +131,9 @@ pub(super) fn forecast(verb: crate::rollout::Verb, weight: Option<u8>, block: &B
     let next = block.plan.as_ref().and_then(|plan| plan.after(block.weight));
     let at = format!("at weight {}", block.weight);
     let waits = block.stage == Stage::Waiting;
+    let in_line = block.stage == Stage::Resting && block.in_line().is_some();
     match verb {
+        Verb::Abort if in_line => "the revision that waits for a slot is not released".into(),
         Verb::Promote if waits => "the revision that waits begins its release without its gate".into(),
         Verb::Promote => next.map_or_else(
             || format!("{at}: the revision is promoted"),

@@ -38,6 +38,7 @@ pub(super) enum Deed {
 /// What the word comes to now, or why it cannot be followed.
 pub(super) fn decide(turn: &Turn<'_>, word: &Word) -> Result<Deed, String> {
     let stage = turn.block.stage;
+    let in_line = stage == Stage::Resting && turn.block.in_line().is_some();
     bound(turn, word)?;
     match word.verb {
         Verb::Abort => match stage {
@@ -47,8 +48,12 @@ pub(super) fn decide(turn: &Turn<'_>, word: &Word) -> Result<Deed, String> {
             | Stage::WaitingPromotion
             | Stage::Shielding
             | Stage::Restarting => Ok(Deed::End("Aborted")),
+            Stage::Resting if in_line => leaves_the_line(turn),
             _ => Err(too_late(stage)),
         },
+        _ if in_line => Err(
+            "it begins by itself when there is a slot: abort it, or return the target to the promoted revision".into(),
+        ),
         Verb::Reject => gate(turn).map(|_| Deed::End("Rejected")),
         Verb::Approve => gate(turn).map(Deed::Open),
         Verb::Pause if !pausable(stage) => Err(too_late(stage)),
@@ -68,12 +73,13 @@ pub(super) fn decide(turn: &Turn<'_>, word: &Word) -> Result<Deed, String> {
 /// A word counts for the revision that it names alone.
 fn bound(turn: &Turn<'_>, word: &Word) -> Result<(), String> {
     let block = &turn.block;
-    let (about, what) = match block.stage {
-        Stage::Resting => (block.last_failed.as_ref(), "failed last"),
-        Stage::Waiting => (block.running.as_ref(), "waits"),
-        _ => (block.running.as_ref(), "is being released"),
+    let what = match block.stage {
+        Stage::Resting if block.in_line().is_some() => "waits for a slot",
+        Stage::Resting => "failed last",
+        Stage::Waiting => "waits",
+        _ => "is being released",
     };
-    match about {
+    match block.spoken_of() {
         None => Err("no revision is being released, and none has failed".into()),
         Some(about) if word.is_about(about) => Ok(()),
         Some(about) => Err(format!(
@@ -118,6 +124,16 @@ fn gate(turn: &Turn<'_>) -> Result<String, String> {
 fn has(turn: &Turn<'_>, revision: Option<&Fingerprint>) -> bool {
     let target = &turn.observation.target;
     revision.is_some() && target.is_present_and(|target| target.fingerprint.as_ref() == revision)
+}
+
+/// The revision that waits for a slot is given up.
+fn leaves_the_line(turn: &Turn<'_>) -> Result<Deed, String> {
+    let target = &turn.observation.target;
+    let now = target.present().and_then(|target| target.fingerprint.as_ref());
+    if now.is_some() && now != turn.block.in_line() {
+        return Err("the target has another revision by now".into());
+    }
+    Ok(Deed::End("Aborted"))
 }
 
 /// Whether the revision that waits may begin its run.

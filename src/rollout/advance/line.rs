@@ -35,6 +35,5 @@ pub(super) fn full(turn: &mut Turn<'_>, revision: Option<&Fingerprint>) -> bool 
 
 /// Whether the gates of this revision have passed while it stood in line.
 pub(super) fn is_queued(turn: &Turn<'_>, revision: &Fingerprint) -> bool {
-    let queued = turn.block.queued.as_ref();
-    queued.is_some_and(|queued| queued.revision.as_ref() == Some(revision))
+    turn.block.in_line() == Some(revision)
 }

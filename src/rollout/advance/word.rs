@@ -193,12 +193,13 @@ fn end(turn: &mut Turn<'_>, reason: &str, word: &Word, said: &Said) {
     refuse_revision(turn, reason, &message);
 }
 
-/// Ends the run, or the wait for one, as failed: the revision is not tried again before another one, or a retry.
+/// Ends the run, or the wait for one, as failed: the revision is not tried again before another one, or a retry. At rest it waits for
+/// a slot.
 pub(super) fn refuse_revision(turn: &mut Turn<'_>, reason: &str, message: &str) {
     let text = format!("Rolling back {} {message}", turn.canary_name());
     turn.warning("rollback", "RollBack", &text)
         .alerts(Severity::Warn, &format!("Rolled back: {message}"));
-    if turn.block.stage == Stage::Waiting {
+    if matches!(turn.block.stage, Stage::Waiting | Stage::Resting) {
         end_wait(turn, reason, message);
     } else {
         finish::roll_traffic_back(turn, reason, message);
@@ -207,7 +208,8 @@ pub(super) fn refuse_revision(turn: &mut Turn<'_>, reason: &str, message: &str) 
 
 /// The revision that waits is not released.
 pub(super) fn end_wait(turn: &mut Turn<'_>, reason: &str, message: &str) {
-    turn.block.last_failed = turn.block.running.take();
+    let in_line = turn.block.in_line().cloned();
+    turn.block.last_failed = turn.block.running.take().or(in_line);
     turn.memory.asked_about = None;
     turn.drop_round();
     turn.outcome(RunResult::Failed, reason, message);

@@ -5,6 +5,7 @@ mod gate_timeouts;
 mod gates;
 mod held;
 mod late;
+mod line;
 mod patience;
 mod properties;
 mod roads;

@@ -46,7 +46,7 @@ fn what_persons_say_at_length_fits_beside_them() {
     let mut world = initialized(&crowded());
     world.push(2);
     until(&mut world, "weight 20", |w| w.actual.route == Some(Weight::clamped(20)));
-    for n in 0..12 {
+    for n in 0..40 {
         let verb = if n % 2 == 0 { Verb::Pause } else { Verb::Resume };
         world.say(verb, 2, &format!("{n},{}", "\"é\\".repeat(300)));
         world.pass(None);

@@ -108,6 +108,37 @@ fn a_word_counts_once_also_over_a_lost_write_a_conflict_and_a_crash() {
 }
 
 #[test]
+fn a_word_that_comes_back_after_another_one_is_not_heard_again() {
+    let mut world = stepping(&linear());
+    world.say(Verb::Promote, 2, "git");
+    until(&mut world, "next", |w| w.actual.route == Some(weight(40)));
+    world.say(Verb::Pause, 2, "person");
+    world.pass_when_due();
+    world.say(Verb::Resume, 2, "person");
+    world.pass_when_due();
+    world.say(Verb::Promote, 2, "person");
+    until(&mut world, "next", |w| w.actual.route == Some(weight(60)));
+    let heard = block(&world).words.history.len();
+    for (verb, nonce) in [
+        (Verb::Promote, "git"),
+        (Verb::Promote, "person"),
+        (Verb::Promote, "git"),
+    ] {
+        world.say(verb, 2, nonce);
+        world.crash();
+        world.pass(None);
+    }
+    assert_eq!(
+        (block(&world).words.history.len(), block(&world).weight),
+        (heard, weight(60))
+    );
+    assert_eq!(block(&world).stage, Stage::Stepping);
+    world.say(Verb::Promote, 2, "new");
+    world.pass_when_due();
+    assert_eq!(block(&world).stage, Stage::Promoting);
+}
+
+#[test]
 fn promote_full_leaves_out_the_rest_of_the_plan() {
     let mut world = stepping(&linear());
     world.say(Verb::PromoteFull, 2, "1");

@@ -162,3 +162,47 @@ async fn get_and_why_show_what_is_awaited() {
     serin(&stage, "resume app").await.expect("followed");
     stage.until_phase("Succeeded").await;
 }
+
+/// Git holds a word, a person says another one, and the tool that applies Git brings the first one back.
+#[tokio::test(start_paused = true)]
+async fn a_word_that_a_tool_applies_again_opens_no_later_gate() {
+    let stage = Setting::new()
+        .hooks(&[("confirm-traffic-increase", "gate")])
+        .initialized()
+        .await;
+    stage.hooks.answer("gate", [HookSays::No("closed".into())]);
+    let closed_at = async |weight: u64| {
+        stage
+            .until("closed", |stage| {
+                stage.weight() == Some(weight) && !stage.status()["serin"]["gate"].is_null()
+            })
+            .await;
+    };
+    stage.push("app:2").await;
+    closed_at(0).await;
+    stage.say("approve", "git").await;
+    closed_at(20).await;
+    serin(&stage, "approve app --wait").await.expect("followed");
+    closed_at(40).await;
+    stage.say("approve", "git").await;
+    stage.pass(60).await;
+    stage.serin.kill();
+    stage.serin.start();
+    stage.pass(60).await;
+    assert_eq!(stage.weight(), Some(40), "it was said of the first gate");
+    assert_eq!(stage.events_with("A person said approve"), 2);
+    stage.say("approve", "git-2").await;
+    closed_at(60).await;
+    stage.hooks.answer("gate", [HookSays::Yes]);
+    stage.until_phase("Succeeded").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_does_not_take_the_failure_before_a_retry_for_its_end() {
+    let stage = stepping().await;
+    serin(&stage, "abort app").await.expect("said");
+    assert_eq!(code(&stage, "wait app").await, 3);
+    serin(&stage, "retry app").await.expect("said");
+    assert_eq!(code(&stage, "wait app").await, 0);
+    assert_eq!(stage.image("app-primary"), "app:2");
+}
