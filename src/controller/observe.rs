@@ -93,7 +93,7 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
 }
 
 /// The target, with what its pods read besides its template.
-fn with_configs(mut target: Workload, configs: &Configs) -> Workload {
+pub fn with_configs(mut target: Workload, configs: &Configs) -> Workload {
     if configs.unknown {
         target.fingerprint = None;
     }

@@ -12,11 +12,12 @@ use chrono::TimeDelta;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, ListParams, Preconditions, PropagationPolicy};
 
+use super::target::{self, Sight, Standing};
 use super::view::View;
 use super::{Desk, GLANCE, ReleaseError, Where, limit, told};
 use crate::controller::leader::{LEASE_DURATION, LEASE_NAME};
 use crate::controller::meta;
-use crate::rollout::Stage;
+use crate::rollout::{Block, Stage};
 
 /// How long a controller may take to notice a deletion before that is worth a word.
 const NOTICED: TimeDelta = TimeDelta::seconds(30);
@@ -69,12 +70,13 @@ pub(super) async fn run(desk: &mut Desk<'_>, args: &Args) -> Result<(), ReleaseE
         return Ok(writeln!(desk.out, "There is no Canary to hand back.")?);
     }
     let staying = staying(desk, args, &views).await;
-    let (mut ready, kept): (Vec<View>, Vec<View>) = views
-        .into_iter()
-        .partition(|view| args.force || objection(view).is_none());
-    for view in &kept {
-        let why = objection(view).unwrap_or_default();
-        writeln!(desk.out, "{}: stays: {why}", view.full_name())?;
+    let (mut ready, mut kept) = (Vec::new(), Vec::new());
+    for view in views {
+        if stays(desk, &view, args.force, true).await? {
+            kept.push(view.full_name());
+        } else {
+            ready.push(view);
+        }
     }
     // Who waits for another's target would take it over as soon as that one is gone.
     ready.sort_by_key(|view| !is_late(view));
@@ -92,7 +94,8 @@ pub(super) async fn run(desk: &mut Desk<'_>, args: &Args) -> Result<(), ReleaseE
     if !ready.is_empty() {
         is_led(desk, args.force).await?;
     }
-    let late = hand_back(desk, ready, args.at_once, within).await?;
+    let Handed { late, stayed } = hand_back(desk, ready, args, within).await?;
+    kept.extend(stayed);
     if !late.is_empty() {
         return Err(ReleaseError::TimedOut {
             within: args.timeout.clone(),
@@ -102,21 +105,40 @@ pub(super) async fn run(desk: &mut Desk<'_>, args: &Args) -> Result<(), ReleaseE
     refused(&kept)
 }
 
-/// Deletes these, so many at a time, and waits for each. Returns those that were not gone in time, with what was said of them last.
+/// Those that were not handed back.
+#[derive(Default)]
+struct Handed {
+    /// What was not gone in time, with what was said of it last.
+    late: Vec<String>,
+    /// What was not deleted, since a release had begun meanwhile.
+    stayed: Vec<String>,
+}
+
+/// Deletes these, so many at a time, and waits for each.
 async fn hand_back(
     desk: &mut Desk<'_>,
     views: Vec<View>,
-    at_once: NonZeroUsize,
+    args: &Args,
     within: Duration,
-) -> Result<Vec<String>, ReleaseError> {
+) -> Result<Handed, ReleaseError> {
     let mut waiting: VecDeque<View> = views.into();
     let mut leaving: Vec<Leaving> = Vec::new();
-    let mut late = Vec::new();
+    let mut handed = Handed::default();
     let limit = TimeDelta::from_std(within).unwrap_or(TimeDelta::MAX);
     while !waiting.is_empty() || !leaving.is_empty() {
-        while leaving.len() < at_once.get()
+        while leaving.len() < args.at_once.get()
             && let Some(view) = waiting.pop_front()
         {
+            // The others may have taken hours.
+            let view = match desk.canary(&view.namespace, &view.name).await {
+                Ok(now) if meta::uid(&now.raw) == meta::uid(&view.raw) => now,
+                Ok(_) | Err(ReleaseError::NotFound { .. }) => view,
+                Err(error) => return Err(error),
+            };
+            if stays(desk, &view, args.force, false).await? {
+                handed.stayed.push(view.full_name());
+                continue;
+            }
             delete(desk, &view).await?;
             writeln!(desk.out, "{}: deleted, its target takes over", view.full_name())?;
             leaving.push(Leaving::new(view, desk));
@@ -127,14 +149,14 @@ async fn hand_back(
             if look(desk, &mut one).await? {
                 writeln!(desk.out, "{}: handed back", one.view.full_name())?;
             } else if desk.clock.now() - one.since >= limit {
-                late.push(format!("{}: {}", one.view.full_name(), one.told));
+                handed.late.push(format!("{}: {}", one.view.full_name(), one.told));
             } else {
                 still.push(one);
             }
         }
         leaving = still;
     }
-    Ok(late)
+    Ok(handed)
 }
 
 /// One Canary on its way out.
@@ -175,25 +197,86 @@ async fn chosen(desk: &Desk<'_>, args: &Args) -> Result<Vec<View>, ReleaseError>
     Ok(views)
 }
 
-/// Why this Canary should not go now.
-fn objection(view: &View) -> Option<String> {
-    let block = view.block.as_ref()?;
-    if meta::deleting(&view.raw) {
-        return None;
+/// What speaks against a deletion now.
+#[derive(Default)]
+struct Objection {
+    /// Why the Canary should not go, and what to do about it.
+    why: Option<String>,
+    /// What may not be read, so that the status is trusted in its place.
+    unread: Option<String>,
+}
+
+/// Whether this Canary should not go now; says why. Whoever forces it is not asked.
+async fn stays(desk: &mut Desk<'_>, view: &View, force: bool, first: bool) -> Result<bool, ReleaseError> {
+    if force {
+        return Ok(false);
     }
+    let Objection { why, unread } = objection(desk, view).await?;
+    if let Some(words) = unread.filter(|_| first) {
+        writeln!(
+            desk.out,
+            "{}: {words}; what the status says of it counts",
+            view.full_name()
+        )?;
+    }
+    if let Some(why) = &why {
+        writeln!(desk.out, "{}: stays: {why}, or use --force", view.full_name())?;
+    }
+    Ok(why.is_some())
+}
+
+async fn objection(desk: &Desk<'_>, view: &View) -> Result<Objection, ReleaseError> {
+    let because = |why: &str| Objection {
+        why: Some(why.to_owned()),
+        unread: None,
+    };
+    if meta::deleting(&view.raw) {
+        return Ok(Objection::default());
+    }
+    let Some(block) = &view.block else {
+        let is_there = view.raw.pointer("/status/serin").is_some_and(|serin| !serin.is_null());
+        let why = "another version of Serin wrote its status; use that one's `serin leave`";
+        return Ok(if is_there { because(why) } else { Objection::default() });
+    };
     if !matches!(block.stage, Stage::Resting | Stage::Initializing) {
-        return Some(format!(
+        return Ok(because(&format!(
             "it is in the middle of a release ({} at {} percent), and the target would be handed all traffic with a revision that was \
-             not promoted; wait for the end or `serin abort` it, or use --force",
+             not promoted; wait for the end or `serin abort` it",
             view.phase(),
             view.weight()
-        ));
+        )));
     }
-    block.last_failed.is_some().then(|| {
-        "the target still has the revision that failed, and would be handed all traffic with it; return it to the good one first, or \
-         use --force"
-            .to_owned()
-    })
+    // The target of the one still serves, and that of the other is another's.
+    if block.stage == Stage::Initializing || is_late(view) {
+        return Ok(Objection::default());
+    }
+    let Sight { standing, unread } = target::look(desk, view, block).await?;
+    let why = match standing {
+        Standing::Promoted => None,
+        Standing::Failed => Some(
+            "the target still has the revision that failed, and would be handed all traffic with it; return it to the good one first"
+                .to_owned(),
+        ),
+        Standing::Running | Standing::New => Some(not_promoted(view, block)),
+    };
+    Ok(Objection { why, unread })
+}
+
+/// A revision waits at rest, or was pushed a moment ago.
+fn not_promoted(view: &View, block: &Block) -> String {
+    let why = view.why();
+    // At rest the reason is that of the last release where nothing else is in the way.
+    let obstacle = block.outcome.as_ref().is_none_or(|last| last.reason != why.reason);
+    let waits = if obstacle {
+        let awaited = why.awaiting.map(|awaited| format!("; it waits for {awaited}"));
+        format!("{}: {}{}", why.reason, why.message, awaited.unwrap_or_default())
+    } else {
+        "its release has not begun yet".to_owned()
+    };
+    format!(
+        "the target has a revision that was not promoted, and would be handed all traffic with it ({waits}); let it be released, or \
+         return the target to the promoted one first"
+    )
 }
 
 /// What is to be known beforehand.
@@ -318,13 +401,12 @@ async fn look(desk: &mut Desk<'_>, one: &mut Leaving) -> Result<bool, ReleaseErr
 }
 
 /// The end, where some had to stay.
-fn refused(kept: &[View]) -> Result<(), ReleaseError> {
+fn refused(kept: &[String]) -> Result<(), ReleaseError> {
     if kept.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = kept.iter().map(View::full_name).collect();
     Err(ReleaseError::NotFollowed(format!(
         "not handed back: {}",
-        names.join(", ")
+        kept.join(", ")
     )))
 }

@@ -1,13 +1,14 @@
 //! Commands about releases: `get`, `why` and `wait` read them, a verb such as `serin abort` says a person's word, and `leave` ends it all.
 //!
-//! They talk to the API server alone, with the rights of whoever calls them: reading Canaries (and, for `wait`, their targets), and
-//! for a word patching the annotations of one.
+//! They talk to the API server alone, with the rights of whoever calls them: reading Canaries (for `wait` and `leave` also their
+//! targets, and what the pods of those read where that is followed), and for a word patching the annotations of one.
 
 mod get;
 mod leave;
 mod line;
 mod say;
 mod story;
+mod target;
 mod view;
 mod wait;
 mod why;

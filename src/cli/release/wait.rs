@@ -1,13 +1,10 @@
 //! `serin wait`: until the release of what the target is now is over; the exit code says how it ended.
 
-use kube::api::{Api, ApiResource, DynamicObject};
-use kube::core::GroupVersionKind;
-use serde_json::Value;
-
+use super::target::{self, Sight, Standing};
 use super::view::View;
 use super::{Desk, GLANCE, ReleaseError, Where, limit};
+use crate::controller::projection;
 use crate::rollout::{Block, RunResult, Stage};
-use crate::workload;
 
 /// Which Canary, and for how long.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,13 +27,13 @@ enum End {
 pub(super) async fn run(desk: &mut Desk<'_>, args: &Args) -> Result<(), ReleaseError> {
     let within = limit(&args.timeout)?;
     let namespace = desk.namespace_of(&args.place);
-    let mut told = String::new();
+    let (mut told, mut unread) = (String::new(), None);
     let end = {
         let clock = desk.clock.clone();
         let waited = async {
             loop {
                 let view = desk.canary(&namespace, &args.name).await?;
-                if let Some(end) = over(desk, &view).await {
+                if let Some(end) = over(desk, &view, &mut unread).await? {
                     return Ok::<End, ReleaseError>(end);
                 }
                 let why = view.why();
@@ -62,50 +59,33 @@ pub(super) async fn run(desk: &mut Desk<'_>, args: &Args) -> Result<(), ReleaseE
     }
 }
 
-/// How it ended, if it is over, and if what is over is about the target as it is now.
-async fn over(desk: &Desk<'_>, view: &View) -> Option<End> {
-    let block = view.block.as_ref()?;
-    let name = view.full_name();
-    let outcome = block.outcome.as_ref()?;
-    let words = format!("{name}: {}: {}", outcome.reason, outcome.message);
-    let result = match block.stage {
-        Stage::HoldOnCanary => RunResult::Failed,
-        Stage::Resting => outcome.result,
-        _ => return None,
+/// How it ended, if it is over, and if what is over is about the target as it is now. `told` has what was printed of what may not be
+/// read.
+async fn over(desk: &mut Desk<'_>, view: &View, told: &mut Option<String>) -> Result<Option<End>, ReleaseError> {
+    let Some(block) = &view.block else { return Ok(None) };
+    let ends = matches!(block.stage, Stage::Resting | Stage::HoldOnCanary);
+    // A word that was not heard yet may be about to begin it again.
+    let Some(outcome) = block.outcome.as_ref().filter(|_| ends && !is_spoken_to(view, block)) else {
+        return Ok(None);
     };
-    if !is_of_the_target(desk, view, block).await {
-        return None;
+    let Sight { standing, unread } = target::look(desk, view, block).await?;
+    if unread.is_some() && unread != *told {
+        let words = unread.as_deref().unwrap_or_default();
+        writeln!(desk.out, "{words}; what the status says of it counts")?;
+        *told = unread;
     }
-    Some(match result {
-        RunResult::Failed => End::Failed(words),
-        RunResult::Succeeded | RunResult::Initialized => End::Promoted(words),
+    let words = format!("{}: {}: {}", view.full_name(), outcome.reason, outcome.message);
+    Ok(match (block.stage, standing, outcome.result) {
+        (Stage::HoldOnCanary, Standing::Running | Standing::Failed, _)
+        | (Stage::Resting, Standing::Failed, RunResult::Failed) => Some(End::Failed(words)),
+        (Stage::Resting, Standing::Promoted, RunResult::Succeeded | RunResult::Initialized) => {
+            Some(End::Promoted(words))
+        }
+        // It waits at rest, or the controller has not taken note of it yet.
+        _ => None,
     })
 }
 
-/// Whether the controller has taken note of the target's present template. Right after a push it has not, and what the status says is
-/// about the release before. A target that may not be read, or that is gone, is no reason to wait.
-async fn is_of_the_target(desk: &Desk<'_>, view: &View, block: &Block) -> bool {
-    let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
-    let resource = ApiResource::from_gvk(&kind);
-    let targets: Api<DynamicObject> = Api::namespaced_with(desk.client.clone(), &view.namespace, &resource);
-    let Ok(target) = targets.get(&block.subject.target).await else {
-        return true;
-    };
-    let Ok(facts) = serde_json::to_value(&target)
-        .map_err(|_| ())
-        .and_then(|target: Value| workload::target_facts(&target, 100).map_err(|_| ()))
-    else {
-        return true;
-    };
-    let baseline = block.baseline.as_ref();
-    let known = [
-        block.promoted.as_ref(),
-        block.last_failed.as_ref(),
-        block.running.as_ref(),
-        baseline.map(|baseline| &baseline.fingerprint),
-    ];
-    let same_anchor =
-        baseline.is_some_and(|it| it.uid == facts.uid && it.anchor.is_some() && it.anchor == facts.anchor);
-    let observed = facts.rollout.observed;
-    observed && (same_anchor || known.contains(&facts.fingerprint.as_ref()))
+fn is_spoken_to(view: &View, block: &Block) -> bool {
+    !block.words.news(&projection::words(&view.raw)).is_empty()
 }

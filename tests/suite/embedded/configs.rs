@@ -40,7 +40,7 @@ fn container(image: &str) -> Value {
     })
 }
 
-async fn release(stage: &Stage, image: &str) {
+pub async fn release(stage: &Stage, image: &str) {
     let containers = json!([container(image)]);
     stage
         .edit_deployment("app", json!({ "template": { "spec": { "containers": containers } } }))

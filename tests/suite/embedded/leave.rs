@@ -171,3 +171,96 @@ async fn who_waits_for_the_target_is_named_and_goes_first() {
     assert!(is_gone(&stage) && stage.deployment("app-primary").is_null());
     no_request_lost(&stage);
 }
+
+/// A revision that waits at rest has no stage and no failure to be told by.
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_cannot_begin_its_release_is_not_handed_all_traffic() {
+    let metric = json!([{ "name": "errors", "thresholdRange": { "max": 1 }, "templateRef": { "name": "errors" } }]);
+    for (edit, reason, help) in [
+        (
+            json!({ "suspend": true }),
+            "Suspended",
+            "spec.suspend to be false again",
+        ),
+        (
+            json!({ "analysis": { "initialDelay": "5s" } }),
+            "InvalidSpec",
+            "the field to be corrected",
+        ),
+        (
+            json!({ "analysis": { "metrics": metric } }),
+            "ReferenceNotFound",
+            "the object to be created",
+        ),
+    ] {
+        let stage = Setting::new().initialized().await;
+        stage.edit_canary(edit).await;
+        stage.pass(30).await;
+        stage.push("app:2").await;
+        let (code, said) = serin(&stage, "leave app").await;
+        assert_eq!(code, 7, "{reason}: at once: {said}");
+        stage.pass(30).await;
+        assert_eq!((stage.why("reason").as_str(), stage.replicas(APP)), (reason, 0));
+        let (code, said) = serin(&stage, "leave app").await;
+        assert_eq!(code, 7, "{said}");
+        for words in ["a revision that was not promoted", reason, help, "--force"] {
+            assert!(said.contains(words), "{words:?} is missing: {said}");
+        }
+        assert_eq!(stage.canary()["metadata"]["deletionTimestamp"], Value::Null);
+        if reason == "Suspended" {
+            assert_eq!(serin(&stage, "leave app --force").await.0, 0);
+        } else {
+            stage.push("app:1").await;
+            assert_eq!(
+                serin(&stage, "leave app").await.0,
+                0,
+                "the target is as it was promoted"
+            );
+        }
+        assert!(is_gone(&stage));
+        no_request_lost(&stage);
+    }
+}
+
+/// Nobody has taken note of the push yet.
+#[tokio::test(start_paused = true)]
+async fn a_revision_of_a_moment_ago_is_seen_in_the_target() {
+    let stage = Setting::new().initialized().await;
+    stage.push("app:2").await;
+    let (code, said) = serin(&stage, "leave app").await;
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains("(its release has not begun yet)"), "{said}");
+    stage.until_phase("Succeeded").await;
+    assert_eq!(serin(&stage, "leave app").await.0, 0);
+}
+
+/// Others may take hours to be handed back.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_begins_while_others_are_handed_back_is_not_cut_short() {
+    let analysis = manifests::analysis("10s", 2, 60, 20);
+    let stage = Setting::new()
+        .beside("shop", 2, "gatewayapi:v1", &analysis)
+        .initialized()
+        .await;
+    let shop = |stage: &Stage| stage.object("flagger.app/v1beta1", "Canary", "shop");
+    stage
+        .until("both are taken over", |stage| {
+            shop(stage)["status"]["phase"] == "Initialized"
+        })
+        .await;
+    let pushed = async {
+        stage.pass(3).await;
+        stage.change(&manifests::image(NAMESPACE, "shop", "app:2")).await;
+    };
+    let (ended, ()) = tokio::join!(serin(&stage, "leave --all --at-once 1"), pushed);
+    let (code, said) = ended;
+    assert_eq!(code, 7, "{said}");
+    assert!(
+        said.contains("shop.test: stays: ") && said.ends_with("not handed back: shop.test"),
+        "{said}"
+    );
+    assert!(is_gone(&stage));
+    stage
+        .until("promoted", |stage| shop(stage)["status"]["phase"] == "Succeeded")
+        .await;
+}

@@ -15,6 +15,7 @@ mod copy;
 mod deletion;
 mod face;
 mod faults;
+mod followed;
 mod hooks;
 mod istio;
 mod leave;

@@ -308,3 +308,62 @@ async fn get_and_why_tell_the_place_in_line() {
         "{told}"
     );
 }
+
+/// The exit code of a command, and what was printed, an error included.
+async fn code(stage: &Stage, line: &str) -> (u8, String) {
+    match spoken(stage, stage.api.client("serin-cli"), line).await {
+        (said, Ok(())) => (0, said),
+        (said, Err(error)) => (error.exit_code(), format!("{said}{error}")),
+    }
+}
+
+/// A person may give up a revision before it has a slot. Until then its end is none for `serin wait`, and it is no revision to hand back to.
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_line_is_not_over_stays_and_can_be_aborted() {
+    let stage = shop(limits(1, 0)).raise().await;
+    play(&stage, "Initialized", &[]).await;
+    stage.pass(90).await;
+    stage.push("app:2").await;
+    stage.pass(12).await;
+    stage.change(&manifests::image(NAMESPACE, "basket", "app:2")).await;
+    stage
+        .until("it is in line", |stage| reason(stage, "basket") == "Queued")
+        .await;
+    let (ended, said) = code(&stage, "wait basket --timeout 5s").await;
+    assert_eq!(ended, 4, "{said}");
+    let (ended, said) = code(&stage, "leave basket").await;
+    assert_eq!(ended, 7, "{said}");
+    assert!(
+        said.contains("basket.test: stays: the target has a revision that was not promoted")
+            && said.contains("(Queued: "),
+        "{said}"
+    );
+    let (ended, said) = code(&stage, "promote basket --wait").await;
+    assert_eq!(ended, 7, "{said}");
+    assert!(said.contains("it begins by itself when there is a slot"), "{said}");
+    let (ended, said) = code(&stage, "abort basket --reason later --wait").await;
+    assert_eq!(ended, 0, "{said}");
+    assert!(
+        said.contains("the revision that waits for a slot is not released"),
+        "{said}"
+    );
+    assert_eq!(
+        (phase(&stage, "basket").as_str(), reason(&stage, "basket").as_str()),
+        ("Failed", "Aborted")
+    );
+    assert_eq!(code(&stage, "wait basket").await.0, 3);
+    stage.until_phase("Succeeded").await;
+    stage.pass(120).await;
+    assert_eq!(
+        (
+            phase(&stage, "basket").as_str(),
+            stage.image("basket-primary").as_str(),
+            stage.replicas("basket")
+        ),
+        ("Failed", "app:1", 0),
+        "it is not tried"
+    );
+    assert_eq!(code(&stage, "retry basket --wait").await.0, 0);
+    assert_eq!(code(&stage, "wait basket").await.0, 0);
+    assert_eq!(stage.image("basket-primary"), "app:2");
+}
