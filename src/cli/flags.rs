@@ -72,9 +72,9 @@ pub(super) struct Flags {
     /// Ingress class of routes that need one
     #[arg(long, default_value = "")]
     ingress_class: String,
-    /// Give the primary copies of the configurations that the target reads; a change of one is a new revision
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
-    enable_config_tracking: Option<bool>,
+    /// Give the primary copies of the configurations that the target reads; a change of one is a new revision; on unless this says false
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = boolean)]
+    enable_config_tracking: bool,
     /// Let one of several processes act; on unless this says false
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = boolean)]
     enable_leader_election: bool,
@@ -248,7 +248,7 @@ impl Flags {
             notifier,
             event_webhook: chosen("EVENT_WEBHOOK_URL", &self.event_webhook).map(Into::into),
             no_cross_namespace_refs: self.no_cross_namespace_refs,
-            config_tracking: self.enable_config_tracking == Some(true),
+            config_tracking: self.enable_config_tracking,
             election: self.election(home)?,
             observe_only: self.observe_only,
         };
@@ -302,10 +302,6 @@ impl Flags {
             (
                 self.ingress_annotations_prefix.is_some(),
                 "-ingress-annotations-prefix does nothing: no provider that is built reads it",
-            ),
-            (
-                self.enable_config_tracking.is_none(),
-                "configurations are not followed; Flagger follows them unless told otherwise: -enable-config-tracking=true",
             ),
         ];
         given
@@ -364,7 +360,7 @@ mod tests {
             "-log-level=info",
             "-mesh-provider=contour",
             "-metrics-server=http://prometheus.monitoring:9090",
-            "-enable-config-tracking=true",
+            "-enable-config-tracking=false",
             "-slack-user=flagger",
             "-ingress-class=internal",
             "-selector-labels=app, name",
@@ -384,7 +380,7 @@ mod tests {
                 namespace: "flagger-system".into()
             }
         );
-        assert!(settings.no_cross_namespace_refs && settings.config_tracking && !settings.observe_only);
+        assert!(settings.no_cross_namespace_refs && !settings.config_tracking && !settings.observe_only);
         assert_eq!((settings.threadiness, notes.len()), (4, 1));
     }
 
@@ -395,7 +391,7 @@ mod tests {
         assert_eq!(settings.mesh_provider, defaults.mesh_provider);
         assert_eq!(settings.selector_labels, defaults.selector_labels);
         assert_eq!(settings.metrics_server, defaults.metrics_server);
-        assert!(!settings.config_tracking, "it takes rights on all Secrets");
+        assert!(settings.config_tracking && defaults.config_tracking);
         assert_eq!(
             settings.election,
             Election::Lease {

@@ -6,28 +6,37 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::before::Before;
 use super::look::Look;
 use super::meta;
 use super::resource::{CanaryKey, ObjectKey, Resource};
 use crate::api::{Canary, ConfigMode};
-use crate::object::annotation;
-use crate::rollout::{Block, Known, Refusal};
+use crate::rollout::{Fingerprint, Known, Refusal};
+use crate::workload;
 use crate::workload::configs::{ConfigKind, ConfigRef, Digest, copy_name, pinned, references};
-use crate::workload::{self, REVISION};
+
+/// So many are named in the status that are read as they are.
+const MOST_NAMED: usize = 16;
 
 /// What the pods read besides their template.
 #[derive(Debug, Default)]
 pub struct Configs {
     /// Where each followed configuration's copy has its name, and what the original says.
     pub followed: BTreeMap<ConfigRef, Copied>,
+    /// What the primary reads that was made before they were followed.
+    pub before: Known<Before>,
     /// What those say that the primary reads live and is rolled for, as one mark; absent where there are none.
     pub rolled_for: Known<String>,
+    /// What is read as it is, and why.
+    pub as_it_is: BTreeMap<ConfigRef, String>,
     /// Why the revision of the target cannot be told now.
     pub unknown: bool,
     /// What is wrong with them, for the one who wrote the spec.
     pub refusals: Vec<Refusal>,
     /// They are followed at all.
     pub on: bool,
+    /// The target as the team wrote it.
+    target: Option<Arc<Value>>,
 }
 
 /// One followed configuration.
@@ -35,8 +44,10 @@ pub struct Configs {
 pub struct Copied {
     /// The name of the copy of its present content.
     pub name: String,
-    /// Its present content.
+    /// Its content.
     pub digest: Digest,
+    /// Where that content is read from.
+    pub source: ConfigRef,
 }
 
 /// The kind of an object that holds a configuration.
@@ -57,21 +68,16 @@ impl Configs {
     pub fn off() -> Self {
         Self {
             rolled_for: Known::Absent,
+            before: Known::Absent,
             ..Self::default()
         }
     }
 
     /// Reads what the target's pods read, and gives its template the names of the copies.
-    pub async fn survey(
-        look: &Look,
-        canary: &Canary,
-        key: &CanaryKey,
-        block: Option<&Block>,
-        target: &mut Known<Arc<Value>>,
-        primary: &Known<Arc<Value>>,
-    ) -> Self {
+    pub async fn survey(look: &Look, canary: &Canary, key: &CanaryKey, target: &mut Known<Arc<Value>>) -> Self {
         let mut configs = Self {
             on: true,
+            target: target.present().cloned(),
             ..Self::off()
         };
         let Known::Present(object) = target else { return configs };
@@ -83,6 +89,15 @@ impl Configs {
             .into_iter()
             .filter(|(config, _)| mode(canary, config) != Some(ConfigMode::Live))
             .partition(|(config, _)| mode(canary, config) != Some(ConfigMode::LiveRestart));
+        let by_spec = references(template).into_keys().filter_map(|config| {
+            let reason = match mode(canary, &config)? {
+                ConfigMode::Snapshot => return None,
+                ConfigMode::Live => "spec.configTracking says live",
+                ConfigMode::LiveRestart => "spec.configTracking says liveRestart",
+            };
+            Some((config, reason.to_owned()))
+        });
+        configs.as_it_is.extend(by_spec);
         let names = |config: &ConfigRef| self::key(&key.namespace, config);
         let noted = wanted.iter().chain(&rolled_for).map(|(config, _)| names(config));
         look.caches.note_configs(key, noted.collect::<BTreeSet<_>>());
@@ -90,51 +105,82 @@ impl Configs {
         let name = meta::name(object).to_owned();
         for (config, optional) in wanted {
             match look.config(&names(&config)).await {
-                Known::Present(digest) if digest.followed => {
-                    let name = copy_name(&name, &config, &digest.content);
-                    configs.followed.insert(config, Copied { name, digest });
+                Known::Present(digest) => {
+                    if let Some(reason) = digest.left_alone {
+                        configs.as_it_is.insert(config, reason);
+                        continue;
+                    }
+                    let (name, source) = (copy_name(&name, &config, &digest.content), config.clone());
+                    configs.followed.insert(config, Copied { name, digest, source });
                 }
-                Known::Present(_) => {}
-                Known::Absent if optional => {}
-                Known::Absent => configs.refuse(format!("{config}, which its pods need, does not exist")),
-                Known::Forbidden { verb, resource } => configs.refuse(format!(
-                    "Serin may not {verb} {resource}, so {config} cannot be followed"
-                )),
+                Known::Absent if optional => {
+                    let reason = "it is optional and does not exist";
+                    configs.as_it_is.insert(config, reason.to_owned());
+                }
+                Known::Absent => configs.refuse(missing(&config)),
+                Known::Forbidden { verb, resource } => configs.refuse(forbidden(&config, &verb, &resource)),
                 Known::Unknown | Known::NoKind { .. } => configs.unknown = true,
             }
         }
-        let names = configs.followed.iter();
-        let names: BTreeMap<_, _> = names
-            .map(|(config, copied)| (config.clone(), copied.name.clone()))
-            .collect();
-        let pinned = pinned(template, &names);
-        if precedes(template, &pinned, block, primary) {
-            // It was released before configurations were followed: nothing about it is new, and it stays so.
-            return Self {
-                on: true,
-                rolled_for: configs.rolled_for,
-                ..Self::default()
-            };
-        }
         let mut whole = Value::clone(object);
-        whole["spec"]["template"] = pinned;
+        whole["spec"]["template"] = pinned(template, &self::names(&configs.followed));
         *target = Known::Present(Arc::new(whole));
         configs
     }
 
-    /// Reads those that the primary is rolled for.
+    /// The target's pod template as the team wrote it.
+    pub fn plain(&self) -> Option<&Value> {
+        self.target.as_ref()?.pointer("/spec/template")
+    }
+
+    /// The digest of what the target's pods read, where it is followed.
+    pub fn digest(&self, config: &ConfigRef) -> Option<&Digest> {
+        self.followed.get(config).map(|copied| &copied.digest)
+    }
+
+    /// The revision of a primary that was made before they were followed, if it is this one.
+    pub fn before_as(&self, fingerprint: &Fingerprint) -> Option<&Before> {
+        self.before
+            .present()
+            .filter(|before| before.fingerprint == *fingerprint)
+    }
+
+    /// What a copy of that name is made of.
+    pub fn source_of(&self, copy: &ConfigRef) -> Option<&Copied> {
+        let before = self.before.present().map(|before| &before.followed);
+        let all = before.into_iter().flatten().chain(&self.followed);
+        all.filter(|(config, copied)| config.kind == copy.kind && copied.name == copy.name)
+            .map(|(_, copied)| copied)
+            .next()
+    }
+
+    /// Whether the revisions are known by what their pods read, too; `None` while that is not known.
+    pub fn follows(&self) -> Option<bool> {
+        let unread = self.unknown && self.refusals.is_empty();
+        let told = !unread && matches!(self.before, Known::Present(_) | Known::Absent);
+        (!self.on || told).then_some(self.on)
+    }
+
+    /// Reads those that the primary is rolled for. Without one that its pods need they would not start, so there is nothing to roll it for
+    /// until that is back. One that they can do without may be gone: that is a state as any other.
     async fn read_live(&mut self, look: &Look, wanted: &[(ConfigRef, bool)], names: &impl Fn(&ConfigRef) -> ObjectKey) {
         let (mut said, mut unread) = (Vec::new(), false);
-        for (config, _) in wanted {
-            match look.config(&names(config)).await {
-                Known::Present(digest) => said.push(format!("{config} {}", digest.content)),
-                Known::Absent => said.push(format!("{config} -")),
-                Known::Forbidden { verb, resource } => {
-                    let message = format!("Serin may not {verb} {resource}, so {config} cannot be followed");
-                    self.refusals.push(refusal(message));
+        for (config, optional) in wanted {
+            let refused = match look.config(&names(config)).await {
+                Known::Present(digest) => {
+                    said.push(format!("{config} {}", digest.content));
+                    continue;
                 }
-                Known::Unknown | Known::NoKind { .. } => unread = true,
-            }
+                Known::Absent if *optional => {
+                    said.push(format!("{config} -"));
+                    continue;
+                }
+                Known::Absent => Some(missing(config)),
+                Known::Forbidden { verb, resource } => Some(forbidden(config, &verb, &resource)),
+                Known::Unknown | Known::NoKind { .. } => None,
+            };
+            unread = true;
+            self.refusals.extend(refused.map(refusal));
         }
         self.rolled_for = if unread {
             Known::Unknown
@@ -157,11 +203,35 @@ impl Configs {
         (self.on && !self.unknown).then(|| sums.collect())
     }
 
+    /// What is read as it is, and why, for people; `None` where that is not known.
+    pub fn untracked(&self) -> Option<BTreeMap<String, String>> {
+        let read = self.as_it_is.iter().take(MOST_NAMED);
+        let read = read.map(|(config, reason)| (config.to_string(), reason.clone()));
+        let seen = !self.on || self.target.is_some();
+        (seen && !self.unknown).then(|| read.collect())
+    }
+
     /// A word for all of them together, which moves when one of them does.
     pub fn anchor(&self) -> String {
         let names: Vec<&str> = self.followed.values().map(|copied| copied.name.as_str()).collect();
         workload::configs::short_hash(&names.join("/"))
     }
+}
+
+/// The names of the copies.
+pub fn names(followed: &BTreeMap<ConfigRef, Copied>) -> BTreeMap<ConfigRef, String> {
+    let names = followed.iter();
+    names
+        .map(|(config, copied)| (config.clone(), copied.name.clone()))
+        .collect()
+}
+
+fn missing(config: &ConfigRef) -> String {
+    format!("{config}, which its pods need, does not exist")
+}
+
+fn forbidden(config: &ConfigRef, verb: &str, resource: &str) -> String {
+    format!("Serin may not {verb} {resource}, so {config} cannot be followed")
 }
 
 fn refusal(message: String) -> Refusal {
@@ -176,20 +246,4 @@ pub fn mode(canary: &Canary, config: &ConfigRef) -> Option<ConfigMode> {
     let mut wanted = canary.spec.config_tracking.iter();
     let it = wanted.find(|it| it.kind == config.kind.as_str() && it.name == config.name)?;
     Some(it.mode)
-}
-
-/// Whether the plain template is a revision that something was done about already, before configurations were followed: by an
-/// earlier Serin, or by Flagger, whose primary says nothing of its revision.
-fn precedes(plain: &Value, pinned: &Value, block: Option<&Block>, primary: &Known<Arc<Value>>) -> bool {
-    if plain == pinned {
-        return false;
-    }
-    let plain = workload::fingerprint(plain);
-    match (block, primary) {
-        (Some(block), _) => [&block.promoted, &block.running, &block.last_failed]
-            .into_iter()
-            .any(|known| known.as_ref() == Some(&plain)),
-        (None, Known::Present(primary)) => annotation(primary, REVISION).is_none_or(|written| *written == *plain.0),
-        (None, _) => false,
-    }
 }

@@ -28,7 +28,9 @@ impl Hands<'_> {
         match (assertion, template) {
             (Assertion::Stored(fingerprint), _) => {
                 let target = site.target.present().and_then(|it| it.pointer("/spec/template"));
-                match target.filter(|template| workload::fingerprint(template) == *fingerprint) {
+                let target = target.filter(|template| workload::fingerprint(template) == *fingerprint);
+                let before = || site.configs.before_as(fingerprint).map(|before| &before.template);
+                match target.or_else(before) {
                     Some(template) => self.standing(site, template).await,
                     None => Ok(Vec::new()),
                 }
@@ -60,14 +62,13 @@ impl Hands<'_> {
     async fn standing(&self, site: &Site, template: &Value) -> Result<Vec<Act>, String> {
         let mut acts = Vec::new();
         for copy in configs::copies(template) {
-            let followed = &mut site.configs.followed.iter();
-            let original = followed.find(|(config, copied)| config.kind == copy.kind && copied.name == copy.name);
-            let standing = self.read(site, &copy).await?;
-            match (standing, original) {
+            let copied = site.configs.source_of(&copy);
+            match (self.read(site, &copy).await?, copied) {
                 (Some(standing), _) if meta::deleting(&standing) => return Err(format!("the end of {copy}")),
-                (Some(standing), Some((config, copied))) if configs::content(&standing) != copied.digest.content => {
+                (Some(standing), Some(copied)) if configs::content(&standing) != copied.digest.content => {
                     return Err(format!(
-                        "{copy} stands in the way: it is no copy of {config}; its deletion"
+                        "{copy} stands in the way: it is no copy of {}; its deletion",
+                        copied.source
                     ));
                 }
                 (Some(standing), _) => acts.extend(adopted(site, &copy, &standing)),
@@ -76,10 +77,10 @@ impl Hands<'_> {
                         "{copy}, which was deleted and whose content stands nowhere else,"
                     ));
                 }
-                (None, Some((config, copied))) => {
-                    let source = self.read(site, config).await?;
+                (None, Some(copied)) => {
+                    let source = self.read(site, &copied.source).await?;
                     let source = source.filter(|source| configs::content(source) == copied.digest.content);
-                    let source = source.ok_or_else(|| format!("the content of {config}"))?;
+                    let source = source.ok_or_else(|| format!("the content of {}", copied.source))?;
                     let body = configs::copy(&source, copy.kind, &copy.name, &site.owner, &self.rules.workload);
                     acts.push(Act::Create(key(meta::namespace(&site.raw), &copy), body));
                 }
@@ -113,7 +114,15 @@ impl Hands<'_> {
     /// The primary stays without its Canary, and reads them.
     async fn released(&self, site: &Site) -> Result<Vec<Act>, String> {
         let mut acts = Vec::new();
-        for copy in of_primary(site) {
+        let template = site.primary.present().and_then(|it| it.pointer("/spec/template"));
+        // With Flagger's copies, whose names tell nothing.
+        let mut read: Vec<ConfigRef> = template
+            .map(|it| configs::references(it).into_keys().collect())
+            .unwrap_or_default();
+        if !self.rules.config_tracking {
+            read = of_primary(site);
+        }
+        for copy in read {
             if let Some(standing) = self.read(site, &copy).await? {
                 let operations = ownership::release(site.uid(), &standing);
                 if !operations.0.is_empty() {

@@ -130,6 +130,11 @@ impl Draw<'_> {
                 self.primary_written(template, &Copied { attempt, ..copied })
                     .map(Vec::from_iter)
             }
+            Assertion::PrimaryNamed(revision) => {
+                let live = present(&self.site.primary, "the primary")?;
+                let operations = primary::named(live, revision);
+                Ok(Vec::from_iter(patched(self.site.keys().primary(), operations)))
+            }
             Assertion::PrimaryRestarted { mark } => {
                 let live = present(&self.site.primary, "the primary")?;
                 let operations = primary::restarted(live, mark);
@@ -194,7 +199,7 @@ impl Draw<'_> {
             .and_then(|target| target.pointer("/spec/template"));
         let template = match target.filter(|template| workload::fingerprint(template) == *fingerprint) {
             Some(template) => template.clone(),
-            None => self.template_of_primary(target, fingerprint)?,
+            None => self.template_of_primary(fingerprint)?,
         };
         let namespace = &site.keys().target().namespace;
         let object = store::revision(
@@ -213,7 +218,10 @@ impl Draw<'_> {
         Ok(delete.into_iter().chain([Act::Create(key, object)]).collect())
     }
 
-    fn template_of_primary(&self, like: Option<&Value>, fingerprint: &Fingerprint) -> Result<Value, Undrawable> {
+    fn template_of_primary(&self, fingerprint: &Fingerprint) -> Result<Value, Undrawable> {
+        if let Some(before) = self.site.configs.before_as(fingerprint) {
+            return Ok(before.template.clone());
+        }
         let missing = || Undrawable::Unknown(format!("the content of revision {fingerprint}"));
         let live = self
             .site
@@ -221,7 +229,7 @@ impl Draw<'_> {
             .present()
             .and_then(|primary| primary.pointer("/spec/template"));
         let identity = self.site.identity(self.rules).ok_or_else(missing)?;
-        let recovered = primary::recover(live.ok_or_else(missing)?, like, identity);
+        let recovered = primary::recover(live.ok_or_else(missing)?, self.site.plain(), identity);
         if workload::fingerprint(&recovered) == *fingerprint {
             Ok(recovered)
         } else {

@@ -15,7 +15,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::rights::{self, Missing};
+use super::rights::{self, Flag, Missing};
 use super::settings::Settings;
 use crate::api::{VERSION, crd};
 use crate::clock::Clock;
@@ -136,10 +136,16 @@ impl Guard {
             .as_ref()
             .map(|namespace| format!(" in namespace {namespace}"));
         let lacking = right.only_for.map(|what| format!(", which is needed for {what}"));
-        let (place, lacking) = (place.unwrap_or_default(), lacking.unwrap_or_default());
+        let taken = right.flag.map(|flag| format!(", which {} takes", flag.name));
+        let without = right.flag.map(|flag| {
+            let Flag { name, value } = flag;
+            format!("; or do without, by {name}=false ({value}=false in the chart)")
+        });
+        let (place, lacking) = (place.unwrap_or_default(), lacking.or(taken).unwrap_or_default());
+        let without = without.unwrap_or_default();
         Problem {
             what: format!("Serin may not {verbs} {resource}{place}{lacking}"),
-            fix: "grant it: `serin rbac` prints the ClusterRole that is needed".into(),
+            fix: format!("grant it: `serin rbac` prints the ClusterRole that is needed{without}"),
             bearable: right.only_for.is_some(),
         }
     }

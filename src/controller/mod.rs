@@ -18,6 +18,7 @@
 mod ailing;
 mod apply;
 pub mod asking;
+mod before;
 mod caches;
 pub mod channels;
 pub(crate) mod configs;

@@ -11,14 +11,14 @@ use super::projection;
 use super::scalers;
 use super::site::{Rules, Site};
 use crate::api::{ConfigMode, FINALIZER, support, validate};
-use crate::object::list;
+use crate::object::{annotation, list};
 use crate::rollout::{
     DestinationFacts, Fingerprint, Known, Observation, Obstacle, Refusal, RouteFacts, Selects, ServiceFacts, Side,
     Traffic, Workload,
 };
 use crate::routing::Provider;
 use crate::routing::service::{self, ServiceContext};
-use crate::workload::{self, endpoints};
+use crate::workload::{self, REVISION, endpoints};
 
 /// What else a pass knows about the canary.
 pub struct Surroundings<'a> {
@@ -77,6 +77,8 @@ pub fn observe(site: &Site, rules: &Rules, around: Surroundings<'_>) -> Observat
         destinations: destinations(site, rules),
         scaler: scalers::facts(site),
         live_configs: site.configs.rolled_for.clone(),
+        follows_configs: site.configs.follows(),
+        untracked: site.configs.untracked(),
         stored,
         finalizer: list(&site.raw, "/metadata/finalizers").iter().any(|it| it == FINALIZER),
         deleting: meta::deleting(&site.raw),
@@ -98,6 +100,7 @@ pub fn with_configs(mut target: Workload, configs: &Configs) -> Workload {
         target.fingerprint = None;
     }
     if !configs.followed.is_empty() {
+        target.unpinned = configs.plain().map(workload::fingerprint);
         // The Deployment's own anchor stands while a configuration changes.
         target.anchor = target.anchor.map(|anchor| format!("{anchor}/{}", configs.anchor()));
     }
@@ -172,12 +175,19 @@ fn primary(
     threshold: u32,
     stored: &Known<Vec<Fingerprint>>,
 ) -> Option<Workload> {
-    let (target, identity) = (site.target.present().map(AsRef::as_ref), site.identity(rules)?);
-    let mut primary = workload::primary_facts(object, target, identity, threshold).ok()?;
+    let (like, identity) = (site.plain(), site.identity(rules)?);
+    let mut primary = workload::primary_facts(object, like, identity, threshold).ok()?;
     primary.owned = crate::object::ownership::controls(site.uid(), object);
+    let before = site.configs.before.present();
+    if let Some(before) = before.filter(|before| primary.fingerprint.as_ref() == Some(&before.plain)) {
+        primary.unpinned = primary.fingerprint.replace(before.fingerprint.clone());
+    } else if matches!(site.configs.before, Known::Unknown) && annotation(object, REVISION).is_none() {
+        return None;
+    }
     let recorded = primary.fingerprint.as_ref()?;
     if stored.present().is_some_and(|stored| !stored.contains(recorded)) {
-        primary.recovered = workload::recovered(object, target, identity).ok();
+        let runs = before.map(|before| before.fingerprint.clone());
+        primary.recovered = runs.or_else(|| workload::recovered(object, like, identity).ok());
     }
     Some(primary)
 }

@@ -51,6 +51,7 @@ impl Place {
             Assertion::Stored(_) | Assertion::Pruned(_) => Self::Store,
             Assertion::PrimaryExists { .. }
             | Assertion::PrimaryTemplate { .. }
+            | Assertion::PrimaryNamed(_)
             | Assertion::PrimaryRestarted { .. } => Self::Primary,
             Assertion::Floor { side, .. } => Self::Size(*side),
             Assertion::PrimaryScaler { .. } => Self::Scaler,

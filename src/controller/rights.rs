@@ -30,6 +30,17 @@ pub struct Right {
     pub place: Place,
     /// What cannot be done without it; `None`: nothing at all can.
     pub only_for: Option<&'static str>,
+    /// The flag that makes it necessary, and that can be turned off.
+    pub flag: Option<Flag>,
+}
+
+/// A flag that takes rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flag {
+    /// Its name.
+    pub name: &'static str,
+    /// The value of the chart that sets it.
+    pub value: &'static str,
 }
 
 /// Where a right is needed.
@@ -78,8 +89,17 @@ const FIXED: &[Right] = &[
 /// What names objects that pick the target's pods and will not pick the primary's.
 const PREFLIGHT: &str = "naming what does not follow to a primary before a takeover";
 
+/// What follows configurations.
+const TRACKING: Flag = Flag {
+    name: "-enable-config-tracking",
+    value: "configTracking.enabled",
+};
+
 /// What is needed where configurations are followed.
-const CONFIGS: &[Right] = &[Right::new("", "configmaps", KEEP), Right::new("", "secrets", KEEP)];
+const CONFIGS: &[Right] = &[
+    Right::new("", "configmaps", KEEP).taken_by(TRACKING),
+    Right::new("", "secrets", KEEP).taken_by(TRACKING),
+];
 
 impl Right {
     const fn new(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Self {
@@ -89,7 +109,13 @@ impl Right {
             verbs,
             place: Place::Watched,
             only_for: None,
+            flag: None,
         }
+    }
+
+    const fn taken_by(mut self, flag: Flag) -> Self {
+        self.flag = Some(flag);
+        self
     }
 
     const fn at(mut self, place: Place) -> Self {

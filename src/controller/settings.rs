@@ -36,8 +36,8 @@ pub struct Settings {
     pub event_webhook: Option<Hidden>,
     /// Whether templates and alert providers of other namespaces are out of bounds.
     pub no_cross_namespace_refs: bool,
-    /// Whether the primary reads copies of the configurations that the target reads, and a change of one is a revision.
-    /// Flagger's default is true; here a person turns it on, since it takes rights on all Secrets.
+    /// Whether the primary reads copies of the configurations that the target reads, and a change of one is a revision. It takes
+    /// rights on all `ConfigMap`s and Secrets.
     pub config_tracking: bool,
     /// How one process of several becomes the one that acts.
     pub election: Election,
@@ -73,7 +73,7 @@ impl Default for Settings {
             notifier: None,
             event_webhook: None,
             no_cross_namespace_refs: false,
-            config_tracking: false,
+            config_tracking: true,
             election: Election::Off,
             observe_only: false,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
 
+use super::before::{Before, Standing};
 use super::configs::Configs;
 use super::interest::revisions_of;
 use super::look::Look;
@@ -167,10 +168,32 @@ impl Site {
         };
         let mut target = look.object(&keys.target()).await;
         let primary = look.object(&keys.primary()).await;
+        let settings = &rules.workload;
+        let selector = match (target.present(), primary.present()) {
+            (Some(target), _) => Selector::of_target(target, settings).map_err(|error| error.to_string()),
+            (None, Some(primary)) => Selector::of_primary(primary, settings).map_err(|error| error.to_string()),
+            (None, None) => Err(format!("deployment {}.{namespace} cannot be read", subject.target)),
+        };
+        let store = look.group(&revisions_of(&namespace, &name)).await;
         let mut configs = Configs::off();
         if rules.config_tracking {
             let key = CanaryKey::new(&*namespace, &*name);
-            configs = Configs::survey(look, &canary, &key, block, &mut target, &primary).await;
+            configs = Configs::survey(look, &canary, &key, &mut target).await;
+            if let Ok(selector) = &selector {
+                let standing = Standing {
+                    namespace: &namespace,
+                    canary: &canary,
+                    block,
+                    primary: &primary,
+                    identity: Identity {
+                        target: &subject.target,
+                        selector,
+                        settings,
+                    },
+                    store: &store,
+                };
+                configs.before = Before::survey(look, &standing, &configs).await;
+            }
         }
         let route = match router {
             Some(router) => look.object(&keys.route(router)).await,
@@ -184,12 +207,6 @@ impl Site {
             primary_destination = look.object(&keys.destination(destinations, Side::Primary)).await;
             canary_destination = look.object(&keys.destination(destinations, Side::Canary)).await;
         }
-        let settings = &rules.workload;
-        let selector = match (target.present(), primary.present()) {
-            (Some(target), _) => Selector::of_target(target, settings).map_err(|error| error.to_string()),
-            (None, Some(primary)) => Selector::of_primary(primary, settings).map_err(|error| error.to_string()),
-            (None, None) => Err(format!("deployment {}.{namespace} cannot be read", subject.target)),
-        };
         Self {
             owner: owner_of(&raw),
             primary_service: look.object(&keys.side(Side::Primary)).await,
@@ -197,7 +214,7 @@ impl Site {
             apex_service: look.object(&keys.apex()).await,
             referred: Referred::survey(&*look.caches, &canary, &wanted.provider, rules),
             scalers: Scalers::survey(look, &namespace, &canary.spec, block).await,
-            store: look.group(&revisions_of(&namespace, &name)).await,
+            store,
             primary_slices: look.group(&keys.slices(&side_name(&subject, Side::Primary))).await,
             canary_slices: look.group(&keys.slices(&side_name(&subject, Side::Canary))).await,
             apex_slices: look.group(&keys.slices(&subject.apex)).await,
@@ -283,6 +300,12 @@ impl Site {
                 .present()
                 .and_then(|target| target.pointer("/spec/template")),
         })
+    }
+
+    /// The target's pod template as the team wrote it.
+    pub fn plain(&self) -> Option<&Value> {
+        let target = self.target.present().and_then(|it| it.pointer("/spec/template"));
+        self.configs.plain().or(target)
     }
 
     /// What tells the target's pods from the primary's.

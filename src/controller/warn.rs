@@ -21,6 +21,8 @@ pub fn notices(site: &Site, rules: &Rules) -> Vec<Notice> {
         texts.extend(provider.warnings(&site.route_context(rules)));
     }
     texts.extend(frozen(site));
+    texts.extend(unpinned(site));
+    texts.extend(gone(site));
     texts.extend(recreated(site));
     let generation = canary.metadata.generation.unwrap_or_default();
     told_once(site, &format!("warn-{generation}"), texts)
@@ -39,6 +41,29 @@ fn frozen(site: &Site) -> impl Iterator<Item = String> {
             "spec.configTracking: {config} is kept up to date by {rotator}, and the primary reads the copy of the last promotion; mode live \
              or liveRestart would let it read the Secret itself"
         ))
+    })
+}
+
+/// What the primary goes on reading itself, since nothing rolls it only because configurations are followed from now on.
+fn unpinned(site: &Site) -> Option<String> {
+    let before = site.configs.before.present()?;
+    let read: Vec<String> = before.originals.iter().map(ToString::to_string).collect();
+    (!read.is_empty()).then(|| {
+        format!(
+            "spec.configTracking: what {} says now is stored for restores, but the pods of the primary go on reading it as it is until the next \
+             promotion",
+            read.join(", ")
+        )
+    })
+}
+
+/// What was promoted and cannot be stored any more.
+fn gone(site: &Site) -> impl Iterator<Item = String> {
+    let gone = site.configs.before.present().map(|before| &before.gone);
+    gone.into_iter().flatten().map(|config| {
+        format!(
+            "spec.configTracking: {config}, which the primary reads, does not exist: a restore or a rebuild reads what the original says now"
+        )
     })
 }
 

@@ -53,6 +53,8 @@ pub enum Assertion {
         /// Replicas, strategy and other Deployment fields follow the target where no scaler does.
         replicas: u32,
     },
+    /// The primary says that it runs this stored revision. Its template was written before the revision had that name and stays as it is.
+    PrimaryNamed(Fingerprint),
     /// The primary's pods were made after that change of what they read live; its template is otherwise what it was.
     PrimaryRestarted {
         /// The mark of what they read.

@@ -22,6 +22,7 @@ pub fn met(assertion: &Assertion, block: &Block, observation: &Observation, memo
             let is_anew = *attempt == 0 || primary.attempt.is_some_and(|written| written >= (*run, *attempt));
             primary.fingerprint.as_ref() == Some(revision) && is_anew
         }),
+        Assertion::PrimaryNamed(_) => observation.primary.is_present_and(|primary| primary.unpinned.is_none()),
         Assertion::PrimaryRestarted { mark } => observation
             .primary
             .is_present_and(|primary| primary.restarted.as_ref() == Some(mark)),

@@ -39,7 +39,7 @@ mod traffic;
 mod weight;
 mod word;
 
-pub use advance::{Decision, advance, in_doubt};
+pub use advance::{Decision, advance, in_doubt, may_roll};
 pub use ask::ask;
 pub use assertion::{Assertion, Destination, Leftover};
 pub use capacity::need;

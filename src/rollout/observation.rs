@@ -1,5 +1,7 @@
 //! What one pass sees of the world, reduced to what decisions need. Made by the controller, read by the core.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::assertion::Destination;
@@ -46,6 +48,10 @@ pub struct Observation {
     pub scaler: Option<ScalerFacts>,
     /// What the configurations say that the primary reads live and is rolled for (`liveRestart`), as one mark.
     pub live_configs: Known<String>,
+    /// Whether configurations are followed, so that a revision is known by what its pods read, too. `None`: that cannot be told now.
+    pub follows_configs: Option<bool>,
+    /// Which of them the primary reads as they are, and why, for people; `None`: not known now.
+    pub untracked: Option<BTreeMap<String, String>>,
     /// The revisions in the store whose content is intact.
     pub stored: Known<Vec<Fingerprint>>,
     /// The Canary carries our finalizer.
@@ -79,6 +85,9 @@ pub struct Workload {
     pub uid: String,
     /// The identity of its pod template as stored. For a primary: of the revision it was rendered from, where known.
     pub fingerprint: Option<Fingerprint>,
+    /// Where the fingerprint also says what the configurations say that its pods read: the identity of the template alone, by which the
+    /// same revision was known while nobody followed them.
+    pub unpinned: Option<Fingerprint>,
     /// Of a primary whose recorded revision is in no store: the identity of what it runs, as far as its template tells.
     pub recovered: Option<Fingerprint>,
     /// Of a primary that was written anew because it did not come up: by which run, and which attempt of it.

@@ -231,6 +231,7 @@ impl Scene<'_> {
             let mark = live.seen.clone();
             all.push(Assertion::PrimaryRestarted { mark });
         }
+        all.extend(self.named());
         if advance::overtaken(block, self.observation) && self.capacity().primary_returns_safely() {
             all.extend(self.template(block.promoted.clone()));
         }
@@ -277,6 +278,18 @@ impl Scene<'_> {
             attempt: self.attempt(),
             replicas,
         })
+    }
+
+    /// A primary that was made while nobody followed its configurations runs what was promoted, which has another name now.
+    fn named(&self) -> Option<Assertion> {
+        let (block, observation) = (self.block, self.observation);
+        let promoted = block.promoted.as_ref()?;
+        let unnamed = observation.primary.is_present_and(|primary| primary.unpinned.is_some());
+        let stands = block.pinned
+            && advance::may_roll(block.stage)
+            && block.copied.as_ref().is_none_or(|copied| copied == promoted);
+        let stored = observation.stored.is_present_and(|stored| stored.contains(promoted));
+        (unnamed && stands && stored).then(|| Assertion::PrimaryNamed(promoted.clone()))
     }
 
     const fn attempt(&self) -> u32 {

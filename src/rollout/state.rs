@@ -72,6 +72,12 @@ pub struct Block {
     /// under way when that was called off (of a process that froze meanwhile) may still arrive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied: Option<Fingerprint>,
+    /// These revisions are known by what their pods read, too: configurations are followed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// Configurations that the primary reads as they are although others are followed, and why: a text for each name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub untracked: BTreeMap<String, String>,
     /// What the target looked like when it was last taken note of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,

@@ -97,21 +97,33 @@ pub struct Digest {
     pub flaggers: String,
     /// Who keeps a Secret up to date, such as `ExternalSecret db`, if somebody does.
     pub rotated_by: Option<String>,
-    /// It is followed: neither opted out of nor of a type that is left alone.
-    pub followed: bool,
+    /// Why it is not followed, where it is opted out of or of a type that is left alone.
+    pub left_alone: Option<String>,
+}
+
+impl Digest {
+    /// Whether the primary reads a copy of it.
+    pub const fn followed(&self) -> bool {
+        self.left_alone.is_none()
+    }
 }
 
 /// Reads the digest off a whole object.
 pub fn digest(object: &Value) -> Digest {
     let opted_out = annotation(object, OPT_OUT).is_some_and(|value| value.starts_with("disable"));
     let type_ = object.get("type").and_then(Value::as_str);
+    let other = type_.filter(|type_| !FOLLOWED.contains(type_));
+    let left_alone = match other {
+        _ if opted_out => Some(format!("its annotation {OPT_OUT} says so")),
+        other => other.map(|type_| format!("its type is {type_}")),
+    };
     Digest {
         uid: text(object, "/metadata/uid").to_owned(),
         version: text(object, "/metadata/resourceVersion").to_owned(),
         content: content(object),
         flaggers: flaggers(object),
         rotated_by: rotator(object),
-        followed: !opted_out && type_.is_none_or(|type_| FOLLOWED.contains(&type_)),
+        left_alone,
     }
 }
 
@@ -168,6 +180,14 @@ pub fn pinned(template: &Value, names: &BTreeMap<ConfigRef, String>) -> Value {
         }
     });
     pinned
+}
+
+/// What the pods of `template` read in place of each configuration that `plain` names, which is the same template with other names.
+pub fn read_as(plain: &Value, template: &Value) -> BTreeMap<ConfigRef, ConfigRef> {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    each(&mut plain.clone(), &mut |reference, _, _| ours.push(reference));
+    each(&mut template.clone(), &mut |reference, _, _| theirs.push(reference));
+    ours.into_iter().zip(theirs).collect()
 }
 
 /// The copies that a pinned template names, as far as names tell: a team may name its own objects like that.

@@ -24,27 +24,22 @@ pub fn target_facts(deployment: &Value, ready_threshold: u32) -> Result<Workload
     facts(deployment, ready_threshold, fingerprint(template))
 }
 
-/// The identity of what a primary runs, as far as its template and the target's tell.
-pub fn recovered(
-    primary: &Value,
-    target: Option<&Value>,
-    identity: Identity<'_>,
-) -> Result<Fingerprint, WorkloadError> {
-    let like = target.and_then(|target| target.pointer("/spec/template"));
+/// The identity of what a primary runs, as far as its template and the target's (`like`) tell.
+pub fn recovered(primary: &Value, like: Option<&Value>, identity: Identity<'_>) -> Result<Fingerprint, WorkloadError> {
     Ok(fingerprint(&recover(template(primary)?, like, identity)))
 }
 
 /// Facts about the primary. Its fingerprint is that of the revision it was made from: as written on it, else (Flagger made
-/// it) as far as its template and the target's tell.
+/// it) as far as its template and the target's (`like`) tell.
 pub fn primary_facts(
     primary: &Value,
-    target: Option<&Value>,
+    like: Option<&Value>,
     identity: Identity<'_>,
     ready_threshold: u32,
 ) -> Result<Workload, WorkloadError> {
     let revision = match annotation(primary, REVISION) {
         Some(written) => Fingerprint(written.to_owned()),
-        None => recovered(primary, target, identity)?,
+        None => recovered(primary, like, identity)?,
     };
     let mut facts = facts(primary, ready_threshold, revision)?;
     let annotations = primary.pointer("/spec/template/metadata/annotations");
@@ -78,6 +73,7 @@ fn facts(deployment: &Value, ready_threshold: u32, revision: Fingerprint) -> Res
     Ok(Workload {
         uid: uid.to_owned(),
         fingerprint: Some(revision),
+        unpinned: None,
         recovered: None,
         attempt: None,
         restarted: None,

@@ -87,6 +87,13 @@ pub fn promote(live: &Value, target: &Value, template: &Value, cx: &PrimaryConte
     patch::at_generation(live, &next)
 }
 
+/// The patch by which a standing primary says what it runs. Its pods stay.
+pub fn named(live: &Value, revision: &Fingerprint) -> Patch {
+    let mut next = live.clone();
+    metadata(&mut next, "annotations").insert(REVISION.to_owned(), revision.0.clone().into());
+    patch::at_generation(live, &next)
+}
+
 /// The patch that rolls a standing primary without changing what it runs, so that its pods read anew what they read live. Empty when it
 /// bears the mark already.
 pub fn restarted(live: &Value, mark: &str) -> Patch {

@@ -189,7 +189,11 @@ async fn a_right_that_only_some_canaries_need_is_a_warning() {
     install(&server, &canary_without(&[]));
     server.deny(denial("get", "", "secrets"));
     server.deny(denial("*", "projectcontour.io", "httpproxies"));
-    let world = guarded(server, Settings::default()).await;
+    let settings = Settings {
+        config_tracking: false,
+        ..Settings::default()
+    };
+    let world = guarded(server, settings).await;
     assert!(
         world.passed.is_finished() && world.health.ready().good,
         "{}",
@@ -200,6 +204,28 @@ async fn a_right_that_only_some_canaries_need_is_a_warning() {
         "{}",
         world.words()
     );
+}
+
+/// It is on by default, so who installs Serin without the chart hears which right it takes and how to do without.
+#[tokio::test(start_paused = true)]
+async fn a_right_that_following_configurations_takes_is_told_with_the_flag_that_turns_it_off() {
+    for (config_tracking, passes) in [(true, false), (false, true)] {
+        let server = api_server();
+        install(&server, &canary_without(&[]));
+        server.deny(denial("list", "", "configmaps"));
+        let settings = Settings {
+            config_tracking,
+            ..Settings::default()
+        };
+        let world = guarded(server, settings).await;
+        assert_eq!(world.passed.is_finished(), passes, "{}", world.words());
+        for words in [
+            "Serin may not list configmaps, which -enable-config-tracking takes",
+            "-enable-config-tracking=false (configTracking.enabled=false in the chart)",
+        ] {
+            assert_eq!(world.words().contains(words), !passes, "{}", world.words());
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,6 +89,8 @@ fn release(block: &Block, now: DateTime<Utc>) -> Vec<String> {
             &format!("{} is closed since {}", gate.mark, moment(gate.since, now)),
         ));
     }
+    let untracked = block.untracked.iter();
+    lines.extend(untracked.map(|(config, why)| line("read live", &format!("{config}: {why}"))));
     for sample in &block.samples {
         let verdict = if sample.passed { "ok" } else { "FAILED" };
         let limit = if sample.limit.is_empty() {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::view::View;
 use super::{Desk, ReleaseError, told};
 use crate::api::{Canary, ConfigMode};
-use crate::controller::configs::{Configs, Copied, mode};
+use crate::controller::configs::{Configs, Copied, mode, names};
 use crate::controller::observe::with_configs;
 use crate::rollout::{Baseline, Block, Fingerprint, RunResult, Workload};
 use crate::workload;
@@ -154,9 +154,10 @@ async fn pin(desk: &Desk<'_>, view: &View, target: &mut Value) -> Result<Pinned,
         match get(desk, view, "", config.kind.as_str(), &config.name).await? {
             Found::There(object) => {
                 let digest = digest(&object);
-                if digest.followed {
+                if digest.followed() {
                     let name = copy_name(&name, &config, &digest.content);
-                    configs.followed.insert(config, Copied { name, digest });
+                    let source = config.clone();
+                    configs.followed.insert(config, Copied { name, digest, source });
                 }
             }
             Found::Gone if optional => {}
@@ -164,10 +165,7 @@ async fn pin(desk: &Desk<'_>, view: &View, target: &mut Value) -> Result<Pinned,
             Found::Forbidden(words) => return Ok(Pinned::Unread(words)),
         }
     }
-    let names = configs.followed.iter();
-    let names: BTreeMap<_, _> = names
-        .map(|(config, copied)| (config.clone(), copied.name.clone()))
-        .collect();
+    let names = names(&configs.followed);
     target["spec"]["template"] = pinned(&template, &names);
     Ok(Pinned::Whole(configs))
 }

@@ -35,6 +35,8 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
         running: None,
         last_failed: None,
         copied: None,
+        pinned: observation.follows_configs == Some(true),
+        untracked: observation.untracked.clone().unwrap_or_default(),
         baseline: None,
         capacity: 0,
         failed_checks: 0,
@@ -66,8 +68,12 @@ pub(super) fn first_block(canary: &Canary, observation: &Observation, now: DateT
     match (&observation.target, &observation.primary) {
         (_, Known::Unknown) | (Known::Unknown, _) => None,
         (Known::Present(target), Known::Present(primary)) => {
-            // Weights and selectors decide what is adopted, so they must be known too.
-            if matches!(observation.route, Known::Unknown) || matches!(observation.apex_service, Known::Unknown) {
+            // Weights, selectors and revisions decide what is adopted, so they must be known too.
+            let unread = target.fingerprint.is_none() && observation.refusals.is_empty();
+            if unread
+                || matches!(observation.route, Known::Unknown)
+                || matches!(observation.apex_service, Known::Unknown)
+            {
                 return None;
             }
             adopt(&mut block, canary, observation, target, primary);

@@ -40,7 +40,7 @@ pub(super) use moving::{is_renamed, keeps_primary, leftovers};
 pub(super) use raise::{pods_ready, ready_for_traffic};
 pub use revision::in_doubt;
 pub(super) use revision::{overtaken, recoded_as, unreleased};
-pub(super) use rotate::may_roll;
+pub use rotate::may_roll;
 pub(super) use turn::delta;
 
 /// What one pass decides.
@@ -101,6 +101,7 @@ pub fn advance(
 }
 
 fn stage(turn: &mut Turn<'_>) {
+    turn.block.follow_configs(turn.observation);
     if let Some(serving) = revision::replacing_the_lost(&turn.block, turn.observation) {
         return replace_lost(turn, serving);
     }

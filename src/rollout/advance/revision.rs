@@ -97,7 +97,9 @@ pub(super) fn replacing_the_lost(block: &Block, observation: &Observation) -> Op
     let is_stored = observation.stored.present()?.contains(promoted);
     let in_target = observation.target.present()?.fingerprint.as_ref() == Some(promoted);
     let primary = observation.primary.present()?;
-    let serves = primary.rollout.complete && primary.fingerprint.as_ref() == Some(promoted);
+    // What was to be stored under another name may have been gone by then.
+    let is_it = primary.fingerprint.as_ref() == Some(promoted) || primary.unpinned.is_some();
+    let serves = primary.rollout.complete && is_it;
     let recovered = primary.recovered.clone().filter(|recovered| recovered != promoted);
     recovered.filter(|_| serves && !is_stored && !in_target)
 }
@@ -208,6 +210,38 @@ pub(super) fn baseline(observation: &Observation) -> Option<Baseline> {
 }
 
 impl Block {
+    /// Where configurations are followed from now on, the revisions are known by what their pods read from now on, too: what was promoted by
+    /// what the primary reads, the others by what the target reads. Nothing about them is new.
+    pub(super) fn follow_configs(&mut self, observation: &Observation) {
+        if let Some(untracked) = &observation.untracked {
+            self.untracked.clone_from(untracked);
+        }
+        let sides = (observation.primary.present(), observation.target.present());
+        let told = sides.1.is_some_and(|target| target.fingerprint.is_some())
+            && (sides.0.is_some() || observation.primary.is_absent());
+        match observation.follows_configs {
+            Some(true) if !self.pinned && told => {}
+            Some(false) if self.pinned => {
+                self.pinned = false;
+                return;
+            }
+            _ => return,
+        }
+        let (primary, target) = sides;
+        let rename = |known: &mut Option<Fingerprint>, sides: [Option<&Workload>; 2]| {
+            let mut sides = sides.into_iter().flatten();
+            let side = sides.find(|side| side.unpinned.is_some() && side.unpinned == *known);
+            if let Some(side) = side {
+                known.clone_from(&side.fingerprint);
+            }
+        };
+        rename(&mut self.promoted, [primary, target]);
+        rename(&mut self.copied, [primary, target]);
+        rename(&mut self.running, [target, primary]);
+        rename(&mut self.last_failed, [target, primary]);
+        self.pinned = true;
+    }
+
     /// Gives the revision that the baseline stood for its new fingerprint.
     pub(super) fn rebase(&mut self, fingerprint: &Fingerprint) {
         let Some(old) = self.baseline.as_ref().map(|baseline| baseline.fingerprint.clone()) else {

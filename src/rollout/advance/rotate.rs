@@ -6,7 +6,7 @@ use super::super::state::{LiveConfigs, Stage};
 use super::turn::Turn;
 
 /// Stages in which the primary serves with what was promoted, and nothing else writes its template.
-pub(in super::super) const fn may_roll(stage: Stage) -> bool {
+pub const fn may_roll(stage: Stage) -> bool {
     matches!(
         stage,
         Stage::Resting | Stage::Waiting | Stage::Raising | Stage::Stepping | Stage::WaitingPromotion

@@ -10,7 +10,6 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use kube::api::{Api, PostParams};
 
-use crate::harness::cluster::Cluster;
 use crate::harness::process::output_of;
 use crate::harness::programs::{Product, Programs};
 use crate::harness::{Outcome, checkout, control_plane, objects};
@@ -28,7 +27,7 @@ pub async fn install(client: &Client, programs: &Programs, state: &Path) -> Outc
         Product::Serin(_) => {
             let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}");
             objects::apply_text(client, &namespace).await?;
-            apply_chart(client, programs, state, &[]).await?;
+            apply_chart(client, programs, state).await?;
             let token = token(client, NAMESPACE, RELEASE).await?;
             control_plane::write_kubeconfig(state, control_plane::CONTROLLER_KUBECONFIG, &token)
         }
@@ -43,20 +42,13 @@ pub async fn install(client: &Client, programs: &Programs, state: &Path) -> Outc
     }
 }
 
-/// Applies the chart once more, with these values beside the usual ones.
-pub async fn upgrade(cluster: &Cluster, values: &[&str]) -> Outcome<()> {
-    apply_chart(&cluster.client, &cluster.programs, &cluster.state, values).await
-}
-
-async fn apply_chart(client: &Client, programs: &Programs, state: &Path, values: &[&str]) -> Outcome<()> {
-    let usual = ["leaderElection.replicaCount=0"];
-    let values = usual.iter().chain(values).flat_map(|value| ["--set", value]);
+async fn apply_chart(client: &Client, programs: &Programs, state: &Path) -> Outcome<()> {
     let rendered = output_of(
         Command::new(programs.place("helm")?)
             .args(["template", RELEASE])
             .arg(checkout().join("charts/serin"))
             .args(["--namespace", NAMESPACE])
-            .args(values)
+            .args(["--set", "leaderElection.replicaCount=0"])
             // It keeps a cache in a home of its own.
             .env("HOME", state),
     )?;

@@ -24,9 +24,9 @@ use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
 use crate::harness::controller::Controller;
 use crate::harness::listener::Listener;
+use crate::harness::pod_metrics;
 use crate::harness::shop::Road;
 use crate::harness::verdict::{Expectation, listed};
-use crate::harness::{installation, pod_metrics};
 
 /// What can be told to the scenario.
 #[derive(clap::Args)]
@@ -45,12 +45,7 @@ const AFTERMATH: Duration = Duration::from_secs(8);
 /// All rooms, in two rounds: a machine has two cores.
 pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     pod_metrics::define(&cluster.client).await?;
-    installation::upgrade(cluster, &["configTracking.enabled=true"]).await?;
-    let flags = [
-        "-leader-election-namespace",
-        cluster.lease_namespace(),
-        "-enable-config-tracking=true",
-    ];
+    let flags = ["-leader-election-namespace", cluster.lease_namespace()];
     let kubeconfig = &cluster.controller_kubeconfig;
     let controller = Controller::start_as(cluster, "controller", 18080, kubeconfig, &flags).await?;
     let listener = &Listener::start().await?;

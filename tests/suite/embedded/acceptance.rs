@@ -136,6 +136,7 @@ async fn core_042_without_config_tracking_the_primary_reads_the_original() {
     let container = json!({ "name": "app", "image": "app:1", "envFrom": reads,
         "ports": [{ "name": "http", "containerPort": 9898 }] });
     let stage = Setting::new()
+        .settings(|settings| settings.config_tracking = false)
         .object(config)
         .deployment(&json!({ "template": { "spec": { "containers": [container] } } }))
         .initialized()

@@ -1,26 +1,26 @@
 //! `ConfigMap`s and Secrets that the pods read (spec/core.md 3.5 and 8): the primary reads copies, a change is a revision.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 use serin::sim::apiserver::Denial;
+use serin::sim::fault::{Action, Failure, Fault, RequestInfo};
+use serin::sim::world::manifests;
+use serin::workload::configs::references;
 
-use serin::sim::world::{hooks::HookSays, manifests};
+use super::command::spoken;
+use super::{setting::Setting, stage::Stage};
 
-use super::{
-    process::{How, Mishap},
-    setting::Setting,
-    stage::Stage,
-    traffic::no_request_lost,
-};
-
-fn config(kind: &str, name: &str, data: &Value) -> Value {
+pub fn config(kind: &str, name: &str, data: &Value) -> Value {
     let metadata = json!({ "name": name, "namespace": "test" });
     let field = if kind == "Secret" { "stringData" } else { "data" };
     json!({ "apiVersion": "v1", "kind": kind, "metadata": metadata, field: data })
 }
 
 /// An application that reads `app-env` (a `ConfigMap`) and `app-key` (a Secret).
-fn setting() -> Setting {
-    reading(Setting::new()).settings(|settings| settings.config_tracking = true)
+pub fn setting() -> Setting {
+    reading(Setting::new())
 }
 
 /// The application of this setting reads them.
@@ -32,7 +32,7 @@ pub fn reading(setting: Setting) -> Setting {
         .deployment(&json!({ "template": { "spec": { "containers": containers } } }))
 }
 
-fn container(image: &str) -> Value {
+pub fn container(image: &str) -> Value {
     json!({
         "name": "app", "image": image, "ports": [{ "name": "http", "containerPort": 9898 }],
         "envFrom": [{ "configMapRef": { "name": "app-env" } }],
@@ -48,7 +48,7 @@ pub async fn release(stage: &Stage, image: &str) {
 }
 
 /// The names of `ConfigMap` and Secret that the primary reads.
-fn read(stage: &Stage) -> (String, String) {
+pub fn read(stage: &Stage) -> (String, String) {
     let primary = stage.deployment("app-primary");
     let container = &primary["spec"]["template"]["spec"]["containers"][0];
     let name = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -64,7 +64,7 @@ pub async fn change(stage: &Stage, kind: &str, name: &str, data: &Value) {
     stage.change(&config(kind, name, data)).await;
 }
 
-fn run(stage: &Stage) -> Value {
+pub fn run(stage: &Stage) -> Value {
     stage.status()["serin"]["run"].clone()
 }
 
@@ -88,6 +88,68 @@ async fn core_049_the_primary_reads_copies_of_what_the_target_reads() {
     );
     assert_eq!(copy["metadata"]["ownerReferences"][0]["kind"], "Canary");
     assert_eq!(stage.ready("app-primary"), 3);
+}
+
+/// Every place of a pod's spec that can name one.
+fn all_places() -> (Value, Vec<(&'static str, &'static str)>) {
+    let config = |name: &str| json!({ "configMapRef": { "name": name } });
+    let env = |name: &str, key: &str, source: &str| json!({ "name": name, "valueFrom": { source: { "name": key, "key": "it" } } });
+    let image = |name: &str| json!({ "name": name, "image": "app:1" });
+    let (mut app, mut init, mut sidecar) = (image("app"), image("migrate"), image("proxy"));
+    app["ports"] = json!([{ "name": "http", "containerPort": 9898 }]);
+    app["env"] = json!([
+        env("A", "env-map", "configMapKeyRef"),
+        env("B", "env-secret", "secretKeyRef")
+    ]);
+    app["envFrom"] = json!([config("from-map"), { "secretRef": { "name": "from-secret" } }]);
+    init["env"] = json!([env("C", "init-secret", "secretKeyRef")]);
+    init["envFrom"] = json!([config("init-map")]);
+    sidecar["restartPolicy"] = "Always".into();
+    sidecar["env"] = json!([env("D", "side-map", "configMapKeyRef")]);
+    sidecar["envFrom"] = json!([{ "secretRef": { "name": "side-secret" } }]);
+    let volumes = json!([
+        { "name": "a", "configMap": { "name": "files-map" } },
+        { "name": "b", "secret": { "secretName": "files-secret" } },
+        { "name": "c", "projected": { "sources": [
+            { "configMap": { "name": "part-map" } }, { "secret": { "name": "part-secret" } },
+            { "serviceAccountToken": { "path": "token" } },
+        ] } },
+    ]);
+    let places = ["env", "from", "init", "side", "files", "part"];
+    let names = places
+        .into_iter()
+        .flat_map(|place| [("ConfigMap", place, "map"), ("Secret", place, "secret")]);
+    let names = names.map(|(kind, place, end)| (kind, &*format!("{place}-{end}").leak()));
+    let spec = json!({ "containers": [app], "initContainers": [init, sidecar], "volumes": volumes });
+    (spec, names.collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn core_049_every_place_of_a_pod_that_names_one_gets_the_copy() {
+    let (spec, originals) = all_places();
+    let mut setting = Setting::new().deployment(&json!({ "template": { "spec": spec } }));
+    for (kind, name) in &originals {
+        setting = setting.object(config(kind, name, &json!({ "it": format!("what {name} says") })));
+    }
+    let stage = setting.initialized().await;
+    let primary = stage.deployment("app-primary")["spec"]["template"].take();
+    let copies = references(&primary);
+    assert_eq!(copies.len(), originals.len(), "{copies:?}");
+    for (kind, name) in originals {
+        let copy = copies
+            .keys()
+            .find(|copy| copy.kind.as_str() == kind && copy.name.starts_with(&format!("{name}-primary-")))
+            .unwrap_or_else(|| panic!("{name} has no copy: {copies:?}"));
+        let data = stage.object("v1", kind, &copy.name)["data"].take();
+        assert_eq!(data, stage.object("v1", kind, name)["data"], "{name}");
+        assert_ne!(data, Value::Null, "{name}");
+    }
+    let token = &primary["spec"]["volumes"][2]["projected"]["sources"][2];
+    assert_eq!(token["serviceAccountToken"]["path"], "token");
+    assert_eq!(
+        stage.status()["trackedConfigs"].as_object().map(serde_json::Map::len),
+        Some(copies.len())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,27 +232,88 @@ async fn core_049_what_was_opted_out_of_and_what_is_live_is_read_as_it_is() {
     change(&stage, "Secret", "app-key", &json!({ "key": "psst" })).await;
     stage.pass(120).await;
     assert_eq!(run(&stage), before, "a rotated credential is no release");
+    // Rank 8: it is said why.
+    let (why, _) = spoken(&stage, stage.team.clone(), "why app").await;
+    for words in [
+        "ConfigMap app-env: its annotation flagger.app/config-tracking says so",
+        "Secret app-key: spec.configTracking says live",
+    ] {
+        assert!(why.contains(words), "{why}");
+    }
 }
 
+/// Right after a push the command waits for its release, and afterwards it sees that this is over.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_release_hears_of_its_end_although_its_name_holds_more_than_the_template() {
+    let stage = setting().initialized().await;
+    release(&stage, "app:2").await;
+    let (words, ended) = spoken(&stage, stage.team.clone(), "wait app").await;
+    assert!(ended.is_ok(), "{words} {ended:?}");
+    assert_eq!(stage.image("app-primary"), "app:2");
+}
+
+/// One of two kinds of objects cannot be read, for one of two reasons.
 #[tokio::test(start_paused = true)]
 async fn core_050_what_cannot_be_read_is_no_change() {
-    let stage = setting().initialized().await;
-    let before = (run(&stage), read(&stage));
-    stage.api.deny(Denial {
-        user: "serin-1".into(),
-        verb: "get".into(),
-        group: String::new(),
-        resource: "configmaps".into(),
-    });
-    change(&stage, "ConfigMap", "app-env", &json!({ "color": "blue" })).await;
-    stage
-        .until("a word", |stage| stage.condition("Stalled").1 == "InvalidSpec")
-        .await;
-    stage.pass(60).await;
-    assert_eq!((run(&stage), read(&stage)), before);
-    stage.api.allow_all();
-    stage.until("a run", |stage| run(stage) != before.0).await;
-    stage.until_phase("Succeeded").await;
+    let changes = [
+        ("ConfigMap", "app-env", "configmaps", json!({ "color": "blue" })),
+        ("Secret", "app-key", "secrets", json!({ "key": "psst" })),
+    ];
+    for (kind, name, resource, data) in &changes {
+        let stage = setting().initialized().await;
+        let before = (run(&stage), read(&stage));
+        stage.api.deny(Denial {
+            user: "serin-1".into(),
+            verb: "get".into(),
+            group: String::new(),
+            resource: (*resource).into(),
+        });
+        change(&stage, kind, name, data).await;
+        stage
+            .until("a word", |stage| stage.condition("Stalled").1 == "InvalidSpec")
+            .await;
+        stage.pass(60).await;
+        assert_eq!((run(&stage), read(&stage)), before, "{kind}: 403");
+        stage.api.allow_all();
+        stage.until("a run", |stage| run(stage) != before.0).await;
+        stage.until_phase("Succeeded").await;
+    }
+    for (kind, name, resource, data) in &changes {
+        let broken = Arc::new(Broken {
+            resource,
+            is: AtomicBool::default(),
+        });
+        let stage = setting().fault(broken.clone()).initialized().await;
+        let before = (run(&stage), read(&stage));
+        broken.is.store(true, Ordering::SeqCst);
+        change(&stage, kind, name, data).await;
+        stage.pass(120).await;
+        assert_eq!((run(&stage), read(&stage)), before, "{kind}: 500");
+        assert_ne!(
+            stage.condition("Stalled").0,
+            "True",
+            "{kind}: a passing error is nobody's fault"
+        );
+        broken.is.store(false, Ordering::SeqCst);
+        stage.until("a run", |stage| run(stage) != before.0).await;
+        stage.until_phase("Succeeded").await;
+    }
+}
+
+/// The API server answers 500 when an object of this kind is asked for.
+struct Broken {
+    resource: &'static str,
+    is: AtomicBool,
+}
+
+impl Fault for Broken {
+    fn on_request(&self, request: &RequestInfo) -> Action {
+        if request.verb == "get" && request.resource == self.resource && self.is.load(Ordering::SeqCst) {
+            Action::FailBefore(Failure::InternalError)
+        } else {
+            Action::Pass
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,24 +333,6 @@ async fn a_config_that_is_missing_is_named_and_nothing_is_given_up() {
     stage.delete("v1", "ConfigMap", "app-env").await;
     stage.pass(120).await;
     assert_eq!((run(&stage), stage.ready("app-primary")), (before, 3));
-}
-
-/// Invariant 5: neither turning it on nor a restart is a change.
-#[tokio::test(start_paused = true)]
-async fn turning_it_on_starts_no_run_and_follows_from_the_next_release_on() {
-    let mut stage = reading(Setting::new()).initialized().await;
-    let before = run(&stage);
-    stage.serin.stop().await;
-    stage.serin.settings(|settings| settings.config_tracking = true);
-    stage.serin.start();
-    stage.pass(120).await;
-    assert_eq!(
-        (run(&stage), read(&stage)),
-        (before, ("app-env".into(), "app-key".into()))
-    );
-    release(&stage, "app:2").await;
-    stage.until_phase("Succeeded").await;
-    assert!(read(&stage).0.starts_with("app-env-primary-"));
 }
 
 /// What no stored revision names any more goes; what one names stays.
@@ -303,87 +408,6 @@ async fn core_051_canaries_that_read_the_same_have_copies_of_their_own() {
     assert_eq!(stage.object("v1", "ConfigMap", &one)["data"], json!({ "color": "red" }));
 }
 
-/// The mark of the last change for which the primary was rolled.
-pub fn mark(stage: &Stage) -> Value {
-    stage.deployment("app-primary")["spec"]["template"]["metadata"]["annotations"]["serin.dev/restarted"].take()
-}
-
-fn restarting() -> Setting {
-    setting().spec(&json!({ "configTracking": [{ "kind": "Secret", "name": "app-key", "mode": "liveRestart" }] }))
-}
-
-/// Rank 8: a rotated password reaches production at once, and is no release.
-#[tokio::test(start_paused = true)]
-async fn a_secret_that_is_rotated_rolls_the_primary_without_a_release() {
-    let stage = restarting().initialized().await;
-    stage.pass(60).await;
-    assert_eq!((read(&stage).1, mark(&stage)), ("app-key".into(), Value::Null));
-    let before = (run(&stage), stage.phase());
-    for key in ["new", "newer"] {
-        let old = mark(&stage);
-        change(&stage, "Secret", "app-key", &json!({ "key": key })).await;
-        stage.until("rolled", |stage| mark(stage) != old).await;
-        stage.serin.kill();
-        stage.serin.start();
-        stage.pass(60).await;
-        assert_eq!((run(&stage), stage.phase()), before);
-        assert_eq!(stage.ready("app-primary"), 3);
-    }
-    assert_eq!(
-        stage.events_with("A configuration of app-primary.test changed! Restarting its pods"),
-        2
-    );
-    let writes = stage.story.writes_of_serin();
-    stage.pass(600).await;
-    assert_eq!(stage.story.writes_of_serin(), writes, "and then there is silence");
-    // The ConfigMap beside it is followed as before.
-    change(&stage, "ConfigMap", "app-env", &json!({ "color": "blue" })).await;
-    stage.until_phase("Progressing").await;
-    stage.until_phase("Succeeded").await;
-    assert_eq!(
-        mark(&stage),
-        Value::Null,
-        "pods that a promotion made have read what there is"
-    );
-    stage.pass(120).await;
-    assert_eq!(mark(&stage), Value::Null);
-    no_request_lost(&stage);
-}
-
-/// In a run the primary is rolled as soon as its share allows it, and the run goes on.
-#[tokio::test(start_paused = true)]
-async fn a_secret_that_is_rotated_in_a_run_does_not_wait_for_its_end() {
-    let stage = restarting()
-        .hooks(&[("confirm-promotion", "people")])
-        .initialized()
-        .await;
-    stage.hooks.answer("people", [HookSays::No("not yet".into())]);
-    release(&stage, "app:2").await;
-    stage.until_stage("WaitingPromotion").await;
-    change(&stage, "Secret", "app-key", &json!({ "key": "new" })).await;
-    stage.until("rolled", |stage| !mark(stage).is_null()).await;
-    assert_eq!(stage.status()["serin"]["stage"], "WaitingPromotion");
-    stage.hooks.answer("people", [HookSays::Yes]);
-    stage.until_phase("Succeeded").await;
-    assert_eq!(stage.story.weights(), [0, 20, 40, 60, 0]);
-    no_request_lost(&stage);
-}
-
-/// Nobody's outage: a strategy that takes all pods at once is told.
-#[tokio::test(start_paused = true)]
-async fn a_primary_that_would_lose_all_pods_is_not_rolled_for_a_secret() {
-    let stage = restarting()
-        .deployment(&json!({ "strategy": { "type": "Recreate" } }))
-        .initialized()
-        .await;
-    stage.pass(30).await;
-    change(&stage, "Secret", "app-key", &json!({ "key": "new" })).await;
-    stage.pass(120).await;
-    assert_eq!(mark(&stage), Value::Null);
-    assert_eq!(stage.events_with("its strategy would take all pods that serve"), 1);
-    no_request_lost(&stage);
-}
-
 /// Rank 8: whose copy is frozen although somebody keeps the original up to date is told.
 #[tokio::test(start_paused = true)]
 async fn a_secret_with_a_rotator_is_proposed_to_be_read_live() {
@@ -401,23 +425,4 @@ async fn a_secret_with_a_rotator_is_proposed_to_be_read_live() {
         .await;
     stage.pass(60).await;
     assert_eq!(told(&stage), 1, "a person has decided");
-}
-
-/// The process dies between the note and the roll.
-#[tokio::test(start_paused = true)]
-async fn a_process_that_dies_before_it_rolled_the_primary_is_succeeded_by_one_that_does_and_says_so() {
-    let calls = Mishap::new(4, How::KillsAfter);
-    let stage = restarting().mishap(calls.clone()).initialized().await;
-    calls.arm(&stage.serin);
-    stage.pass(30).await;
-    change(&stage, "Secret", "app-key", &json!({ "key": "new" })).await;
-    stage.until("rolled", |stage| !mark(stage).is_null()).await;
-    stage.pass(120).await;
-    assert_eq!(
-        stage.events_with("A configuration of app-primary.test changed! Restarting its pods"),
-        1,
-        "{:?} {}",
-        calls.hit(),
-        stage.story.tell()
-    );
 }

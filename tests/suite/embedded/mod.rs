@@ -11,6 +11,8 @@ mod bad_input;
 mod budget;
 mod command;
 mod configs;
+mod configs_before;
+mod configs_live;
 mod copy;
 mod deletion;
 mod face;

@@ -134,10 +134,10 @@ fn binary_data_counts_and_metadata_does_not() {
 #[test]
 fn tokens_and_what_was_opted_out_of_are_left_alone() {
     let opted_out = json!({"metadata": {"annotations": {"flagger.app/config-tracking": "disable"}}});
-    assert!(!digest(&opted_out).followed);
-    assert!(!digest(&json!({"type": "kubernetes.io/service-account-token"})).followed);
+    assert!(!digest(&opted_out).followed());
+    assert!(!digest(&json!({"type": "kubernetes.io/service-account-token"})).followed());
     for followed in [json!({}), json!({"type": "kubernetes.io/tls"})] {
-        assert!(digest(&followed).followed, "{followed}");
+        assert!(digest(&followed).followed(), "{followed}");
     }
 }
 

@@ -85,7 +85,9 @@ impl World {
                 self.cached.target.clone_from(&self.actual.target);
                 self.cached.primary.clone_from(&self.actual.primary);
             }
-            Assertion::PrimaryRestarted { .. } => unreachable!("no Canary of this world reads configurations"),
+            Assertion::PrimaryRestarted { .. } | Assertion::PrimaryNamed(_) => {
+                unreachable!("no Canary of this world reads configurations")
+            }
             Assertion::PrimaryScaler { .. } => unreachable!("no Canary of this world names a scaler"),
             Assertion::TargetDown => {
                 if let Some(target) = &mut self.actual.target {
