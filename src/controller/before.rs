@@ -131,10 +131,11 @@ impl Standing<'_> {
     }
 
     async fn read(&self, look: &Look, configs: &Configs, config: &ConfigRef, source: &ConfigRef) -> Read {
-        if matches!(
+        let by_spec = matches!(
             configs::mode(self.canary, config),
             Some(ConfigMode::Live | ConfigMode::LiveRestart)
-        ) {
+        );
+        if by_spec || (source == config && configs.as_it_is.contains_key(config)) {
             return Read::Live;
         }
         let original = match configs.digest(config) {
