@@ -75,16 +75,18 @@ impl Fleet {
         format!("app-{number:04}")
     }
 
-    /// Gives the first so many applications a new version.
-    pub async fn release(&self, count: usize, version: &str) -> Outcome<()> {
+    /// Gives the first so many applications a new version. When each of them had it, in their order.
+    pub async fn release(&self, count: usize, version: &str) -> Outcome<Vec<DateTime<Utc>>> {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), self.namespace);
         let containers = json!([{ "name": "app", "image": format!("app:{version}") }]);
         let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        let mut moments = Vec::with_capacity(count);
         for number in 0..count {
             api.patch(&Self::name(number), &PatchParams::default(), &Patch::Strategic(&patch))
                 .await?;
+            moments.push(Utc::now());
         }
-        Ok(())
+        Ok(moments)
     }
 
     fn canaries(&self) -> Api<DynamicObject> {

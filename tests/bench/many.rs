@@ -2,15 +2,22 @@
 
 use std::fmt;
 
-use chrono::{SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::bench::fleet::{Fleet, INTERVAL, THRESHOLD};
-use crate::bench::requests::{self, Trail};
+use crate::bench::trails::{self, Course, Trail, Written};
 use crate::bench::usage::load_average;
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
 use crate::harness::verdict::Expectation;
+
+/// A release that was promoted: when its version came, and what was written for it.
+struct Release<'a> {
+    asked: DateTime<Utc>,
+    trail: &'a Trail,
+    course: Course,
+}
 
 /// Gives the first so many applications a good version and the one behind them, if there is one, a version that fails.
 pub async fn releases(cluster: &Cluster, fleet: &Fleet, count: usize) -> Outcome<Vec<Expectation>> {
@@ -21,72 +28,99 @@ pub async fn releases(cluster: &Cluster, fleet: &Fleet, count: usize) -> Outcome
         fleet.fails_from(number, moment).await?;
     }
     let together = count + usize::from(faulty.is_some());
-    fleet.release(together, "2.0.0").await?;
+    let asked = fleet.release(together, "2.0.0").await?;
     fleet.so_many_of_are(together, count, "Succeeded").await?;
     let took = begun.elapsed();
     if faulty.is_some() {
         fleet.so_many_of_are(together, 1, "Failed").await?;
     }
-    let trails = requests::trails(cluster, fleet.namespace, from)?;
-    let failed = faulty.and_then(|number| trails.get(&Fleet::name(number)));
-    let good = trails
-        .values()
-        .filter(|trail| failed.is_none_or(|failed| !std::ptr::eq(*trail, failed)));
-    let good: Vec<_> = good.filter(|trail| !trail.routes.is_empty()).collect();
+    let trails = trails::trails(cluster, fleet.namespace, from)?;
+    let promoted: Vec<_> = (0..count)
+        .filter_map(|number| {
+            let trail = trails.get(&Fleet::name(number))?;
+            Some(Release {
+                asked: asked[number],
+                trail,
+                course: trail.course()?,
+            })
+        })
+        .collect();
 
-    let answers = trails
-        .values()
-        .flat_map(|trail| trail.statuses.iter().chain(&trail.routes));
-    let answers = Spread::new(answers.map(|write| seconds(write.answered - write.received)));
     println!("## {count} releases at once, among {}\n", fleet.size);
-    println!("All were promoted after {took:.0?}. From one weight to the next it took {INTERVAL:?} and\n");
-    println!("| | p50, s | p99, s | most, s |\n| --- | --: | --: | --: |");
-    println!(
-        "| until the next route was written | {} |",
-        lateness(&good, |_, next| next.answered)
-    );
-    println!(
-        "| until the status before it came in at the API server | {} |",
-        lateness(&good, requests::Trail::decided)
-    );
-    println!("| beside it: the API server's answer to a write | {answers} |");
-    println!(
-        "\nOf {} steps. The load average was {}. Flagger 1.44: 755 s for a rollout of 70 s.\n",
-        steps(&good).count(),
-        load_average()?
-    );
+    println!("All were promoted after {took:.0?}. The load average was {}.\n", load_average()?);
+    println!("{}", lateness(&promoted));
+    let answers = trails.values().flat_map(|trail| {
+        let routes = trail.routes.iter().map(|route| &route.write);
+        trail.statuses.iter().chain(routes)
+    });
+    let answers = Spread::new(answers.map(|write| seconds(write.answered - write.received)));
+    println!("Beside it, the API server's answer to a write took: {answers} (p50, p99, most, s).\n");
 
     let mut all = vec![Expectation::new(
-        format!("{count} releases at once wrote {} routes", good.len()),
-        good.len() == count,
+        format!(
+            "{count} releases at once went out, were promoted and came home, each once ({})",
+            promoted.len()
+        ),
+        promoted.len() == count,
     )];
-    if let Some(failed) = failed {
+    if let Some(number) = faulty {
+        let home = trails
+            .get(&Fleet::name(number))
+            .and_then(|trail| trail.home_after(moment));
         println!("## From the fault to the route home, beside them\n");
-        println!(
-            "{:.1} s, with a threshold of {THRESHOLD} checks, one each {INTERVAL:?}. Flagger 1.44: 340 s among 1,000.\n",
-            failed.home_after(moment)?
-        );
+        if let Some(home) = home {
+            println!(
+                "{:.1} s, with a threshold of {THRESHOLD} checks, one each {INTERVAL:?}. Flagger 1.44: 340 s among 1,000.\n",
+                seconds(home.answered - moment)
+            );
+        }
         all.push(Expectation::new(
             "One that fails beside them comes home",
-            failed.routes.len() > 1,
+            home.is_some(),
         ));
     }
     Ok(all)
 }
 
-/// Each write of a weight but the first, with the one before. The last write of a route is the way home, which waits for the promotion
-/// and not for the clock.
-fn steps<'a>(trails: &[&'a Trail]) -> impl Iterator<Item = (&'a Trail, [requests::Written; 2])> {
-    trails.iter().copied().flat_map(|trail| {
-        let weights = &trail.routes[..trail.routes.len() - 1];
-        weights.windows(2).map(move |pair| (trail, [pair[0], pair[1]]))
-    })
+/// How late each part of a release was. A part that has to wait for an interval counts from when that was over; no interval stands before
+/// the first weight, nor before the way home, which waits for the primary's pods.
+fn lateness(releases: &[Release<'_>]) -> String {
+    let interval = INTERVAL.as_secs_f64();
+    let spread = |parts: &dyn Fn(&Release<'_>) -> Vec<f64>| Spread::new(releases.iter().flat_map(parts));
+    let first = spread(&|release| vec![seconds(release.course.out[0].answered - release.asked)]);
+    let late = |moment: &dyn Fn(&Trail, &Written) -> DateTime<Utc>| {
+        spread(&|release| {
+            let steps = release.steps();
+            let took = steps.windows(2).map(|pair| moment(release.trail, &pair[1]) - pair[0].answered);
+            took.map(|took| seconds(took) - interval).collect()
+        })
+    };
+    let written = late(&|_, next| next.answered);
+    let decided = late(&Trail::decided);
+    let home = spread(&|release| vec![seconds(release.course.home.answered - release.course.promotion.answered)]);
+    let whole = spread(&|release| vec![seconds(release.course.home.answered - release.asked)]);
+    let seen = written.0.len();
+    format!(
+        "| from, until | p50, s | p99, s | most, s |
+| --- | --: | --: | --: |
+| the new version, the first weight written | {first} |
+| {INTERVAL:?} after each weight, the next or the primary's template written | {written} |
+| the same, until the status before it came in at the API server | {decided} |
+| the primary's template, the route home | {home} |
+| the new version, the route home | {whole} |
+
+{} releases, {seen} intervals. Flagger 1.44: 755 s for a rollout of 70 s.
+",
+        releases.len()
+    )
 }
 
-/// How much longer than the interval it took from the answer to one weight to a moment of the next.
-fn lateness(trails: &[&Trail], moment: impl Fn(&Trail, &requests::Written) -> chrono::DateTime<Utc>) -> Spread {
-    let late = steps(trails).map(|(trail, [before, next])| seconds(moment(trail, &next) - before.answered));
-    Spread::new(late.map(|took| took - INTERVAL.as_secs_f64()))
+impl Release<'_> {
+    /// The writes that an interval stands between: each weight, then the promotion.
+    fn steps(&self) -> Vec<Written> {
+        let Course { out, promotion, .. } = &self.course;
+        out.iter().chain([promotion]).copied().collect()
+    }
 }
 
 fn seconds(duration: TimeDelta) -> f64 {

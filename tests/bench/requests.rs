@@ -1,7 +1,5 @@
-//! The controller's requests, counted in the API server's audit log.
+//! The controller's requests, as the API server's audit log has them.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
@@ -41,34 +39,29 @@ pub enum Class {
     Watch,
 }
 
-/// Each class that has a mark, its name and the mark for one release of three steps.
-const MARKS: [(Class, &str, &str); 9] = [
-    (Class::Status, "status", "8"),
-    (Class::Route, "routes", "4"),
-    (Class::Scale, "scale", "2"),
-    (Class::Template, "template", "1"),
-    (Class::Revision, "revisions", "2"),
-    (Class::Event, "events", "11"),
-    (Class::OtherWrite, "other writes", "0"),
-    (Class::Read, "reads", "0"),
-    (Class::DryRun, "dry runs, counted apart", "4"),
-];
-
 /// One line of the log. Source: Kubernetes documentation, `audit.k8s.io/v1`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Request {
+pub struct Request {
     verb: String,
     #[serde(rename = "requestURI")]
     uri: String,
     #[serde(default)]
     object_ref: Subject,
+    #[serde(default)]
+    response_status: Answer,
+    /// When it came in.
     #[serde(rename = "requestReceivedTimestamp")]
-    received: DateTime<Utc>,
+    pub received: DateTime<Utc>,
+    /// When it had its answer.
     #[serde(rename = "stageTimestamp")]
-    answered: DateTime<Utc>,
+    pub answered: DateTime<Utc>,
+    /// What was sent, where `tests/cluster/config/audit.yaml` has it written down.
     #[serde(default, rename = "requestObject")]
-    body: Value,
+    pub body: Value,
+    /// What came back, likewise.
+    #[serde(default, rename = "responseObject")]
+    pub object: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -80,8 +73,15 @@ struct Subject {
     name: String,
 }
 
+#[derive(Default, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    code: u16,
+}
+
 impl Request {
-    fn class(&self) -> Class {
+    /// What it is for, whatever became of it.
+    pub fn class(&self) -> Class {
         let Subject {
             resource, subresource, ..
         } = &self.object_ref;
@@ -108,21 +108,42 @@ impl Request {
             .any(|operation| operation["op"] != "test" && operation["path"] == path)
     }
 
-    /// Verb and resource, for people.
-    fn words(&self) -> String {
+    /// Whether the API server did what was asked.
+    pub const fn is_accepted(&self) -> bool {
+        self.response_status.code >= 200 && self.response_status.code < 300
+    }
+
+    /// Of what: the plural name of its resource.
+    pub fn resource(&self) -> &str {
+        &self.object_ref.resource
+    }
+
+    /// Where, and of what name.
+    pub fn subject(&self) -> (&str, &str) {
+        let Subject { namespace, name, .. } = &self.object_ref;
+        (namespace, name)
+    }
+
+    /// Verb and resource, and the answer if that is a refusal, for people.
+    pub fn words(&self) -> String {
         let Subject {
             resource, subresource, ..
         } = &self.object_ref;
-        match (resource.as_str(), subresource.as_str()) {
+        let words = match (resource.as_str(), subresource.as_str()) {
             ("", _) => format!("{} {}", self.verb, self.uri),
             (resource, "") => format!("{} {resource}", self.verb),
             (resource, subresource) => format!("{} {resource}/{subresource}", self.verb),
+        };
+        if self.is_accepted() {
+            words
+        } else {
+            format!("{words}: {}", self.response_status.code)
         }
     }
 }
 
 /// What the controller of the chart's service account asked between two moments.
-fn requests(cluster: &Cluster, from: DateTime<Utc>, until: DateTime<Utc>) -> Outcome<Vec<Request>> {
+pub fn requests(cluster: &Cluster, from: DateTime<Utc>, until: DateTime<Utc>) -> Outcome<Vec<Request>> {
     let log = BufReader::new(File::open(cluster.state.join(AUDIT_LOG))?);
     let account = format!(r#""username":"system:serviceaccount:{NAMESPACE}:"#);
     let mut all = Vec::new();
@@ -136,109 +157,4 @@ fn requests(cluster: &Cluster, from: DateTime<Utc>, until: DateTime<Utc>) -> Out
         }
     }
     Ok(all)
-}
-
-/// A write, as the API server saw it.
-#[derive(Clone, Copy)]
-pub struct Written {
-    /// When it came in.
-    pub received: DateTime<Utc>,
-    /// When it had its answer.
-    pub answered: DateTime<Utc>,
-}
-
-/// What was written about one application, the earliest first.
-#[derive(Default)]
-pub struct Trail {
-    /// The Canary's status.
-    pub statuses: Vec<Written>,
-    /// The route.
-    pub routes: Vec<Written>,
-}
-
-impl Trail {
-    /// When the status came in that a write of the route follows: this is when the controller had decided.
-    pub fn decided(&self, route: &Written) -> DateTime<Utc> {
-        let before = self.statuses.iter().rfind(|status| status.received <= route.received);
-        before.unwrap_or(route).received
-    }
-
-    /// Seconds from a moment to the last write of the route: the way home, if there was a way out.
-    pub fn home_after(&self, moment: DateTime<Utc>) -> Outcome<f64> {
-        let home = self.routes.last().ok_or("the release wrote no route")?;
-        Ok((home.answered - moment).as_seconds_f64())
-    }
-}
-
-/// What was written about each application of a namespace from a moment on, by its name: its Canary and its route have one.
-pub fn trails(cluster: &Cluster, namespace: &str, from: DateTime<Utc>) -> Outcome<BTreeMap<String, Trail>> {
-    let mut trails: BTreeMap<String, Trail> = BTreeMap::new();
-    for request in requests(cluster, from, Utc::now())? {
-        let subject = &request.object_ref;
-        if subject.namespace != namespace {
-            continue;
-        }
-        let trail = trails.entry(subject.name.clone()).or_default();
-        let written = Written {
-            received: request.received,
-            answered: request.answered,
-        };
-        match (request.class(), subject.resource.as_str()) {
-            (Class::Status, _) => trail.statuses.push(written),
-            (Class::Route, "virtualservices") => trail.routes.push(written),
-            _ => {}
-        }
-    }
-    for trail in trails.values_mut() {
-        trail.statuses.sort_by_key(|write| write.received);
-        trail.routes.sort_by_key(|write| write.received);
-    }
-    Ok(trails)
-}
-
-/// How often what was asked.
-pub struct Count(BTreeMap<(Class, String), usize>);
-
-impl Count {
-    /// What the controller of the chart's service account asked between two moments.
-    pub fn read(cluster: &Cluster, from: DateTime<Utc>, until: DateTime<Utc>) -> Outcome<Self> {
-        let mut counted = BTreeMap::new();
-        for request in requests(cluster, from, until)? {
-            *counted.entry((request.class(), request.words())).or_insert(0) += 1;
-        }
-        Ok(Self(counted))
-    }
-
-    /// How many are of the classes that are asked for.
-    pub fn of(&self, wanted: impl Fn(Class) -> bool) -> usize {
-        let some = self.0.iter().filter(|((class, _), _)| wanted(*class));
-        some.map(|(_, count)| count).sum()
-    }
-
-    /// A table for one release, with the marks.
-    pub fn beside_marks(&self) -> String {
-        let mut table = "| | seen | mark: at most |\n| --- | --: | --: |\n".to_owned();
-        for (class, name, mark) in MARKS {
-            let seen = self.of(|each| each == class);
-            // Writing to a string cannot fail.
-            let _ = writeln!(table, "| {name} | {seen} | {mark} |");
-        }
-        let all = self.of(|class| !matches!(class, Class::Lease | Class::Watch | Class::DryRun));
-        let _ = writeln!(table, "| **all but lease, watches, dry runs** | **{all}** | **28** |");
-        let _ = writeln!(
-            table,
-            "\nFlagger 1.44: 134, of which 22 are writes.\n\n{}",
-            self.listed()
-        );
-        table
-    }
-
-    /// Verbs and resources.
-    pub fn listed(&self) -> String {
-        let mut table = "| request | for | times |\n| --- | --- | --: |\n".to_owned();
-        for ((class, words), count) in &self.0 {
-            let _ = writeln!(table, "| {words} | {class:?} | {count} |");
-        }
-        table
-    }
 }

@@ -6,17 +6,19 @@ use chrono::Utc;
 use tokio::time::sleep;
 
 use crate::bench::SETTLED;
-use crate::bench::requests::{Class, Count};
+use crate::bench::marks::Count;
+use crate::bench::requests::Class;
 use crate::bench::usage::Usage;
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
 use crate::harness::controller::Controller;
+use crate::harness::verdict::Expectation;
 
 /// How long rest is watched.
 const REST: Duration = Duration::from_mins(1);
 
 /// What the controller asks and takes in a minute of it.
-pub async fn watch(cluster: &Cluster, controller: &Controller, canaries: usize) -> Outcome<()> {
+pub async fn watch(cluster: &Cluster, controller: &Controller, canaries: usize) -> Outcome<Expectation> {
     sleep(SETTLED).await;
     let id = controller.process.id();
     let (from, before) = (Utc::now(), Usage::of(id)?);
@@ -40,5 +42,8 @@ pub async fn watch(cluster: &Cluster, controller: &Controller, canaries: usize) 
     if asked > 0 {
         println!("What was asked:\n\n{}", count.listed());
     }
-    Ok(())
+    Ok(Expectation::new(
+        format!("{canaries} canaries at rest ask for nothing but lease and watches ({asked} requests)"),
+        asked == 0,
+    ))
 }
