@@ -39,16 +39,22 @@ pub struct Fleet {
 impl Fleet {
     /// Creates a namespace with that many applications of so many pods, and waits until they are taken over.
     pub async fn create(cluster: &Cluster, namespace: &'static str, size: usize, pods: u32) -> Outcome<Self> {
+        Self::create_with(cluster, namespace, &vec![json!({}); size], pods).await
+    }
+
+    /// The same, each with a Canary whose spec has these parts of its own.
+    pub async fn create_with(cluster: &Cluster, namespace: &'static str, specs: &[Value], pods: u32) -> Outcome<Self> {
         let client = cluster.client.clone();
         let room = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
         objects::apply_text(&client, &room.to_string()).await?;
-        stream::iter(0..size)
+        let size = specs.len();
+        stream::iter(specs.iter().enumerate())
             .map(Ok)
-            .try_for_each_concurrent(SIDE_BY_SIDE, |number| {
+            .try_for_each_concurrent(SIDE_BY_SIDE, |(number, own)| {
                 let client = &client;
                 async move {
                     objects::apply_text(client, &deployment(namespace, number, pods).to_string()).await?;
-                    objects::apply_text(client, &canary(namespace, number).to_string()).await
+                    objects::apply_text(client, &canary(namespace, number, own).to_string()).await
                 }
             })
             .await?;
@@ -123,6 +129,7 @@ impl Fleet {
 
 fn deployment(namespace: &str, number: usize, pods: u32) -> Value {
     let labels = json!({ "app": Fleet::name(number) });
+    let ports = json!([{ "name": "http", "containerPort": 9898 }, { "name": "metrics", "containerPort": 9797 }]);
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -131,7 +138,7 @@ fn deployment(namespace: &str, number: usize, pods: u32) -> Value {
             "replicas": pods,
             "selector": { "matchLabels": labels },
             "template": { "metadata": { "labels": labels }, "spec": kwok::placed(json!({
-                "containers": [{ "name": "app", "image": "app:1.0.0" }],
+                "containers": [{ "name": "app", "image": "app:1.0.0", "ports": ports }],
             }))},
         },
     })
@@ -141,22 +148,23 @@ fn metric(query: &str) -> Value {
     json!({ "name": "share", "interval": "5s", "query": query, "thresholdRange": { "min": 99 } })
 }
 
-fn canary(namespace: &str, number: usize) -> Value {
+fn canary(namespace: &str, number: usize, own: &Value) -> Value {
+    let mut spec = json!({
+        "provider": "istio",
+        "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": Fleet::name(number) },
+        "service": { "port": 80, "targetPort": 9898 },
+        "analysis": { "stepWeight": 20, "maxWeight": 60 },
+    });
+    for (part, value) in own.as_object().into_iter().flatten() {
+        spec[part] = value.clone();
+    }
+    spec["analysis"]["interval"] = json!(format!("{}s", INTERVAL.as_secs()));
+    spec["analysis"]["threshold"] = json!(THRESHOLD);
+    spec["analysis"]["metrics"] = json!([metric("vector(100)")]);
     json!({
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",
         "metadata": { "name": Fleet::name(number), "namespace": namespace },
-        "spec": {
-            "provider": "istio",
-            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": Fleet::name(number) },
-            "service": { "port": 80, "targetPort": 9898 },
-            "analysis": {
-                "interval": format!("{}s", INTERVAL.as_secs()),
-                "threshold": THRESHOLD,
-                "stepWeight": 20,
-                "maxWeight": 60,
-                "metrics": [metric("vector(100)")],
-            },
-        },
+        "spec": spec,
     })
 }

@@ -47,7 +47,10 @@ pub async fn releases(cluster: &Cluster, fleet: &Fleet, count: usize) -> Outcome
         .collect();
 
     println!("## {count} releases at once, among {}\n", fleet.size);
-    println!("All were promoted after {took:.0?}. The load average was {}.\n", load_average()?);
+    println!(
+        "All were promoted after {took:.0?}. The load average was {}.\n",
+        load_average()?
+    );
     println!("{}", lateness(&promoted));
     let answers = trails.values().flat_map(|trail| {
         let routes = trail.routes.iter().map(|route| &route.write);
@@ -91,13 +94,19 @@ fn lateness(releases: &[Release<'_>]) -> String {
     let late = |moment: &dyn Fn(&Trail, &Written) -> DateTime<Utc>| {
         spread(&|release| {
             let steps = release.steps();
-            let took = steps.windows(2).map(|pair| moment(release.trail, &pair[1]) - pair[0].answered);
+            let took = steps
+                .windows(2)
+                .map(|pair| moment(release.trail, &pair[1]) - pair[0].answered);
             took.map(|took| seconds(took) - interval).collect()
         })
     };
     let written = late(&|_, next| next.answered);
     let decided = late(&Trail::decided);
-    let home = spread(&|release| vec![seconds(release.course.home.answered - release.course.promotion.answered)]);
+    let home = spread(&|release| {
+        vec![seconds(
+            release.course.home.answered - release.course.promotion.answered,
+        )]
+    });
     let whole = spread(&|release| vec![seconds(release.course.home.answered - release.asked)]);
     let seen = written.0.len();
     format!(

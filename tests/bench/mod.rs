@@ -2,7 +2,7 @@
 //! often it asks is judged; nothing is that depends on the machine's speed.
 //!
 //! Istio's routes under Istio's own definitions, pods that are objects only, and a metric that Prometheus answers with 100.
-//! [`one`] canary alone, many at [`rest`], [`many`] releases at once. [`fleet`] makes applications, [`bystanders`] what else stands in a
+//! [`one`] canary alone, many at [`rest`], [`many`] releases at once, and all [`options`] of Istio. [`fleet`] makes applications, [`bystanders`] what else stands in a
 //! cluster. [`requests`] reads the API server's audit log; [`marks`] counts what is there, [`trails`] tells what was written about each
 //! application. [`usage`] is what the kernel counted, and [`under_test`] says what all of that is about.
 
@@ -11,6 +11,7 @@ mod fleet;
 mod many;
 mod marks;
 mod one;
+mod options;
 mod requests;
 mod rest;
 mod trails;
@@ -75,6 +76,8 @@ enum Room {
     One,
     /// One that fails.
     Fault,
+    /// All that a Canary can say to Istio.
+    Options,
     /// Many canaries with nothing to do.
     Rest,
     /// Many releases at once.
@@ -98,7 +101,7 @@ impl Arguments {
     }
 }
 
-/// One release alone, one that fails, many canaries at rest, many releases at once.
+/// One release alone, one that fails, one of each kind, many canaries at rest, many releases at once.
 pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     let (Product::Serin(program) | Product::Flagger(program)) = &cluster.programs.product;
     let under_test = UnderTest::look(program)?;
@@ -138,6 +141,9 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     if arguments.want(Room::Fault) {
         all.push(one::fault(cluster).await?);
     }
+    if arguments.want(Room::Options) {
+        all.extend(options::accepted(cluster).await?);
+    }
     all.extend(if many {
         among_many(arguments, cluster, controller).await?
     } else {
@@ -148,11 +154,7 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
 }
 
 /// Many canaries, taken over by one controller, and their releases with another.
-async fn among_many(
-    arguments: &Arguments,
-    cluster: &Cluster,
-    controller: Controller,
-) -> Outcome<Vec<Expectation>> {
+async fn among_many(arguments: &Arguments, cluster: &Cluster, controller: Controller) -> Outcome<Vec<Expectation>> {
     let mut all = Vec::new();
     let begun = Instant::now();
     let fleet = Fleet::create(cluster, FLEET, arguments.canaries, 1).await?;

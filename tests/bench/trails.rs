@@ -118,7 +118,9 @@ pub fn trails(cluster: &Cluster, namespace: &str, from: DateTime<Utc>) -> Outcom
 /// The canary's share by the first rule of a `VirtualService`.
 pub fn canary_weight(route: &Value, application: &str) -> Option<u64> {
     let spec = &route["spec"];
-    let rule = [&spec["http"][0], &spec["tcp"][0]].into_iter().find(|rule| rule.is_object())?;
+    let rule = [&spec["http"][0], &spec["tcp"][0]]
+        .into_iter()
+        .find(|rule| rule.is_object())?;
     let canary = format!("{application}-canary");
     let of_canary = |destination: &&Value| destination["destination"]["host"] == canary.as_str();
     let destination = rule["route"].as_array()?.iter().find(of_canary)?;
