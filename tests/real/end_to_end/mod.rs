@@ -6,6 +6,8 @@ mod going;
 mod strategies;
 mod teeth;
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use futures::future::join_all;
 
@@ -13,7 +15,7 @@ use crate::harness::Outcome;
 use crate::harness::abroad::Abroad;
 use crate::harness::cluster::Cluster;
 use crate::harness::controller::Controller;
-use crate::harness::shop::{Replacing, Road, Shop};
+use crate::harness::shop::{Judge, Replacing, Road, Shop};
 use crate::harness::verdict::{Expectation, listed};
 use crate::release::expectations;
 use crate::release::story::{self, Story};
@@ -40,7 +42,7 @@ pub struct Arguments {
 /// So many answers are the least that a claim of no loss is made from.
 const LEAST_ANSWERS: usize = 20_000;
 
-/// All four at once, then the mutant.
+/// All four at once, then the mutant, then the strategies.
 pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     let controller = if arguments.abroad.installed {
         None
@@ -63,6 +65,12 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
         .map(|(namespace, road, replacing)| Shop::new(cluster, namespace, road).replacing(replacing)),
     );
     shops.retain(|shop| arguments.abroad.road.is_none_or(|road| road == shop.road));
+    if let Some(own) = &cluster.own {
+        own.to_envoy.delay(teeth::LATE);
+        // Elsewhere the gateway may be another one, whose statistics have other names.
+        let routes = shops.iter_mut().filter(|shop| shop.road == Road::HttpRoute);
+        routes.for_each(|shop| shop.judge = Judge::Gateway);
+    }
     let stories = join_all(shops.iter().map(|shop| story::tell(cluster, shop, arguments.rate))).await;
     let stories = stories.into_iter().collect::<Outcome<Vec<_>>>()?;
 
@@ -78,8 +86,9 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     }
     stories.iter().for_each(print_losses);
     if let Some(own) = &cluster.own {
+        all.extend(teeth::bite(cluster, arguments.rate).boxed_local().await?);
+        own.to_envoy.delay(Duration::ZERO);
         all.extend(strategies::all(cluster).boxed_local().await?);
-        all.extend(teeth::bite(cluster, &own.to_envoy).await?);
     }
     if let Some(controller) = controller {
         all.push(controller.ends_cleanly().await?);

@@ -101,6 +101,36 @@ impl Trial {
     }
 }
 
+/// Whose counting a Canary judges a new version by, as Prometheus scraped it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judge {
+    /// That of the provider's built-in checks: Envoy's for an `HTTPProxy`, the pods' own for an `HTTPRoute`.
+    BuiltIn,
+    /// Envoy's, by a `MetricTemplate`.
+    Gateway,
+}
+
+impl Judge {
+    /// What the events of a Canary call its success rate.
+    pub const fn success_rate(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "success rate",
+            Self::Gateway => "success-rate-at-the-gateway",
+        }
+    }
+
+    /// The head of a metric in a Canary's list, which is six deep.
+    fn metric(self, what: &str) -> String {
+        match self {
+            Self::BuiltIn => format!("name: request-{what}"),
+            Self::Gateway => {
+                let template = format!("{what}-at-the-gateway");
+                format!("name: {template}\n        templateRef: {{name: {template}}}")
+            }
+        }
+    }
+}
+
 /// What may differ from shop to shop.
 #[derive(Clone)]
 pub struct Shop {
@@ -111,10 +141,13 @@ pub struct Shop {
     /// How its Deployment replaces pods.
     replacing: Replacing,
     trial: Trial,
+    /// By whose counting its Canary decides.
+    pub judge: Judge,
     /// The Canary's `trafficSettleSeconds`; the default if it says nothing.
     settle_seconds: Option<u32>,
     client: Client,
     gateway: SocketAddr,
+    prometheus: String,
     image: String,
     gateway_object: (String, String),
     guest: Option<String>,
@@ -128,9 +161,11 @@ impl Shop {
             road,
             replacing: Replacing::Rolling,
             trial: Trial::Steps,
+            judge: Judge::BuiltIn,
             settle_seconds: None,
             client: cluster.client.clone(),
             gateway: cluster.gateway,
+            prometheus: cluster.prometheus.clone(),
             image: cluster.image.clone(),
             gateway_object: cluster.gateway_object.clone(),
             guest: cluster.guest.clone(),
@@ -162,6 +197,11 @@ impl Shop {
         }
     }
 
+    /// Whether it is Envoy that counts for its Canary, and not the pods.
+    pub fn is_judged_by_envoy(&self) -> bool {
+        self.road == Road::HttpProxy || self.judge == Judge::Gateway
+    }
+
     /// The name under which the gateway knows it.
     pub fn host(&self) -> String {
         format!("{}.example.com", self.namespace)
@@ -180,6 +220,9 @@ impl Shop {
 
     /// Creates the Canary.
     pub async fn add_canary(&self) -> Outcome<()> {
+        if self.judge == Judge::Gateway {
+            self.apply("gateway-metrics").await?;
+        }
         self.apply(&format!("{}-canary", self.road.file())).await
     }
 
@@ -278,6 +321,9 @@ impl Shop {
             .replace("{{image}}", &self.image)
             .replace("{{gateway-namespace}}", &self.gateway_object.0)
             .replace("{{gateway}}", &self.gateway_object.1)
+            .replace("{{prometheus}}", &self.prometheus)
+            .replace("{{success-rate}}", &self.judge.metric("success-rate"))
+            .replace("{{duration}}", &self.judge.metric("duration"))
             .replace("{{replacing}}", replacing)
             .replace("{{settle}}", &settle.unwrap_or_default())
             // In the Canary's analysis, which is four deep.

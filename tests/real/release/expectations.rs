@@ -54,7 +54,10 @@ pub fn course(story: &Story) -> Vec<Expectation> {
             format!("The bad version gets 25 percent and never more ({})", listed(&failure)),
             highest == 25,
         ),
-        Expectation::new("The success rate decided against it", story.deciding_event().is_some()),
+        Expectation::new(
+            format!("The {} decided against it", story.success_rate),
+            story.deciding_event().is_some(),
+        ),
         Expectation::new(
             format!(
                 "After the rollback {GOOD} alone answers ({} of {})",
@@ -79,8 +82,18 @@ pub fn course(story: &Story) -> Vec<Expectation> {
     all.into_iter().map(|each| each.about(&story.title)).collect()
 }
 
-/// That every request was answered by the application, in every part of the story.
-pub fn nothing_lost(story: &Story) -> Vec<Expectation> {
+/// What was lost in a part of the story.
+pub struct Losses {
+    /// The part, behind "while".
+    pub time: &'static str,
+    /// Requests without an answer of the application.
+    pub lost: usize,
+    /// All of them.
+    pub all: usize,
+}
+
+/// What was lost in each part.
+pub fn losses(story: &Story) -> [Losses; 4] {
     let moments = &story.moments;
     let parts = [
         ("the Canary takes over", DateTime::<Utc>::MIN_UTC, moments.good),
@@ -88,14 +101,21 @@ pub fn nothing_lost(story: &Story) -> Vec<Expectation> {
         ("the bad version is tried", moments.bad, moments.deleted),
         ("the Canary is deleted", moments.deleted, DateTime::<Utc>::MAX_UTC),
     ];
-    let judged = parts.map(|(time, from, to)| {
+    parts.map(|(time, from, to)| {
         let tally = story.answers.between(from, to);
-        let all = tally.lost + tally.answered;
-        Expectation::new(
-            format!("No request is lost while {time} ({} of {all})", tally.lost),
-            tally.lost == 0 && all > 0,
-        )
-        .about(&story.title)
+        Losses {
+            time,
+            lost: tally.lost,
+            all: tally.lost + tally.answered,
+        }
+    })
+}
+
+/// That every request was answered by the application, in every part of the story.
+pub fn nothing_lost(story: &Story) -> Vec<Expectation> {
+    let judged = losses(story).map(|Losses { time, lost, all }| {
+        let text = format!("No request is lost while {time} ({lost} of {all})");
+        Expectation::new(text, lost == 0 && all > 0).about(&story.title)
     });
     judged.into()
 }
@@ -123,7 +143,7 @@ impl Story {
         self.events
             .iter()
             .filter(of_bad)
-            .find(|event| event.what.contains("success") && event.what.contains('<'))
+            .find(|event| event.what.contains(self.success_rate) && event.what.contains('<'))
     }
 }
 

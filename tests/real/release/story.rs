@@ -11,7 +11,7 @@ use crate::harness::access_log::{self, Line};
 use crate::harness::cluster::Cluster;
 use crate::harness::load::{Answers, Load};
 use crate::harness::record::{Record, Seen, Since, Weights, events};
-use crate::harness::shop::{NAME, Road, Shop};
+use crate::harness::shop::{NAME, Shop};
 
 /// The version that is live before the controller comes, the good one, and the bad one.
 pub const FIRST: &str = "1.0.0";
@@ -72,6 +72,8 @@ pub struct Span {
 pub struct Story {
     /// For people.
     pub title: String,
+    /// What events call the success rate, which says whose counting it is.
+    pub success_rate: &'static str,
     /// When what happened.
     pub moments: Moments,
     /// Weights and phases, up to the deletion.
@@ -147,6 +149,7 @@ async fn told(cluster: &Cluster, shop: &Shop, title: &str, rate: u32) -> Outcome
     };
     Ok(Story {
         title: title.to_owned(),
+        success_rate: shop.judge.success_rate(),
         spans: spans(cluster, shop, &moments, &seen).await?,
         moments,
         seen,
@@ -188,37 +191,33 @@ async fn spans(cluster: &Cluster, shop: &Shop, moments: &Moments, seen: &Seen) -
     Ok(spans)
 }
 
-/// The built-in checks of a provider, success rate and duration, as `PromQL`, written here a second time: the page shows what
+/// The checks of a Canary, success rate and duration, as `PromQL`, written here a second time: the page shows what
 /// Prometheus knew, independently of what the controller made of it.
 fn queries(shop: &Shop) -> [String; 2] {
     let namespace = &shop.namespace;
-    match shop.road {
-        Road::HttpProxy => {
-            let of_canary = format!(r#"envoy_cluster_name=~"{namespace}_{NAME}-canary_.*""#);
-            let requests = format!("envoy_cluster_upstream_rq{{{of_canary}");
-            [
-                format!(
-                    r#"100 * (1 - (sum(rate({requests},envoy_response_code=~"5.."}}[10s])) or vector(0)) / sum(rate({requests}}}[10s])))"#
-                ),
-                format!(
-                    "histogram_quantile(0.99, sum(rate(envoy_cluster_upstream_rq_time_bucket{{{of_canary}}}[10s])) by (le))"
-                ),
-            ]
-        }
-        Road::HttpRoute => {
-            let pods = format!("{NAME}-[0-9a-z]+-[0-9a-z]+");
-            let of_canary = format!(r#"kubernetes_namespace="{namespace}",kubernetes_pod_name=~"{pods}""#);
-            let requests = format!("http_request_duration_seconds_count{{{of_canary}");
-            [
-                format!(
-                    r#"100 * (1 - (sum(rate({requests},status=~"5.."}}[10s])) or vector(0)) / sum(rate({requests}}}[10s])))"#
-                ),
-                format!(
-                    "1000 * histogram_quantile(0.99, sum(rate(http_request_duration_seconds_bucket{{{of_canary}}}[10s])) by (le))"
-                ),
-            ]
-        }
+    if shop.is_judged_by_envoy() {
+        let of_canary = format!(r#"envoy_cluster_name=~"{namespace}_{NAME}-canary_.*""#);
+        let requests = format!("envoy_cluster_upstream_rq{{{of_canary}");
+        return [
+            format!(
+                r#"100 * (1 - (sum(rate({requests},envoy_response_code=~"5.."}}[10s])) or vector(0)) / sum(rate({requests}}}[10s])))"#
+            ),
+            format!(
+                "histogram_quantile(0.99, sum(rate(envoy_cluster_upstream_rq_time_bucket{{{of_canary}}}[10s])) by (le))"
+            ),
+        ];
     }
+    let pods = format!("{NAME}-[0-9a-z]+-[0-9a-z]+");
+    let of_canary = format!(r#"kubernetes_namespace="{namespace}",kubernetes_pod_name=~"{pods}""#);
+    let requests = format!("http_request_duration_seconds_count{{{of_canary}");
+    [
+        format!(
+            r#"100 * (1 - (sum(rate({requests},status=~"5.."}}[10s])) or vector(0)) / sum(rate({requests}}}[10s])))"#
+        ),
+        format!(
+            "1000 * histogram_quantile(0.99, sum(rate(http_request_duration_seconds_bucket{{{of_canary}}}[10s])) by (le))"
+        ),
+    ]
 }
 
 /// The one number that a query gave at a moment.
