@@ -1,6 +1,7 @@
 //! What other tools make of a Canary: Argo CD's own health script and kstatus' own code read the status of every stage, as the core
 //! publishes it (`spec/analysis.md` 7.3). Pipelines and deployment tools wait by their answers.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use serin::api::{Canary, Phase};
-use serin::rollout::{Block, publish};
+use serin::rollout::{Block, QUEUED, Stage, publish};
 
 use crate::harness::Outcome;
 use crate::harness::cluster::Cluster;
@@ -18,27 +19,52 @@ use crate::harness::verdict::Expectation;
 /// Where Argo CD keeps its script.
 const SCRIPT: &str = "resource_customizations/flagger.app/Canary/health.lua";
 
-/// A stage with an outcome, and what both tools must say. The reason is the one of a Canary that stands well.
-const STAGES: [(&str, Option<&str>, &str, &str); 18] = [
-    ("Initializing", None, "Unknown", "InProgress"),
-    ("Resting", Some("initialized"), "Healthy", "Current"),
-    ("Resting", Some("succeeded"), "Healthy", "Current"),
-    ("Resting", Some("failed"), "Degraded", "Failed"),
-    ("Waiting", Some("succeeded"), "Unknown", "InProgress"),
-    ("Raising", None, "Progressing", "InProgress"),
-    ("Stepping", None, "Progressing", "InProgress"),
-    ("WaitingPromotion", None, "Unknown", "InProgress"),
-    ("Shielding", None, "Progressing", "InProgress"),
-    ("Promoting", None, "Progressing", "InProgress"),
-    ("Returning", None, "Progressing", "InProgress"),
-    ("Finalising", None, "Progressing", "InProgress"),
-    ("RollingBack", Some("failed"), "Progressing", "InProgress"),
-    ("Reverting", None, "Progressing", "InProgress"),
-    ("Restarting", None, "Progressing", "InProgress"),
-    ("HoldOnCanary", Some("failed"), "Degraded", "Failed"),
-    ("Restoring", Some("failed"), "Progressing", "InProgress"),
-    ("Leaving", Some("succeeded"), "Unknown", "Terminating"),
+/// A stage with an outcome and a reason, and what both tools must say: every stage, and every reason that changes what is said.
+const STATES: [(&str, Option<&str>, &str, &str, &str); 31] = [
+    ("Initializing", None, STEADY, "Unknown", "InProgress"),
+    ("Resting", Some("initialized"), STEADY, "Healthy", "Current"),
+    ("Resting", Some("succeeded"), STEADY, "Healthy", "Current"),
+    ("Resting", Some("failed"), STEADY, "Degraded", "Failed"),
+    ("Waiting", Some("succeeded"), STEADY, "Unknown", "InProgress"),
+    ("Raising", None, STEADY, "Progressing", "InProgress"),
+    ("Stepping", None, STEADY, "Progressing", "InProgress"),
+    ("WaitingPromotion", None, STEADY, "Unknown", "InProgress"),
+    ("Shielding", None, STEADY, "Progressing", "InProgress"),
+    ("Promoting", None, STEADY, "Progressing", "InProgress"),
+    ("Returning", None, STEADY, "Progressing", "InProgress"),
+    ("Finalising", None, STEADY, "Progressing", "InProgress"),
+    ("RollingBack", Some("failed"), STEADY, "Progressing", "InProgress"),
+    ("Reverting", None, STEADY, "Progressing", "InProgress"),
+    ("Restarting", None, STEADY, "Progressing", "InProgress"),
+    ("HoldOnCanary", Some("failed"), STEADY, "Degraded", "Failed"),
+    ("Restoring", Some("failed"), STEADY, "Progressing", "InProgress"),
+    ("Moving", Some("succeeded"), STEADY, "Unknown", "InProgress"),
+    ("Leaving", Some("succeeded"), STEADY, "Unknown", "Terminating"),
+    // What waits for its turn is not done, whatever its phase.
+    ("Initializing", None, QUEUED, "Unknown", "InProgress"),
+    ("Resting", Some("succeeded"), QUEUED, "Healthy", "InProgress"),
+    ("Waiting", Some("succeeded"), QUEUED, "Unknown", "InProgress"),
+    // Nor is a primary that is being rebuilt.
+    ("Resting", Some("succeeded"), "PrimaryLost", "Healthy", "InProgress"),
+    (
+        "Resting",
+        Some("succeeded"),
+        "PrimaryOvertaken",
+        "Healthy",
+        "InProgress",
+    ),
+    // Whatever only a person can mend is a failure at once.
+    ("Resting", Some("succeeded"), "InvalidSpec", "Healthy", "Failed"),
+    ("Resting", Some("succeeded"), "TargetTaken", "Healthy", "Failed"),
+    ("Resting", Some("succeeded"), "TargetNotFound", "Healthy", "Failed"),
+    ("Resting", Some("succeeded"), "Forbidden", "Healthy", "Failed"),
+    ("Resting", Some("succeeded"), "KindNotServed", "Healthy", "Failed"),
+    ("Initializing", None, "PrimaryNotReady", "Unknown", "Failed"),
+    ("Initializing", None, "InvalidSpec", "Unknown", "Failed"),
 ];
+
+/// A reason that says nothing about health.
+const STEADY: &str = "Analysing";
 
 /// What both tools say about one object.
 #[derive(Debug, Deserialize)]
@@ -59,17 +85,16 @@ pub fn told(cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     let program = cluster.programs.place("health")?;
     let script = cluster.programs.place("argo-source")?.join(SCRIPT);
     let mut objects = Vec::new();
-    for (stage, outcome, ..) in STAGES {
-        objects.push(canary(stage, outcome, "Analysing")?);
+    for (stage, outcome, reason, ..) in STATES {
+        objects.push(canary(stage, outcome, reason)?);
     }
-    // Whatever only a person can mend is a failure at once, and a spec that was just edited is not done.
-    objects.push(canary("Resting", Some("succeeded"), "InvalidSpec")?);
+    // A spec that was just edited is not done.
     let mut edited = canary("Resting", Some("succeeded"), "Promoted")?;
     edited["metadata"]["generation"] = json!(8);
     objects.push(edited);
     let answers = ask(program, &script, &objects)?;
-    let mut expected: Vec<(&str, &str)> = STAGES.iter().map(|(_, _, argo, kstatus)| (*argo, *kstatus)).collect();
-    expected.extend([("Healthy", "Failed"), ("Healthy", "InProgress")]);
+    let mut expected: Vec<(&str, &str)> = STATES.iter().map(|(.., argo, kstatus)| (*argo, *kstatus)).collect();
+    expected.push(("Healthy", "InProgress"));
     let mut wrong = Vec::new();
     for ((object, answer), (argo, kstatus)) in objects.iter().zip(&answers).zip(&expected) {
         if (answer.argo.status.as_str(), answer.kstatus.status.as_str()) != (*argo, *kstatus) {
@@ -82,16 +107,33 @@ pub fn told(cluster: &Cluster) -> Outcome<Vec<Expectation>> {
         message.contains(" --- ") && !message.ends_with(" --- ") && !answer.kstatus.message.is_empty()
     });
     let all = answers.len() == expected.len() && wrong.is_empty();
+    let told: BTreeSet<_> = STATES.iter().map(|(stage, ..)| (*stage).to_owned()).collect();
+    let missing: Vec<_> = stages()?.symmetric_difference(&told).cloned().collect();
     Ok(vec![
         Expectation::new(
+            format!("Other tools are asked about every stage that there is {missing:?}"),
+            missing.is_empty(),
+        ),
+        Expectation::new(
             format!(
-                "Argo CD's health script and kstatus agree with the status of {} stages {wrong:?}",
+                "Argo CD's health script and kstatus agree with {} statuses {wrong:?}",
                 expected.len()
             ),
             all,
         ),
         Expectation::new("both have words for each of them", spoken),
     ])
+}
+
+/// The names of all stages, which the core gives whoever asks for one that there is not.
+fn stages() -> Outcome<BTreeSet<String>> {
+    let refusal = match serde_json::from_value::<Stage>(json!("")) {
+        Ok(stage) => return Err(format!("a stage without a name: {stage:?}").into()),
+        Err(refusal) => refusal.to_string(),
+    };
+    // Every second piece stands between two quotes; the first of them is the name that was asked for.
+    let quoted = refusal.split('`').skip(1).step_by(2).skip(1);
+    Ok(quoted.map(str::to_owned).collect())
 }
 
 /// A Canary in a stage.

@@ -45,7 +45,11 @@ const AFTERMATH: Duration = Duration::from_secs(8);
 /// All rooms, in two rounds: a machine has two cores.
 pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     pod_metrics::define(&cluster.client).await?;
-    let flags = ["-leader-election-namespace", cluster.lease_namespace()];
+    let flags = [
+        "-leader-election-namespace",
+        cluster.lease_namespace(),
+        &format!("-include-label-prefix={}", plain::PREFIX),
+    ];
     let kubeconfig = &cluster.controller_kubeconfig;
     let controller = Controller::start_as(cluster, "controller", 18080, kubeconfig, &flags).await?;
     let listener = &Listener::start().await?;

@@ -15,6 +15,9 @@ use crate::release::story::{FIRST, GOOD};
 const NAMESPACE: &str = "plain";
 const SERVICE: [&str; 3] = ["", "v1", "Service"];
 const PROXY: [&str; 3] = ["projectcontour.io", "v1", "HTTPProxy"];
+const DEPLOYMENT: [&str; 3] = ["apps", "v1", "Deployment"];
+/// Labels and annotations with this prefix go along to the primary.
+pub const PREFIX: &str = "team.example/";
 /// What keeps Flux from undoing what Serin writes.
 const TOOLKITS: [&str; 2] = [
     "kustomize.toolkit.fluxcd.io/reconcile",
@@ -30,6 +33,13 @@ pub async fn run(cluster: &Cluster, listener: &Listener) -> Outcome<Vec<Expectat
         hook("smoke", "pre-rollout"),
         hook("load", "rollout"),
     ];
+    let own = json!({ "team.example/part": "front", "other.example/part": "front" });
+    tale.merge(
+        DEPLOYMENT,
+        NAME,
+        &json!({ "metadata": { "labels": own, "annotations": own } }),
+    )
+    .await?;
     let proxy = tale.object(PROXY, NAME).await?["spec"].take();
     let before = Utc::now();
     let spec = json!({ "provider": "kubernetes", "analysis": { "iterations": 5, "webhooks": hooks } });
@@ -61,12 +71,21 @@ pub async fn run(cluster: &Cluster, listener: &Listener) -> Outcome<Vec<Expectat
                 .iter()
                 .all(|mark| apex["metadata"]["annotations"][mark] == "disabled"),
     );
-    let primary = tale
-        .object(["apps", "v1", "Deployment"], &format!("{NAME}-primary"))
-        .await?;
+    let primary = tale.object(DEPLOYMENT, &format!("{NAME}-primary")).await?;
+    let version = tale.shop.primary_version().await?;
     tale.expect(
-        "The primary has the target's labels under its own name",
-        primary["metadata"]["labels"]["app"] == format!("{NAME}-primary"),
+        format!("The primary has the target's labels under its own name, and its new version ({version})"),
+        primary["metadata"]["labels"]["app"] == format!("{NAME}-primary") && version == GOOD,
+    );
+    let along = ["labels", "annotations"].map(|kind| &primary["metadata"][kind]);
+    tale.expect(
+        format!(
+            "Labels and annotations that begin with {PREFIX} go along to it, and no others ({})",
+            along[0]
+        ),
+        along
+            .iter()
+            .all(|all| all["team.example/part"] == "front" && all["other.example/part"].is_null()),
     );
     let still = tale.object(PROXY, NAME).await?["spec"].take();
     tale.expect("The team's route is left alone", still == proxy);

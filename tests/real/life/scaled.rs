@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::Api;
+use kube::api::{Api, DynamicObject};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -22,7 +22,14 @@ use crate::life::tale::Tale;
 use crate::release::story::{BAD, GOOD};
 
 const SCALER: [&str; 3] = ["autoscaling", "v2", "HorizontalPodAutoscaler"];
+const CANARY: [&str; 3] = ["flagger.app", "v1beta1", "Canary"];
 const PRIMARY: &str = "shop-primary";
+
+/// A good version that another follows before it is promoted.
+const PUSHED_OVER: &str = "1.5.0";
+
+/// Seconds that the data plane is given in a hand-back.
+const SLOWLY: u32 = 6;
 
 /// How many pods the primary's load wants before a release, and what that is in thousandths of a processor: each of 100 that a pod asks for
 /// is to be used by half.
@@ -40,7 +47,7 @@ pub enum By {
     Weights,
 }
 
-/// A good release, a bad one, and the way out, each while the load asks for fewer pods than there are.
+/// A good release with a push in its middle, a bad one, and the way out, each while the load asks for fewer pods than there are.
 pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By) -> Outcome<Vec<Expectation>> {
     let (title, road) = match by {
         By::Service => ("Scaled, without a route", Road::HttpProxy),
@@ -70,13 +77,19 @@ pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By
         By::Weights => spec["analysis"]["stepWeights"] = json!([30, 60]),
     }
     tale.canary(&spec).await?;
-    let sizes = Sizes::start(tale.shop.deployments());
+    let sizes = Sizes::start(tale.shop.deployments(), tale.api(SCALER));
 
     to_the_peak(&tale, &metrics).await?;
     tale.apply(SCALER, NAME, &scaler(55)).await?;
-    let start = begun(&tale, &metrics, GOOD).await?;
-    let end = tale.phase_after(start, "Succeeded", "Failed").await?;
-    floor_held(&mut tale, &sizes, "a promotion", start, end);
+    let start = begun(&tale, &metrics, PUSHED_OVER).await?;
+    tale.until_stage("Stepping").await?;
+    let pushed = tale.release(GOOD, &[]).await?;
+    let end = tale.phase_after(pushed, "Succeeded", "Failed").await?;
+    let restarted = tale
+        .was_told(pushed, "New revision detected! Restarting analysis")
+        .await?;
+    tale.expect("A push in the middle of a run begins it anew", restarted);
+    floor_held(&mut tale, &sizes, "a restart and a promotion", start, end);
     let copy = tale.object(SCALER, PRIMARY).await?;
     tale.expect(
         "The promotion ends with the new utilisation on the primary's scaler (case 69)",
@@ -99,21 +112,20 @@ pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By
     floor_held(&mut tale, &sizes, "a rollback", start, end);
 
     to_the_peak(&tale, &metrics).await?;
+    // The hand-back then takes long enough for the scaler to want its way several times.
+    tale.merge(CANARY, NAME, &json!({ "spec": { "trafficSettleSeconds": SLOWLY } }))
+        .await?;
     let start = Utc::now();
     metrics.demand(NAME, PEAK.1);
+    metrics.demand(PRIMARY, QUIET);
     tale.shop.remove_canary().await?;
+    let end = Utc::now();
     let target = tale.size(NAME).await?;
     tale.expect(
         format!("The target is as large as the primary was when it takes over ({target} pods)"),
         target >= PEAK.0,
     );
-    floor_held(
-        &mut tale,
-        &sizes,
-        "the hand-back",
-        start,
-        start + chrono::TimeDelta::seconds(1),
-    );
+    floor_held(&mut tale, &sizes, "the hand-back", start, end);
     sleep(super::AFTERMATH).await;
     Ok(tale.end().await?.1)
 }
@@ -154,30 +166,45 @@ async fn begun(tale: &Tale<'_>, metrics: &PodMetrics, version: &str) -> Outcome<
 }
 
 fn floor_held(tale: &mut Tale<'_>, sizes: &Sizes, during: &str, from: DateTime<Utc>, to: DateTime<Utc>) {
-    let (seen, least) = sizes.between(from, to);
+    let looks = sizes.between(from, to);
+    let least = looks.iter().map(|look| look.size).min().unwrap_or_default();
+    let held_back = looks.iter().filter(|look| look.fewer_are_wanted).count();
     tale.expect(
         format!(
-            "During {during} the primary keeps its {} pods ({least} at least, {seen} looks)",
-            PEAK.0
+            "During {during} the primary keeps its {} pods ({least} at least), though its scaler wants fewer (in {held_back} of {} looks)",
+            PEAK.0,
+            looks.len()
         ),
-        seen > 0 && least >= PEAK.0,
+        least >= PEAK.0 && held_back > 0,
     );
 }
 
-/// How many pods the primary was to have, looked at again and again until dropped.
+/// The primary at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// How many pods it was to have.
+    size: i32,
+    /// Whether its scaler would take some away, were it not for the least number that it is allowed.
+    fewer_are_wanted: bool,
+}
+
+/// The primary, looked at again and again until dropped.
 struct Sizes {
-    seen: Arc<Mutex<Vec<Since<i32>>>>,
+    seen: Arc<Mutex<Vec<Since<Look>>>>,
     task: JoinHandle<()>,
 }
 
 impl Sizes {
-    fn start(deployments: Api<Deployment>) -> Self {
-        let seen: Arc<Mutex<Vec<Since<i32>>>> = Arc::default();
+    fn start(deployments: Api<Deployment>, scalers: Api<DynamicObject>) -> Self {
+        let seen: Arc<Mutex<Vec<Since<Look>>>> = Arc::default();
         let notes = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             loop {
-                if let Ok(primary) = deployments.get(PRIMARY).await {
-                    let what = primary.spec.and_then(|spec| spec.replicas).unwrap_or_default();
+                if let (Ok(primary), Ok(scaler)) = tokio::join!(deployments.get(PRIMARY), scalers.get_opt(PRIMARY)) {
+                    let what = Look {
+                        size: primary.spec.and_then(|spec| spec.replicas).unwrap_or_default(),
+                        fewer_are_wanted: scaler.is_some_and(|scaler| is_held_back(&scaler.data["status"])),
+                    };
                     let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
                     notes.push(Since { at: Utc::now(), what });
                 }
@@ -187,15 +214,20 @@ impl Sizes {
         Self { seen, task }
     }
 
-    /// How often was looked in that time, and the least size that was seen.
-    fn between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> (usize, i32) {
+    /// What was seen in that time.
+    fn between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Look> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let sizes = seen
-            .iter()
-            .filter(|size| (from..to).contains(&size.at))
-            .map(|size| size.what);
-        (sizes.clone().count(), sizes.min().unwrap_or_default())
+        let looks = seen.iter().filter(|look| (from..to).contains(&look.at));
+        looks.map(|look| look.what).collect()
     }
+}
+
+/// Whether a scaler says that it wants fewer pods than it may have. Source: Kubernetes, `HorizontalPodAutoscaler`, condition `ScalingLimited`.
+fn is_held_back(status: &Value) -> bool {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions
+        .into_iter()
+        .any(|condition| condition["type"] == "ScalingLimited" && condition["reason"] == "TooFewReplicas")
 }
 
 impl Drop for Sizes {

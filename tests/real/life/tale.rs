@@ -200,6 +200,13 @@ impl<'a> Tale<'a> {
         Ok(())
     }
 
+    /// Changes these parts of an object of the namespace.
+    pub async fn merge(&self, kind: [&str; 3], name: &str, change: &Value) -> Outcome<()> {
+        let api = self.api(kind);
+        api.patch(name, &PatchParams::default(), &Patch::Merge(change)).await?;
+        Ok(())
+    }
+
     /// The namespace's objects of a kind.
     pub fn api(&self, [group, version, kind]: [&str; 3]) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
