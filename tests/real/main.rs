@@ -64,10 +64,12 @@ enum OnCluster {
     Life(life::Arguments),
     /// Releases while controller, API server, etcd, Prometheus, hooks, a rival and an admission policy do their worst.
     Faults(faults::Arguments),
-    /// What a controller costs: requests, CPU, memory. Prints it and judges nothing that has to do with time.
+    /// What a controller costs: requests, CPU, memory. Judges how often it asks, and nothing that has to do with time.
     Bench(bench::Arguments),
-    /// Whether the test cluster itself is one: restarts, frozen processes, pods without processes.
+    /// Whether the test cluster itself is one: restarts, frozen processes, pods without processes, nothing left of a run that was killed.
     Ground,
+    /// Nothing but a cluster, until Ctrl-C.
+    Idle,
 }
 
 impl Scenario {
@@ -81,6 +83,7 @@ impl Scenario {
             Self::OnCluster(OnCluster::Faults(_)) => "faults",
             Self::OnCluster(OnCluster::Bench(_)) => "bench",
             Self::OnCluster(OnCluster::Ground) => "ground",
+            Self::OnCluster(OnCluster::Idle) => "idle",
         }
     }
 
@@ -120,6 +123,7 @@ impl OnCluster {
             Self::Faults(arguments) => faults::run(arguments, cluster).boxed_local(),
             Self::Bench(arguments) => bench::run(arguments, cluster).boxed_local(),
             Self::Ground => ground::run(cluster).boxed_local(),
+            Self::Idle => std::future::pending().boxed_local(),
         }
     }
 }

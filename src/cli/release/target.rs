@@ -4,7 +4,6 @@
 //! The pods of a target may read configurations that are followed: then the revision is the template with the names of their copies
 //! in it. The originals are read for that only where the template alone does not tell.
 
-
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use serde_json::Value;

@@ -1,7 +1,9 @@
 //! The ground that the other scenarios stand on: whether the cluster is one. Its control plane comes back after it was killed, a
-//! frozen program is frozen, and KWOK's pods are ready without anything that runs. And what other tools make of a Canary is [`health`].
+//! frozen program is frozen, KWOK's pods are ready without anything that runs, and there are no [`leftovers`] of a run that was killed. And
+//! what other tools make of a Canary is [`health`].
 
 mod health;
+mod leftovers;
 
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub async fn run(cluster: &Cluster) -> Outcome<Vec<Expectation>> {
         all.push(comes_back(cluster, name).await?);
     }
     all.push(is_frozen(cluster).await?);
+    all.push(leftovers::none(cluster).await?);
     all.extend(health::told(cluster)?);
     println!("\n{}", listed(&all));
     Ok(all)
