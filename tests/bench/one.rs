@@ -22,7 +22,7 @@ pub async fn release(cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     let count = Count::read(cluster, from, Utc::now())?;
     println!("## One canary alone, three steps\n\n{}", count.beside_marks());
     let trails = trails::trails(cluster, "alone", from)?;
-    let course = trails.values().find_map(trails::Trail::course);
+    let course = trails.get(&Fleet::name(0)).and_then(trails::Trail::course);
     let steps = course.map_or(0, |course| course.out.len());
     let mut all = count.judged();
     all.push(Expectation::new(
@@ -41,7 +41,7 @@ pub async fn fault(cluster: &Cluster) -> Outcome<Expectation> {
     fleet.release(1, "2.0.0").await?;
     fleet.so_many_are(1, "Failed").await?;
     let trails = trails::trails(cluster, "fault", begun)?;
-    let trail = trails.values().next().ok_or("the release wrote nothing")?;
+    let trail = trails.get(&Fleet::name(0)).ok_or("the release wrote nothing")?;
     println!("## From the fault to the route home\n");
     if let Some(home) = trail.home_after(moment) {
         println!(

@@ -16,20 +16,25 @@ const OPTIMISED: &str = "release";
 pub struct UnderTest {
     program: PathBuf,
     built: DateTime<Utc>,
-    /// The checkout's commit, when it was made, and how many files were changed since.
-    commit: (String, DateTime<Utc>, usize),
+    /// Why it is not known, where the checkout has no history.
+    commit: Result<Commit, String>,
+}
+
+/// The last commit of the checkout.
+struct Commit {
+    hash: String,
+    made: DateTime<Utc>,
+    /// Files that were changed since.
+    changed: usize,
 }
 
 impl UnderTest {
     /// Looks at a program and at the checkout of this run.
     pub fn look(program: &Path) -> Outcome<Self> {
-        let last = git(&["log", "-1", "--format=%H %cI"])?;
-        let (commit, made) = last.trim().split_once(' ').ok_or("git knows no commit")?;
-        let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
         Ok(Self {
             program: program.to_owned(),
             built: program.metadata()?.modified()?.into(),
-            commit: (commit.to_owned(), made.parse()?, changed.lines().count()),
+            commit: Commit::last().map_err(|error| error.to_string()),
         })
     }
 
@@ -55,19 +60,34 @@ impl UnderTest {
 
 impl fmt::Display for UnderTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (commit, made, changed) = &self.commit;
         let (program, built) = (self.program.display(), self.built.format("%F %T"));
         let kind = if self.is_optimised() {
             "an optimised build"
         } else {
             "NOT an optimised build: its CPU and memory say little"
         };
-        writeln!(f, "Commit {commit}, {changed} files changed since.")?;
+        match &self.commit {
+            Ok(Commit { hash, changed, .. }) => writeln!(f, "Commit {hash}, {changed} files changed since.")?,
+            Err(error) => writeln!(f, "Commit unknown: {error}.")?,
+        }
         write!(f, "The controller is {kind}: {program}, made {built}.")?;
-        if self.built < *made {
+        if self.commit.as_ref().is_ok_and(|commit| self.built < commit.made) {
             write!(f, " It is OLDER than the commit.")?;
         }
         Ok(())
+    }
+}
+
+impl Commit {
+    fn last() -> Outcome<Self> {
+        let last = git(&["log", "-1", "--format=%H %cI"])?;
+        let (hash, made) = last.trim().split_once(' ').ok_or("git knows no commit")?;
+        let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+        Ok(Self {
+            hash: hash.to_owned(),
+            made: made.parse()?,
+            changed: changed.lines().count(),
+        })
     }
 }
 
