@@ -76,7 +76,7 @@ enum Room {
     One,
     /// One that fails.
     Fault,
-    /// All that a Canary can say to Istio.
+    /// All that a Canary can say to Istio. Only where it is named: it has no figures, and its canaries would be in others'.
     Options,
     /// Many canaries with nothing to do.
     Rest,
@@ -86,7 +86,7 @@ enum Room {
 
 impl Arguments {
     fn want(&self, room: Room) -> bool {
-        self.only.is_empty() || self.only.contains(&room)
+        (self.only.is_empty() && room != Room::Options) || self.only.contains(&room)
     }
 
     /// What the controller is told beside the usual, with `others`.
@@ -101,7 +101,7 @@ impl Arguments {
     }
 }
 
-/// One release alone, one that fails, one of each kind, many canaries at rest, many releases at once.
+/// One release alone, one that fails, many canaries at rest, many releases at once.
 pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expectation>> {
     let (Product::Serin(program) | Product::Flagger(program)) = &cluster.programs.product;
     let under_test = UnderTest::look(program)?;
