@@ -22,14 +22,13 @@ use crate::life::tale::Tale;
 use crate::release::story::{BAD, GOOD};
 
 const SCALER: [&str; 3] = ["autoscaling", "v2", "HorizontalPodAutoscaler"];
-const CANARY: [&str; 3] = ["flagger.app", "v1beta1", "Canary"];
 const PRIMARY: &str = "shop-primary";
 
 /// A good version that another follows before it is promoted.
 const PUSHED_OVER: &str = "1.5.0";
 
-/// Seconds that the data plane is given in a hand-back.
-const SLOWLY: u32 = 6;
+/// The one in whose run the Canary is deleted.
+const LAST: &str = "4.0.0";
 
 /// How many pods the primary's load wants before a release, and what that is in thousandths of a processor: each of 100 that a pod asks for
 /// is to be used by half.
@@ -47,7 +46,7 @@ pub enum By {
     Weights,
 }
 
-/// A good release with a push in its middle, a bad one, and the way out, each while the load asks for fewer pods than there are.
+/// A good release with a push in its middle, a bad one, and the way out of a third, each while the load asks for fewer pods than there are.
 pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By) -> Outcome<Vec<Expectation>> {
     let (title, road) = match by {
         By::Service => ("Scaled, without a route", Road::HttpProxy),
@@ -95,10 +94,7 @@ pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By
         "The promotion ends with the new utilisation on the primary's scaler (case 69)",
         copy["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 55,
     );
-    tale.until("the scaler has its way again", async || {
-        Ok((tale.size(PRIMARY).await? < PEAK.0).then_some(()))
-    })
-    .await?;
+    to_the_scaler(&tale).await?;
     let target = tale.size(NAME).await?;
     tale.expect(
         format!("Then the scaler takes the primary's pods that are not needed; the target has {target}"),
@@ -111,13 +107,13 @@ pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By
     let end = tale.phase_after(start, "Failed", "Succeeded").await?;
     floor_held(&mut tale, &sizes, "a rollback", start, end);
 
+    // At rest the scaler has its way with the primary, so the hand-back comes in the middle of a run.
+    to_the_scaler(&tale).await?;
     to_the_peak(&tale, &metrics).await?;
-    // The hand-back then takes long enough for the scaler to want its way several times.
-    tale.merge(CANARY, NAME, &json!({ "spec": { "trafficSettleSeconds": SLOWLY } }))
-        .await?;
-    let start = Utc::now();
+    listener.answer(&hook, Answers::Well);
+    let start = begun(&tale, &metrics, LAST).await?;
+    tale.until_stage("Stepping").await?;
     metrics.demand(NAME, PEAK.1);
-    metrics.demand(PRIMARY, QUIET);
     tale.shop.remove_canary().await?;
     let end = Utc::now();
     let target = tale.size(NAME).await?;
@@ -125,7 +121,7 @@ pub async fn run(cluster: &Cluster, listener: &Listener, namespace: &str, by: By
         format!("The target is as large as the primary was when it takes over ({target} pods)"),
         target >= PEAK.0,
     );
-    floor_held(&mut tale, &sizes, "the hand-back", start, end);
+    floor_held(&mut tale, &sizes, "a run and its hand-back", start, end);
     sleep(super::AFTERMATH).await;
     Ok(tale.end().await?.1)
 }
@@ -149,6 +145,14 @@ async fn to_the_peak(tale: &Tale<'_>, metrics: &PodMetrics) -> Outcome<()> {
         let wanted = primary.spec.and_then(|spec| spec.replicas);
         let ready = primary.status.and_then(|status| status.ready_replicas);
         Ok((wanted.min(ready) >= Some(PEAK.0)).then_some(()))
+    })
+    .await
+}
+
+/// The scaler takes the primary's pods that its load does not need.
+async fn to_the_scaler(tale: &Tale<'_>) -> Outcome<()> {
+    tale.until("the scaler has its way again", async || {
+        Ok((tale.size(PRIMARY).await? < PEAK.0).then_some(()))
     })
     .await
 }
