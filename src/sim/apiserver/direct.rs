@@ -66,7 +66,7 @@ impl From<Refusal> for Refused {
 impl Direct {
     /// Reads one object.
     pub(in crate::sim) fn get(&self, of: &ApiResource, namespace: &str, name: &str) -> Result<Arc<Value>, Refused> {
-        self.serve(self.call(Verb::Get, of, namespace, name)?, |state, call| {
+        self.serve(&self.call(Verb::Get, of, namespace, name)?, |state, call| {
             let object = state.current(call);
             Ok((
                 200,
@@ -79,7 +79,7 @@ impl Direct {
     pub(in crate::sim) fn create(&self, of: &ApiResource, namespace: &str, body: Value) -> Result<Arc<Value>, Refused> {
         let mut call = self.call(Verb::Create, of, namespace, "")?;
         call.body = Content::Document(body);
-        self.serve(call, |state, call| Ok((201, create::create_untracked(state, call)?)))
+        self.serve(&call, |state, call| Ok((201, create::create_untracked(state, call)?)))
     }
 
     /// Puts the status of a whole object, on the resourceVersion that it carries.
@@ -93,7 +93,7 @@ impl Direct {
         let mut call = self.call(Verb::Update, of, namespace, name)?;
         "status".clone_into(&mut call.subresource);
         call.body = Content::Document(body);
-        self.serve(call, |state, call| Ok((200, update::replace(state, call)?.object)))
+        self.serve(&call, |state, call| Ok((200, update::replace(state, call)?.object)))
     }
 
     /// Changes an object by a JSON merge patch.
@@ -107,7 +107,7 @@ impl Direct {
         let mut call = self.call(Verb::Patch, of, namespace, name)?;
         "application/merge-patch+json".clone_into(&mut call.content_type);
         call.body = Content::Document(body);
-        self.serve(call, |state, call| Ok((200, patch::patch(state, call)?.object)))
+        self.serve(&call, |state, call| Ok((200, patch::patch(state, call)?.object)))
     }
 
     /// Deletes the object with this uid, after `grace` seconds or those of its own. What stays of it for now is given back.
@@ -121,7 +121,7 @@ impl Direct {
     ) -> Result<Option<Arc<Value>>, Refused> {
         let mut call = self.call(Verb::Delete, of, namespace, name)?;
         call.body = Content::Document(json!({ "gracePeriodSeconds": grace, "preconditions": { "uid": uid } }));
-        self.serve(call, |state, call| {
+        self.serve(&call, |state, call| {
             let outcome = delete::one(state, call)?;
             Ok((200, (!outcome.gone).then_some(outcome.object)))
         })
@@ -133,14 +133,14 @@ impl Direct {
         of: &ApiResource,
     ) -> Result<(Vec<Arc<Value>>, impl Stream<Item = Sight> + Send + use<>), Refused> {
         let list = self.call(Verb::List, of, "", "")?;
-        let (objects, revision) = self.serve(list, |state, call| {
+        let (objects, revision) = self.serve(&list, |state, call| {
             let objects = state.store.list(&call.resource.storage, "");
             let objects: Vec<_> = objects.map(|(_, object)| object.clone()).collect();
             Ok((200, (objects, state.store.revision())))
         })?;
         let mut watch = self.call(Verb::Watch, of, "", "")?;
         watch.query = Query::parse(&format!("resourceVersion={revision}"));
-        let events = self.serve(watch, |state, call| Ok((200, watch::open(&self.server, state, call)?)))?;
+        let events = self.serve(&watch, |state, call| Ok((200, watch::open(&self.server, state, call)?)))?;
         let sight = |event: Event| match event.kind {
             "ADDED" | "MODIFIED" => Some(Sight::Is(event.object)),
             "DELETED" => Some(Sight::Went(event.object)),
@@ -163,13 +163,13 @@ impl Direct {
     /// Serves a call from start to end, under the lock. `handle` gives the code of its answer too.
     fn serve<T>(
         &self,
-        call: Call,
+        call: &Call,
         handle: impl FnOnce(&mut State, &Call) -> Result<(u16, T), Refusal>,
     ) -> Result<T, Refused> {
         let mut state = self.server.lock();
-        let outcome = state.denials.check(&call).and_then(|()| handle(&mut state, &call));
+        let outcome = state.denials.check(call).and_then(|()| handle(&mut state, call));
         let code = outcome.as_ref().map_or_else(|refusal| refusal.code, |(code, _)| *code);
-        state.audit.push(AuditEntry::of(&call, code));
+        state.audit.push(AuditEntry::of(call, code));
         let unsettled = state.unsettled;
         drop(state);
         if unsettled {

@@ -74,7 +74,8 @@ impl Hub {
 }
 
 impl Event {
-    /// The event as the wire has it, for the call that opened the watch: the type first, so that a reader knows what the object is before it comes.
+    /// The event as the wire has it, for the call that opened the watch: the type first, so that a reader knows what the object
+    /// is before it comes.
     pub(super) fn line(&self, call: &Call) -> Bytes {
         let stands = self.revision == 0 || metadata::text(&self.object, "resourceVersion") == self.revision.to_string();
         let object = match self.kind {
