@@ -49,7 +49,7 @@ pub fn publish(canary: &Canary, block: &Block, now: DateTime<Utc>) -> CanaryStat
     let applied = block
         .running
         .as_ref()
-        .or(block.in_line())
+        .or_else(|| block.in_line())
         .or(block.last_failed.as_ref())
         .or(block.promoted.as_ref());
     CanaryStatus {

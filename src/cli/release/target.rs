@@ -60,13 +60,10 @@ pub(super) async fn look(desk: &Desk<'_>, view: &View, block: &Block) -> Result<
 
 /// What the status takes the target for.
 fn noted(block: &Block) -> Option<&Fingerprint> {
+    let failed = block.outcome.as_ref().is_some_and(|it| it.result == RunResult::Failed);
+    let rests = if failed { &block.last_failed } else { &block.promoted };
     let noted = block.baseline.as_ref().map(|baseline| &baseline.fingerprint);
-    let failed = block.outcome.as_ref().filter(|it| it.result == RunResult::Failed);
-    noted.or(if failed.is_some() {
-        block.last_failed.as_ref()
-    } else {
-        block.promoted.as_ref()
-    })
+    noted.or(rests.as_ref())
 }
 
 /// The revision of this target, and what may not be read of it.
