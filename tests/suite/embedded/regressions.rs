@@ -105,7 +105,7 @@ async fn core_083_a_bad_revision_after_a_failed_promotion_is_answered_by_the_goo
         assert_eq!(stage.ready("app-primary"), 3, "{provider}: they stand by");
         let before = stage.answers();
         stage.push("app:3").await;
-        stage.until_stage("Raising").await;
+        stage.until_weight(20).await;
         let after = stage.answers();
         let answers = |image: &str| {
             let of = |totals: &Totals| totals.answered.get(image).map_or(0.0, |measured| measured.requests);
