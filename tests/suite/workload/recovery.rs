@@ -13,7 +13,7 @@ fn a_primary_made_by_flagger_tells_its_revision() {
     primary["spec"]["template"]["metadata"]["annotations"]["flagger-id"] = "5f6c0a7e-random".into();
     let facts = primary_facts(
         &primary,
-        Some(&target()),
+        Some(&target()["spec"]["template"]),
         identity(&bench.selector, &bench.settings),
         100,
     )
