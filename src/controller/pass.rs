@@ -264,22 +264,19 @@ impl Engine {
         }
         if let Some(block) = &block {
             contest::detect(&self.look, &site, block, &observation, held).await;
-        }
-        observation.obstacle = held.obstacles.current();
-        if let Some(block) = &block {
             self.settle_doubt(block, &mut observation, held).await?;
         }
+        observation.obstacle = held.obstacles.current();
         if let Some(words) = &held.malformed {
             observation.refusals.insert(0, malformed(words));
             observation.unreadable = held.readable.is_none();
         }
-        let now = self.look.clock.now();
-        let canary = site.canary.clone();
+        let (now, canary) = (self.look.clock.now(), site.canary.clone());
         held.memory = rollout::remember(&held.memory, &canary, block.as_ref(), &observation, now);
-        let ailing = match &block {
-            Some(block) if !canary.spec.suspend => self.ail(&site, block, &mut observation, held).await,
-            _ => None,
-        };
+        let mut ailing = None;
+        if let Some(block) = block.as_ref().filter(|_| !canary.spec.suspend) {
+            ailing = self.ail(&site, block, &mut observation, held).await;
+        }
         let mut answers = self.jobs.answers(site.uid());
         if let Some(round) = rollout::ask(&canary, block.as_ref(), &observation, &held.memory, &answers, now) {
             self.jobs.ask(&canary, &round);

@@ -204,8 +204,9 @@ pub async fn perform(desk: &mut Desk<'_>, command: &Command) -> Result<(), Relea
     match command {
         Command::Get(args) => get::run(desk, args).await,
         Command::Why(args) => why::run(desk, args).await,
-        Command::Wait(args) => wait::run(desk, args).await,
-        Command::Leave(args) => leave::run(desk, args).await,
+        // These look at much, and nobody who only says a word should carry the room for it.
+        Command::Wait(args) => Box::pin(wait::run(desk, args)).await,
+        Command::Leave(args) => Box::pin(leave::run(desk, args)).await,
         _ => match command.word() {
             Some((verb, args, weight)) => say::run(desk, verb, args, weight).await,
             None => Ok(()),

@@ -125,7 +125,7 @@ fn follows(view: &View) -> bool {
 /// A target whose template was to get the names of the copies of what its pods read.
 enum Pinned {
     /// It has them.
-    Whole(Configs),
+    Whole(Box<Configs>),
     /// One that the pods need does not exist: the controller cannot tell the revision either.
     Lacking,
     /// One may not be read.
@@ -162,7 +162,7 @@ async fn pin(desk: &Desk<'_>, view: &View, target: &mut Value) -> Result<Pinned,
     }
     let names = names(&configs.followed);
     target["spec"]["template"] = pinned(&template, &names);
-    Ok(Pinned::Whole(configs))
+    Ok(Pinned::Whole(Box::new(configs)))
 }
 
 /// What a read came to.

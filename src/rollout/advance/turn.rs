@@ -77,7 +77,7 @@ impl<'a> Turn<'a> {
         self.block.stage = stage;
         self.block.since = self.now;
         let has_no_slot = stage == Stage::Restarting && slots::stands(self.before) == Stands::Idle;
-        self.block.queued = has_no_slot.then(|| Queued {
+        self.block.queued = has_no_slot.then_some(Queued {
             since: self.now,
             revision: None,
         });
