@@ -30,7 +30,7 @@ use crate::harness::cluster::Cluster;
 use crate::harness::controller::Controller;
 use crate::harness::programs::Product;
 use crate::harness::verdict::{Expectation, listed};
-use crate::harness::{Outcome, installation, kwok, objects};
+use crate::harness::{Outcome, kwok, objects};
 
 /// The port of the controller's health page.
 const PORT: u16 = 18080;
@@ -116,8 +116,6 @@ pub async fn run(arguments: &Arguments, cluster: &Cluster) -> Outcome<Vec<Expect
     )
     .await?;
     objects::all_definitions_are_served(&cluster.client, Duration::from_secs(90)).await?;
-    // The rights for it; the flag says whether they are used.
-    installation::upgrade(cluster, &["configTracking.enabled=true"]).await?;
 
     let many = arguments.want(Room::Rest) || arguments.want(Room::Rolling);
     if many {
