@@ -70,6 +70,15 @@ pub(super) fn decide(turn: &Turn<'_>, word: &Word) -> Result<Deed, String> {
     }
 }
 
+/// Whether the word has to wait: what it needs may stand, and a process that has just begun has not seen it yet. Refused it would be lost
+/// to nobody's fault but the process's end.
+pub(super) fn cannot_tell_yet(turn: &Turn<'_>, word: &Word) -> bool {
+    let needs_sight = turn.block.stage == Stage::Raising && matches!(word.verb, Verb::Promote | Verb::Goto);
+    let unrehearsed = !matches!(&turn.memory.rehearsal, Some((run, _)) if *run == turn.block.run);
+    let ready = || raise::pods_ready(turn.canary, &turn.block, turn.observation, &turn.memory, turn.now);
+    needs_sight && (turn.drawn_since().is_none() || (unrehearsed && ready()))
+}
+
 /// A word counts for the revision that it names alone.
 fn bound(turn: &Turn<'_>, word: &Word) -> Result<(), String> {
     let block = &turn.block;

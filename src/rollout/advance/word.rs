@@ -7,7 +7,7 @@ use super::super::round::Tally;
 use super::super::state::{GateState, RunResult, Stage};
 use super::super::weight::Weight;
 use super::super::word::{Heard, Said, Verb, Word};
-use super::deed::{Deed, decide};
+use super::deed::{Deed, cannot_tell_yet, decide};
 use super::turn::Turn;
 use super::{finish, promote, rest, step};
 
@@ -26,6 +26,9 @@ pub(super) fn hear(turn: &mut Turn<'_>, held: Option<&str>) -> bool {
             return true;
         }
     };
+    if held.is_none() && cannot_tell_yet(turn, &word) {
+        return false;
+    }
     let decided = held.map_or_else(|| decide(turn, &word), |held| Err(held.to_owned()));
     match decided {
         Ok(deed) => {

@@ -83,7 +83,7 @@ replays! {
     |setting| forgotten(setting, "hold"),
     |stage| {
         forget(stage).await;
-        stage.until_weight(20).await;
+        stage.until_stage("Raising").await;
         stage.pass(180).await;
         stage.hooks.answer("gate", [HookSays::Yes]);
         stage.until_phase("Succeeded").await;

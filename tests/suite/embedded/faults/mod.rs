@@ -187,11 +187,21 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
     }
     // Whether a roll is caught in the midst, and where, is a matter of moments.
     let lasts = |event: &&String| !event.contains(" not ready: waiting for rollout to finish");
-    let untold = right.events.iter().filter(lasts);
-    for event in untold.filter(|event| !left.events.contains(event)) {
+    let told: BTreeSet<String> = left.events.iter().map(|event| timeless(event)).collect();
+    let events = right.events.iter().filter(lasts).map(|event| timeless(event));
+    for event in events.filter(|event| !told.contains(event)) {
         same(false, format!("never told: {event}"));
     }
     wrong
+}
+
+/// An Event's text without the moment that it names, such as that since which a gate is closed.
+fn timeless(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" since ") else {
+        return text.to_owned();
+    };
+    let after = rest.split_once(" UTC").map_or("", |(_, after)| after);
+    format!("{before} since{after}")
 }
 
 fn replay(scenario: &Scenario) {

@@ -68,13 +68,4 @@ replays! {
         mend(stage);
         stage.until_phase("Succeeded").await;
     }
-
-    a_primary_that_is_lost_at_rest_ends_the_same_whatever_call_fails with "contour", taken_over,
-    |setting| setting,
-    |stage| {
-        stage.pass(30).await;
-        stage.delete("apps/v1", "Deployment", "app-primary").await;
-        stage.until("rebuilt", |stage| stage.ready("app-primary") == 3).await;
-        stage.pass(60).await;
-    }
 }
