@@ -15,8 +15,9 @@ use crate::harness::verdict::Expectation;
 use crate::release::expectations;
 use crate::release::story::{self, Story};
 
-/// How late Envoy hears of a change. To load a new destination it hears twice, which is less than the default settle time.
-pub const LATE: Duration = Duration::from_millis(700);
+/// How late Envoy hears of a change. To load a new destination it hears twice, which leaves most of the default settle time to a machine
+/// that does something else too.
+pub const LATE: Duration = Duration::from_millis(300);
 
 /// Two shops in haste, at so many requests a second each, where Envoy hears [`LATE`].
 pub async fn bite(cluster: &Cluster, rate: u32) -> Vec<Expectation> {

@@ -279,7 +279,9 @@ fn explained(next: &Block) -> Held {
         Stage::Raising | Stage::Stepping | Stage::WaitingPromotion | Stage::Waiting
     );
     let timeless = NO_TIME_ENDS.contains(&reason) || (checks && JUST_HEARD.contains(&reason));
-    let held = next.stage == Stage::HoldOnCanary;
+    // A failed promotion is held before all its traffic is seen on the canary too: a route that does not follow has its own words.
+    let failed = next.stage == Stage::Promoting && next.outcome.is_some();
+    let held = next.stage == Stage::HoldOnCanary || failed;
     let bounded = why.until.is_some() && why.then.is_some();
     hold(
         next.stage == Stage::Resting || begins || timeless || held || bounded,
