@@ -24,6 +24,8 @@ pub struct Workers {
     pub observed: bool,
     /// `metadata.generation`.
     pub generation: u8,
+    /// By which run and which attempt of it its pods were made anew.
+    pub attempt: Option<(u64, u32)>,
 }
 
 impl Workers {
@@ -34,12 +36,12 @@ impl Workers {
     }
 
     /// Gives it another template.
-    pub fn roll(&mut self, template: u8) {
+    pub fn roll(&mut self, template: u8, attempt: Option<(u64, u32)>) {
         self.change(|it| {
-            if it.template != template {
+            if (it.template, it.attempt) != (template, attempt) {
                 it.old += it.ready;
                 it.ready = 0;
-                it.template = template;
+                (it.template, it.attempt) = (template, attempt);
             }
         });
     }
@@ -90,6 +92,7 @@ impl Workers {
             replicas: self.replicas.into(),
             worst_ready: if recreate { 0 } else { self.replicas.into() },
             owned,
+            attempt: self.attempt,
             ..Workload::default()
         };
         workload.rollout.observed = self.observed;
@@ -295,6 +298,7 @@ impl Cluster {
                     old: 0,
                     observed: false,
                     generation: self.primary.generation + 1,
+                    attempt: None,
                 };
                 self.owned.sides = true;
             }
@@ -302,10 +306,17 @@ impl Cluster {
                 self.sides[usize::from(*side == Side::Canary)] = true;
                 self.owned.sides = true;
             }
-            Assertion::PrimaryTemplate { revision, replicas, .. } => {
+            Assertion::PrimaryTemplate {
+                revision,
+                replicas,
+                run,
+                attempt,
+                ..
+            } => {
                 same(from.primary == now.primary && self.has(revision), Conflict::Primary)?;
                 let least = u8::try_from(*replicas).unwrap_or(u8::MAX);
-                self.primary.roll(template(revision));
+                self.primary
+                    .roll(template(revision), (*attempt > 0).then_some((*run, *attempt)));
                 self.primary.replicas = self.primary.replicas.max(least);
             }
             Assertion::Floor { side, replicas } => {

@@ -76,7 +76,9 @@ pub enum Verdictum {
 const TEMPLATES: [u8; 3] = [1, 2, 3];
 /// Parts of a pass's writes that are looked at: no pass writes more.
 const MOST_WRITES: u8 = 6;
-/// The same on the way in and out.
+/// A promotion that has been tried again as often as this is like one that was more often.
+const MOST_ATTEMPTS: u32 = 2;
+/// [`MOST_WRITES`] on the way in and out.
 const MOST_WRITES_ASIDE: u8 = 9;
 
 /// Everything that may happen in this state.
@@ -92,7 +94,7 @@ pub fn possible(place: &Place, all: &mut Vec<Happening>) {
             let most = if aside { MOST_WRITES_ASIDE } else { MOST_WRITES };
             all.extend((0..=most).map(|n| Happening::Pass(Cut::Before(n))));
         }
-    } else if place.process.wake.is_some() {
+    } else if place.process.wake.is_some() && !tried_enough(place) {
         all.push(Happening::Time);
     }
     all.extend([Side::Primary, Side::Canary].map(Happening::Kubelets));
@@ -176,6 +178,10 @@ pub fn calm(place: &Place) -> Vec<Happening> {
     }
 }
 
+fn tried_enough(place: &Place) -> bool {
+    place.status.stage == Stage::HoldOnCanary && place.status.attempts >= MOST_ATTEMPTS
+}
+
 /// The state after everything but a pass; `None` where it changes nothing.
 pub fn happen(place: &Place, happening: Happening, spec: &Spec, fenced: bool) -> Option<Place> {
     let mut next = place.clone();
@@ -196,7 +202,7 @@ pub fn happen(place: &Place, happening: Happening, spec: &Spec, fenced: bool) ->
                 return None;
             }
             next.left.pushes -= 1;
-            next.truth.target.roll(template);
+            next.truth.target.roll(template, None);
         }
         Happening::Fall(side) => {
             let workers = workers(&mut next, side);

@@ -130,6 +130,7 @@ impl Place {
             old: 0,
             observed: true,
             generation: 0,
+            attempt: None,
         };
         let truth = Cluster {
             target: workers(0),
@@ -170,6 +171,7 @@ impl Place {
             old: 0,
             observed: true,
             generation: 0,
+            attempt: None,
         };
         let truth = Cluster {
             target: workers,

@@ -226,7 +226,7 @@ fn block<H: Hasher>(block: &Block, hasher: &mut H) {
     ];
     revisions.hash(hasher);
     (block.stage, block.since, block.run, block.weight, block.capacity).hash(hasher);
-    (block.failed_checks, block.unreachable_checks).hash(hasher);
+    (block.failed_checks, block.unreachable_checks, block.attempts).hash(hasher);
     block
         .plan
         .as_ref()
